@@ -1,0 +1,369 @@
+/* nettask: network tasks for programs that own a frame loop.
+ *
+ * One context is one background thread. The host starts tasks, and once a
+ * frame takes what happened to them out of nt_poll(), the only way events
+ * leave the library: it never runs host code.
+ *
+ *   nt_context_t* net;
+ *   nt_event_t ev;
+ *   nt_id_t id;
+ *   nt_request_options_t options;
+ *
+ *   nt_open(&net);
+ *   nt_request_options_init(&options);
+ *   options.url = "https://example.com/";
+ *   nt_request_open(net, &id);
+ *   nt_request_start(net, id, &options);
+ *   for (;;) {                                  // each frame
+ *     while (nt_poll(net, &ev))
+ *       if (ev.type == NT_EV_END) printf("%d\n", ev.status);
+ *     draw();
+ *   }
+ *   nt_close(net, 500);
+ *
+ * Unless a comment says otherwise:
+ *  - call from the host thread, the one that opened the context;
+ *  - pointers passed in are copied before the call returns;
+ *  - pointers inside an event stay valid until the next nt_poll() or
+ *    nt_close();
+ *  - sizes are bytes, times are milliseconds, zero in a limit or a time-out
+ *    means that there is none;
+ *  - functions return 0 or a negative NT_E_* code, and never block;
+ *  - after fork() the contexts of the child are dead: calls return
+ *    NT_E_FORKED, and nothing is joined or freed. */
+#ifndef NETTASK_H
+#define NETTASK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32) && defined(NT_SHARED)
+# ifdef NT_BUILDING
+#  define NT_API __declspec(dllexport)
+# else
+#  define NT_API __declspec(dllimport)
+# endif
+#elif defined(__GNUC__)
+# define NT_API __attribute__((visibility("default")))
+#else
+# define NT_API
+#endif
+
+#define NT_VERSION "0.1.0"
+
+typedef struct nt_context nt_context_t;
+
+/* Names one task. Never used twice in a process, below 2^53, never 0: an id
+ * whose task has ended is harmless everywhere. */
+typedef uint64_t nt_id_t;
+
+/* ---- Errors ------------------------------------------------------------ */
+
+/* XX(name, value, text). The names and numbers are API. */
+#define NT_ERROR_MAP(XX)                                                      \
+  XX(NOMEM, -1, "out of memory")                                              \
+  XX(SYSTEM, -2, "the operating system refused a resource")                   \
+  XX(INVALID, -3, "invalid argument")                                         \
+  XX(STATE, -4, "the task is not in a state for this call")                   \
+  XX(CLOSED, -5, "no such task: it has ended, or the context is closed")      \
+  XX(FORKED, -6, "the context belongs to the parent process")                 \
+  XX(FULL, -7, "too many tasks")                                              \
+  XX(ABORTED, -8, "aborted")                                                  \
+  XX(TIMEOUT, -9, "timed out")                                                \
+  XX(URL, -20, "invalid URL")                                                 \
+  XX(URL_TOO_LONG, -21, "URL longer than the policy allows")                  \
+  XX(SCHEME, -22, "URL scheme is not allowed")                                \
+  XX(PORT, -23, "URL port is not allowed")                                    \
+  XX(METHOD, -24, "invalid method")                                           \
+  XX(HEADER, -25, "invalid header")                                           \
+  XX(REDIRECTS, -26, "too many redirects")                                    \
+  XX(BODY_SIZE, -27, "response body larger than its cap")                     \
+  XX(HEADER_SIZE, -28, "response headers larger than their cap")              \
+  XX(RESOLVE, -40, "host name could not be resolved")                         \
+  XX(REFUSED, -41, "connection refused")                                      \
+  XX(RESET, -42, "connection reset")                                          \
+  XX(DROPPED, -43, "connection closed")                                       \
+  XX(CONNECT, -44, "connection failed")                                       \
+  XX(CONNECT_TIMEOUT, -45, "connection timed out")                            \
+  XX(UNREACHABLE, -46, "address unreachable")                                 \
+  XX(ADDRESS, -47, "address invalid")                                         \
+  XX(OFFLINE, -48, "no network")                                              \
+  XX(PROXY, -49, "proxy connection failed")                                   \
+  XX(TLS, -60, "TLS protocol error")                                          \
+  XX(CERT_NAME, -61, "certificate is for another host")                       \
+  XX(CERT_DATE, -62, "certificate has expired or is not valid yet")           \
+  XX(CERT_AUTHORITY, -63, "certificate authority is not trusted")             \
+  XX(TRUST, -64, "trusted certificates could not be read")                    \
+  XX(EMPTY_RESPONSE, -80, "server closed without an answer")                  \
+  XX(HTTP, -81, "answer is not HTTP")                                         \
+  XX(HTTP2, -82, "HTTP/2 protocol error")                                     \
+  XX(DECODING, -83, "content could not be decoded")                           \
+  XX(LENGTH_MISMATCH, -84, "body shorter than its Content-Length")            \
+  XX(CHUNKED, -85, "chunked body is incomplete")                              \
+  XX(NETWORK, -99, "network error")
+
+typedef enum nt_error {
+  NT_OK = 0,
+#define XX(name, value, text) NT_E_##name = (value),
+  NT_ERROR_MAP(XX)
+#undef XX
+} nt_error_t;
+
+/* "TIMEOUT" for NT_E_TIMEOUT, "OK" for 0, "UNKNOWN" otherwise. Any thread. */
+NT_API const char* nt_error_name(int error);
+/* One line of English for people. Any thread. */
+NT_API const char* nt_error_message(int error);
+
+/* ---- The library ------------------------------------------------------- */
+
+typedef struct nt_features {
+  const char* nettask;   /* versions; static strings */
+  const char* libuv;
+  const char* libcurl;
+  const char* tls;       /* "OpenSSL/3.0.17", "" without TLS */
+  int http2, http3, brotli, zstd, idn; /* 1 or 0 */
+} nt_features_t;
+
+/* Any thread. */
+NT_API void nt_features(nt_features_t* features);
+
+/* Replaces malloc, realloc and free for the library's own memory and that of
+ * libcurl. Before the first nt_open() of the process, else NT_E_STATE. The
+ * functions are called on every thread. */
+NT_API int nt_set_allocator(void* (*malloc_fn)(size_t),
+                            void* (*realloc_fn)(void*, size_t),
+                            void (*free_fn)(void*));
+
+/* ---- Policy ------------------------------------------------------------ */
+
+typedef enum nt_preset {
+  NT_PRESET_MINIPROGRAM, /* the limits of the mini-program platforms */
+  NT_PRESET_OPEN         /* without them; TLS is verified all the same */
+} nt_preset_t;
+
+enum {
+  NT_POLICY_REQUIRE_SECURE = 1 << 0, /* https only */
+  NT_POLICY_NO_URL_PORT = 1 << 1     /* no explicit port in a URL */
+};
+
+/* What tasks may do and use. Enforced on the first URL and on every redirect. */
+typedef struct nt_policy {
+  uint32_t flags;              /* NT_POLICY_* */
+  uint32_t max_requests;       /* running at once, others wait in order; 10 */
+  uint32_t max_lookups;        /* names being looked up at once; 16 */
+  uint32_t max_redirects;      /* hops; here 0 means that none is followed; 20 */
+  uint64_t url_max_bytes;      /* 0 */
+  uint64_t header_max_bytes;   /* response headers of one hop; 256 KiB */
+  uint64_t response_max_bytes; /* body after decoding, not streamed; 64 MiB */
+  uint64_t task_high_water;    /* undelivered bytes at which a task's source
+                                * is no longer read; at least 64 KiB; 1 MiB */
+  uint64_t context_high_water; /* the same for all tasks; 64 MiB */
+  uint32_t spin_us;            /* how long both threads spin before they
+                                * sleep; 0 */
+  const char* user_agent;      /* NULL: "nettask/x.y.z" */
+  const char* ca_file;         /* PEM bundle; NULL: the system's */
+} nt_policy_t;
+
+/* Fills in the preset. Any thread. */
+NT_API void nt_policy_init(nt_policy_t* policy, nt_preset_t preset);
+
+/* ---- The context ------------------------------------------------------- */
+
+/* Starts the background thread, under NT_PRESET_MINIPROGRAM. The thread has
+ * every signal blocked. */
+NT_API int nt_open(nt_context_t** context);
+
+/* Ends every task without an event and frees the context. Waits at most
+ * `deadline_ms` for the background thread; one that is late is abandoned, with
+ * its memory. NULL is ignored. */
+NT_API void nt_close(nt_context_t* context, uint32_t deadline_ms);
+
+/* Tasks started from now on run under a copy of `policy`; those that run keep
+ * theirs. The queue, lookup, context mark and spin settings hold at once. */
+NT_API int nt_policy_set(nt_context_t* context, const nt_policy_t* policy);
+
+/* ---- Events ------------------------------------------------------------ */
+
+typedef enum nt_event_type {
+  NT_EV_HEADERS = 1, /* final status and headers of a response */
+  NT_EV_CHUNK,       /* a piece of a streamed body */
+  NT_EV_END          /* the last event of an id, exactly once */
+} nt_event_type_t;
+
+/* Response headers in the order they came, as received. */
+typedef struct nt_headers {
+  const char* bytes; /* name NUL value NUL ... */
+  size_t size;
+  size_t count;
+} nt_headers_t;
+
+/* Walks headers. `*cursor` starts at 0; returns 0 after the last one. */
+NT_API int nt_headers_next(const nt_headers_t* headers, size_t* cursor,
+                           const char** name, const char** value);
+
+/* How a request went. Instants are Unix time in ms, 0 when the phase did not
+ * happen; on a reused connection the connect instants equal fetch_start. */
+typedef struct nt_profile {
+  int64_t invoke_start;            /* nt_request_start() */
+  int64_t queue_start, queue_end;  /* waiting for its turn */
+  int64_t redirect_start, redirect_end;
+  int64_t fetch_start;             /* of the last hop, as all that follow */
+  int64_t lookup_start, lookup_end;
+  int64_t connect_start, connect_end;
+  int64_t tls_start, tls_end;
+  int64_t request_start, request_end;
+  int64_t response_start, response_end;
+  double rtt_ms;                   /* TCP handshake; 0 when reused */
+  double http_rtt_ms;              /* request sent to first byte */
+  double throughput_kbps;          /* of the body on the wire */
+  uint64_t bytes_sent, bytes_received; /* on the wire, all hops */
+  const char* protocol;            /* "http/1.1", "h2", "quic", "unknown" */
+  const char* peer_ip;             /* "" when unknown */
+  int peer_port;
+  int reused;                      /* 1: on a connection that was open */
+} nt_profile_t;
+
+typedef struct nt_event {
+  nt_event_type_t type;
+  nt_id_t id;
+  int error;             /* END: 0, or why the task failed */
+  const char* message;   /* END: detail for people; "" without error */
+  int status;            /* HTTP status; 0 when no response came */
+  nt_headers_t headers;  /* HEADERS and END */
+  const char* url;       /* HEADERS and END of a response: after redirects */
+  uint32_t redirects;    /* how many were followed */
+  const void* data;      /* CHUNK; END: body unless streamed. Writable and
+                          * NUL-terminated; may be NULL when size is 0 */
+  size_t size;
+  const nt_profile_t* profile; /* END with NT_REQUEST_PROFILE, else NULL */
+} nt_event_t;
+
+/* Takes in what the background thread has handed over and returns how many
+ * events wait. With nothing new: one atomic load, no system call. */
+NT_API size_t nt_collect(nt_context_t* context);
+
+/* Events taken in and not delivered. */
+NT_API size_t nt_waiting(const nt_context_t* context);
+
+/* Delivers the next event: 1, or 0 when there is none. Each task's events come
+ * in order, tasks take turns. Calls nt_collect() when nothing waits, so a
+ * frame that wants to end calls nt_collect() and polls that many. */
+NT_API int nt_poll(nt_context_t* context, nt_event_t* event);
+
+/* Sleeps until an event is ready or `timeout_ms` is over (negative: no limit).
+ * Returns 1 when one is ready, 0 otherwise. The one call that blocks. */
+NT_API int nt_wait(nt_context_t* context, int timeout_ms);
+
+/* Commands given between the two reach the background thread together, at
+ * nt_uncork(): one wake-up a frame. They nest. */
+NT_API void nt_cork(nt_context_t* context);
+NT_API void nt_uncork(nt_context_t* context);
+
+/* ---- Tasks ------------------------------------------------------------- */
+
+typedef enum nt_state {
+  NT_STATE_IDLE,       /* has an id, is not started */
+  NT_STATE_QUEUED,     /* waits for its turn */
+  NT_STATE_CONNECTING, /* on its way, no answer yet */
+  NT_STATE_OPEN,       /* the answer is coming in */
+  NT_STATE_CLOSING,    /* its last event waits to be delivered */
+  NT_STATE_DONE        /* ended, or never was */
+} nt_state_t;
+
+/* As of the last nt_collect(). */
+NT_API nt_state_t nt_state(const nt_context_t* context, nt_id_t id);
+
+/* Ends a task: drops its undelivered events and delivers NT_EV_END with
+ * NT_E_ABORTED, also when it had just succeeded. Ended tasks are ignored. */
+NT_API void nt_abort(nt_context_t* context, nt_id_t id);
+
+/* The same with the host's own error and message (a refused argument, say). */
+NT_API void nt_fail(nt_context_t* context, nt_id_t id, int error,
+                    const char* message);
+
+typedef struct nt_stats {
+  uint64_t idle, queued, connecting, open, closing; /* tasks by state */
+  uint64_t waiting_events, waiting_bytes; /* taken in, not delivered */
+  uint64_t bytes_in, bytes_out;           /* on the wire, since nt_open() */
+} nt_stats_t;
+
+NT_API void nt_stats(const nt_context_t* context, nt_stats_t* stats);
+
+/* ---- HTTP requests ----------------------------------------------------- */
+
+typedef struct nt_header {
+  const char* name;
+  const char* value;
+} nt_header_t;
+
+/* Stages of one hop. All stand still while the host holds the source back. */
+typedef struct nt_timeouts {
+  uint32_t dns;        /* name lookup */
+  uint32_t connect;    /* TCP, or QUIC, to the first address that answers */
+  uint32_t tls;
+  uint32_t first_byte; /* request sent to first byte of the answer */
+  uint32_t stall;      /* longest silence in a body */
+  uint32_t total;      /* from leaving the queue, all hops; 60000 */
+} nt_timeouts_t;
+
+typedef enum nt_redirect { NT_REDIRECT_FOLLOW, NT_REDIRECT_MANUAL } nt_redirect_t;
+
+/* Highest HTTP version that may be used; lower ones are a silent fallback. */
+enum {
+  NT_HTTP_1_1 = 0,
+  NT_HTTP_2 = 1 << 0, /* over TLS, by ALPN */
+  NT_HTTP_3 = 1 << 1  /* where libcurl has it */
+};
+
+enum {
+  NT_REQUEST_STREAM = 1 << 0,  /* NT_EV_CHUNK instead of a body; HTTP/1.1 */
+  NT_REQUEST_PROFILE = 1 << 1, /* END carries the profile */
+  NT_REQUEST_ANONYMOUS = 1 << 2 /* user:password of the URL is not sent */
+};
+
+typedef struct nt_request_options {
+  const char* url;        /* http or https; required */
+  const char* base_url;   /* what a relative `url` is resolved against, or NULL */
+  const char* method;     /* "GET"; any token. HEAD, CONNECT and TRACE mean
+                           * what HTTP says; CONNECT asks for the URL's
+                           * host:port and ends with its answer */
+  const nt_header_t* headers; /* sent in this order; a content-type is sent
+                               * only if it is among them */
+  size_t header_count;
+  const void* body;
+  size_t body_size;
+  nt_timeouts_t timeouts;
+  nt_redirect_t redirect; /* 301 302 303 307 308 with a Location. A change of
+                           * origin drops credential headers */
+  uint32_t http;          /* NT_HTTP_* or'ed */
+  uint32_t flags;         /* NT_REQUEST_* */
+} nt_request_options_t;
+
+/* Fills in the defaults named above. */
+NT_API void nt_request_options_init(nt_request_options_t* options);
+
+/* Makes an idle request. NT_E_NOMEM, NT_E_FULL. Its last event is reserved
+ * here: from now on the id ends with exactly one NT_EV_END. */
+NT_API int nt_request_open(nt_context_t* context, nt_id_t* id);
+
+/* Starts an idle request. On NT_E_URL, NT_E_METHOD, NT_E_HEADER, NT_E_INVALID,
+ * NT_E_NOMEM or NT_E_FULL it stays idle; NT_E_STATE if it was started before,
+ * NT_E_CLOSED if it has ended. What the policy refuses is an NT_EV_END. */
+NT_API int nt_request_start(nt_context_t* context, nt_id_t id,
+                            const nt_request_options_t* options);
+
+/* ---- URLs -------------------------------------------------------------- */
+
+/* Writes `url`, resolved against `base` (or NULL) and normalised, into `out`
+ * with a NUL. NT_E_URL, NT_E_INVALID when it does not fit. Any thread. */
+NT_API int nt_url_resolve(const char* base, const char* url, char* out,
+                          size_t out_size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
