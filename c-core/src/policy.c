@@ -1,0 +1,84 @@
+/* Policy: presets, snapshots, and the gate for URLs. Pure logic but for the
+ * reference count, which both threads touch. */
+#include "policy.h"
+
+#include <string.h>
+
+#include "alloc.h"
+
+enum {
+  KIB = 1024,
+  MIB = 1024 * 1024,
+  TASK_HIGH_WATER_MIN = 64 * KIB
+};
+
+void nt_policy_init(nt_policy_t* policy, nt_preset_t preset) {
+  memset(policy, 0, sizeof(*policy));
+  policy->max_requests = preset == NT_PRESET_MINIPROGRAM ? 10 : 0;
+  policy->max_lookups = 16;
+  policy->max_redirects = 20;
+  policy->header_max_bytes = 256 * KIB;
+  policy->response_max_bytes = 64 * MIB;
+  policy->task_high_water = 1 * MIB;
+  policy->context_high_water = 64 * MIB;
+}
+
+static size_t text_size(const char* text) {
+  return text == NULL ? 0 : strlen(text) + 1;
+}
+
+/* Copies `*text` to `*cursor`, points it there and moves on. */
+static void keep_text(const char** text, char** cursor) {
+  size_t size = text_size(*text);
+
+  if (size == 0)
+    return;
+  memcpy(*cursor, *text, size);
+  *text = *cursor;
+  *cursor += size;
+}
+
+nt__policy_t* nt__policy_new(const nt_policy_t* values) {
+  size_t size = text_size(values->user_agent) + text_size(values->ca_file);
+  nt__policy_t* policy = nt__malloc(sizeof(*policy) + size);
+  char* cursor;
+
+  if (policy == NULL)
+    return NULL;
+  atomic_init(&policy->refs, 1);
+  policy->values = *values;
+  cursor = policy->bytes;
+  keep_text(&policy->values.user_agent, &cursor);
+  keep_text(&policy->values.ca_file, &cursor);
+  if (policy->values.task_high_water < TASK_HIGH_WATER_MIN)
+    policy->values.task_high_water = TASK_HIGH_WATER_MIN;
+  if (policy->values.context_high_water < policy->values.task_high_water)
+    policy->values.context_high_water = policy->values.task_high_water;
+  return policy;
+}
+
+nt__policy_t* nt__policy_ref(nt__policy_t* policy) {
+  atomic_fetch_add_explicit(&policy->refs, 1, memory_order_relaxed);
+  return policy;
+}
+
+void nt__policy_unref(nt__policy_t* policy) {
+  if (policy == NULL)
+    return;
+  if (atomic_fetch_sub_explicit(&policy->refs, 1, memory_order_acq_rel) == 1)
+    nt__free(policy);
+}
+
+int nt__policy_check_url(const nt__policy_t* policy, const nt__url_t* url) {
+  const nt_policy_t* values = &policy->values;
+
+  if (values->url_max_bytes != 0 && strlen(url->text) > values->url_max_bytes)
+    return NT_E_URL_TOO_LONG;
+  if (!url->http)
+    return NT_E_SCHEME;
+  if (!url->secure && (values->flags & NT_POLICY_REQUIRE_SECURE))
+    return NT_E_SCHEME;
+  if (url->explicit_port && (values->flags & NT_POLICY_NO_URL_PORT))
+    return NT_E_PORT;
+  return 0;
+}

@@ -1,0 +1,205 @@
+/* URLs, over libcurl's URL API. Pure logic: no loop, no threads. */
+#include "url.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "alloc.h"
+#include "nettask.h"
+
+/* Schemes other than http and https parse too, so that the policy can name
+ * what it refuses; blanks and bytes above 0x7f are percent-encoded, as browsers
+ * do. */
+enum {
+  PARSE_FLAGS = CURLU_NON_SUPPORT_SCHEME | CURLU_URLENCODE
+};
+
+static int from_curlu(CURLUcode code) {
+  switch (code) {
+    case CURLUE_OK:
+      return 0;
+    case CURLUE_OUT_OF_MEMORY:
+      return NT_E_NOMEM;
+    default:
+      return NT_E_URL;
+  }
+}
+
+/* Copies one part into our own memory: 0, NT_E_NOMEM, NT_E_URL. */
+static int get_part(CURLU* handle, CURLUPart part, unsigned int flags,
+                    char** out) {
+  char* value;
+  CURLUcode code = curl_url_get(handle, part, &value, flags);
+
+  if (code != CURLUE_OK)
+    return from_curlu(code);
+  *out = nt__strdup(value);
+  curl_free(value);
+  return *out == NULL ? NT_E_NOMEM : 0;
+}
+
+static bool is_digits(const char* text, size_t size) {
+  size_t i;
+
+  for (i = 0; i < size; i++)
+    if (text[i] < '0' || text[i] > '9')
+      return false;
+  return size > 0;
+}
+
+/* libcurl has turned every numeric form into dotted quads by now. */
+static bool is_address(const char* host) {
+  const char* label = strrchr(host, '.');
+
+  if (host[0] == '[')
+    return true;
+  label = label == NULL ? host : label + 1;
+  return is_digits(label, strlen(label));
+}
+
+static int read_authority(nt__url_t* url) {
+  char* host = NULL;
+  char* port = NULL;
+  size_t size;
+  int err;
+
+  err = get_part(url->handle, CURLUPART_HOST, 0, &host);
+  if (err)
+    return err;
+  /* Other schemes have no default port that we know. */
+  err = get_part(url->handle, CURLUPART_PORT, CURLU_DEFAULT_PORT, &port);
+  if (err == NT_E_URL) {
+    port = nt__strdup("0");
+    err = port == NULL ? NT_E_NOMEM : 0;
+  }
+  if (err)
+    goto free_host;
+
+  size = strlen(host) + strlen(port) + 2;
+  url->authority = nt__malloc(size);
+  if (url->authority == NULL)
+    err = NT_E_NOMEM;
+  else
+    snprintf(url->authority, size, "%s:%s", host, port);
+  url->literal = is_address(host);
+  nt__free(port);
+
+free_host:
+  nt__free(host);
+  return err;
+}
+
+static bool has_part(CURLU* handle, CURLUPart part) {
+  char* value = NULL;
+  bool found = curl_url_get(handle, part, &value, 0) == CURLUE_OK;
+
+  curl_free(value);
+  return found;
+}
+
+static int read_text(nt__url_t* url) {
+  CURLU* plain;
+  int err;
+
+  if (!has_part(url->handle, CURLUPART_USER) &&
+      !has_part(url->handle, CURLUPART_PASSWORD))
+    return get_part(url->handle, CURLUPART_URL, 0, &url->text);
+
+  plain = curl_url_dup(url->handle);
+  if (plain == NULL)
+    return NT_E_NOMEM;
+  curl_url_set(plain, CURLUPART_USER, NULL, 0);
+  curl_url_set(plain, CURLUPART_PASSWORD, NULL, 0);
+  err = get_part(plain, CURLUPART_URL, 0, &url->text);
+  curl_url_cleanup(plain);
+  return err;
+}
+
+static int read_parts(nt__url_t* url) {
+  char* scheme;
+  int err = get_part(url->handle, CURLUPART_SCHEME, 0, &scheme);
+
+  if (err)
+    return err;
+  url->secure = strcmp(scheme, "https") == 0;
+  url->http = url->secure || strcmp(scheme, "http") == 0;
+  nt__free(scheme);
+  url->explicit_port = has_part(url->handle, CURLUPART_PORT);
+  err = read_authority(url);
+  if (err)
+    return err;
+  return read_text(url);
+}
+
+int nt__url_parse(nt__url_t* url, const char* base, const char* text) {
+  int err = 0;
+
+  memset(url, 0, sizeof(*url));
+  url->handle = curl_url();
+  if (url->handle == NULL)
+    return NT_E_NOMEM;
+  if (base != NULL)
+    err =
+        from_curlu(curl_url_set(url->handle, CURLUPART_URL, base, PARSE_FLAGS));
+  if (err == 0)
+    err =
+        from_curlu(curl_url_set(url->handle, CURLUPART_URL, text, PARSE_FLAGS));
+  if (err == 0)
+    err = read_parts(url);
+  if (err)
+    nt__url_free(url);
+  return err;
+}
+
+void nt__url_free(nt__url_t* url) {
+  curl_url_cleanup(url->handle);
+  nt__free(url->text);
+  nt__free(url->authority);
+  memset(url, 0, sizeof(*url));
+}
+
+void nt__url_drop_credentials(nt__url_t* url) {
+  curl_url_set(url->handle, CURLUPART_USER, NULL, 0);
+  curl_url_set(url->handle, CURLUPART_PASSWORD, NULL, 0);
+}
+
+static void copy_part(CURLU* to, CURLU* from, CURLUPart part) {
+  char* value;
+
+  if (curl_url_get(from, part, &value, 0) != CURLUE_OK)
+    return;
+  curl_url_set(to, part, value, 0);
+  curl_free(value);
+}
+
+void nt__url_inherit_credentials(nt__url_t* url, const nt__url_t* from) {
+  if (has_part(url->handle, CURLUPART_USER))
+    return;
+  copy_part(url->handle, from->handle, CURLUPART_USER);
+  copy_part(url->handle, from->handle, CURLUPART_PASSWORD);
+}
+
+bool nt__url_same_origin(const nt__url_t* a, const nt__url_t* b) {
+  return a->http && b->http && a->secure == b->secure &&
+         curl_strequal(a->authority, b->authority);
+}
+
+int nt_url_resolve(const char* base, const char* text, char* out,
+                   size_t out_size) {
+  nt__url_t url;
+  size_t size;
+  int err;
+
+  if (text == NULL || out == NULL)
+    return NT_E_INVALID;
+  err = nt__url_parse(&url, base, text);
+  if (err)
+    return err;
+  size = strlen(url.text) + 1;
+  if (size <= out_size)
+    memcpy(out, url.text, size);
+  else
+    err = NT_E_INVALID;
+  nt__url_free(&url);
+  return err;
+}

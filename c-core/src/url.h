@@ -1,0 +1,34 @@
+/* One parsed URL. The parser is libcurl's own, so that what the policy checks
+ * is what is connected to. */
+#ifndef NT_URL_H
+#define NT_URL_H
+
+#include <curl/curl.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct nt__url {
+  CURLU* handle;      /* given to libcurl */
+  char* text;         /* normalised, without user and password */
+  char* authority;    /* host:port, the port always there */
+  bool http;          /* the scheme is http or https */
+  bool secure;        /* the scheme is https */
+  bool literal;       /* the host is an address: there is nothing to look up */
+  bool explicit_port; /* the port stood in the URL */
+} nt__url_t;
+
+/* Parses `text`, resolved against `base` unless that is NULL. 0, NT_E_NOMEM,
+ * or NT_E_URL; on error there is nothing to free. */
+int nt__url_parse(nt__url_t* url, const char* base, const char* text);
+void nt__url_free(nt__url_t* url);
+
+/* The user and password of the URL are forgotten. */
+void nt__url_drop_credentials(nt__url_t* url);
+
+/* Those of `from`, unless the URL has its own. */
+void nt__url_inherit_credentials(nt__url_t* url, const nt__url_t* from);
+
+/* Same scheme, host and port. */
+bool nt__url_same_origin(const nt__url_t* a, const nt__url_t* b);
+
+#endif
