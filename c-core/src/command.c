@@ -1,0 +1,139 @@
+/* Commands from the host to the I/O thread. The host posts, one wake-up serves
+ * all that were posted while the I/O thread was awake, and nt_cork() gathers
+ * those of a frame. */
+#include <string.h>
+
+#include "internal.h"
+
+nt__command_t* nt__command_new(nt__command_type_t type, nt_id_t id) {
+  nt__command_t* command = nt__calloc(sizeof(*command));
+
+  if (command == NULL)
+    return NULL;
+  command->type = type;
+  command->id = id;
+  return command;
+}
+
+static void post_all(nt_context_t* ctx, nt__fifo_t* commands) {
+  nt__mailbox_post(&ctx->commands, commands);
+  /* The I/O thread sets io_sleeps, then looks at the mailbox once more; we fill
+   * the mailbox, then look at io_sleeps: one of us sees the other. */
+  if (atomic_exchange(&ctx->io_sleeps, false))
+    uv_async_send(&ctx->io.wake);
+}
+
+void nt__command_post_now(nt_context_t* ctx, nt__command_t* command) {
+  nt__fifo_t one = { NULL, NULL };
+
+  nt__fifo_push(&one, &command->link);
+  post_all(ctx, &one);
+}
+
+void nt__command_post(nt_context_t* ctx, nt__command_t* command) {
+  if (ctx->cork_depth > 0)
+    nt__fifo_push(&ctx->corked, &command->link);
+  else
+    nt__command_post_now(ctx, command);
+}
+
+void nt_cork(nt_context_t* ctx) {
+  ctx->cork_depth++;
+}
+
+void nt_uncork(nt_context_t* ctx) {
+  if (ctx->cork_depth == 0 || --ctx->cork_depth > 0)
+    return;
+  if (ctx->corked.first != NULL && !atomic_load(&ctx->forked))
+    post_all(ctx, &ctx->corked);
+}
+
+void nt__command_discard(nt__command_t* command) {
+  switch (command->type) {
+    case NT__CMD_START:
+      command->task->class_->release(command->task);
+      return;
+    case NT__CMD_STOP: /* lies in the context */
+      return;
+    case NT__CMD_POLICY:
+      nt__policy_unref(command->policy);
+      break;
+    case NT__CMD_ABORT:
+    case NT__CMD_CREDIT:
+      break;
+  }
+  nt__free(command);
+}
+
+static void run_start(nt_context_t* ctx, nt__task_t* task) {
+  nt__io_t* io = &ctx->io;
+
+  if (nt__timers_reserve(&io->timers, io->tasks.count + 1) != 0 ||
+      nt__table_add(&io->tasks, task->id, task) != 0) {
+    task->error = NT_E_NOMEM;
+    nt__task_end(task, 0);
+    return;
+  }
+  task->class_->start(task);
+}
+
+static void run_abort(nt_context_t* ctx, nt_id_t id) {
+  nt__task_t* task = nt__table_get(&ctx->io.tasks, id);
+
+  if (task == NULL) /* it ended while the command was on its way */
+    return;
+  task->error = NT_E_ABORTED;
+  task->class_->abort(task);
+}
+
+static void run_credit(nt_context_t* ctx, const nt__command_t* command) {
+  nt__task_t* task;
+
+  if (command->id == 0) {
+    ctx->io.undelivered -= command->amount;
+  } else {
+    task = nt__table_get(&ctx->io.tasks, command->id);
+    if (task != NULL)
+      task->undelivered -= command->amount;
+  }
+  nt__tasks_resume(ctx);
+}
+
+static void run_policy(nt_context_t* ctx, nt__policy_t* policy) {
+  nt__policy_unref(ctx->io.policy);
+  ctx->io.policy = nt__policy_ref(policy);
+  nt__tasks_resume(ctx);
+}
+
+static void run(nt_context_t* ctx, nt__command_t* command) {
+  switch (command->type) {
+    case NT__CMD_START: /* the command lies in the block */
+      run_start(ctx, command->task);
+      return;
+    case NT__CMD_ABORT:
+      run_abort(ctx, command->id);
+      break;
+    case NT__CMD_CREDIT:
+      run_credit(ctx, command);
+      break;
+    case NT__CMD_POLICY:
+      run_policy(ctx, command->policy);
+      break;
+    case NT__CMD_STOP:
+      ctx->io.stopping = true;
+      return;
+  }
+  nt__command_discard(command);
+}
+
+void nt__commands_run(nt_context_t* ctx) {
+  nt__fifo_t commands = { NULL, NULL };
+  nt__link_t* link;
+
+  if (nt__mailbox_empty(&ctx->commands))
+    return;
+  ctx->io.active_at = uv_hrtime();
+  nt__mailbox_take(&ctx->commands, &commands);
+  while ((link = nt__fifo_shift(&commands)) != NULL)
+    run(ctx, nt__container_of(link, nt__command_t, link));
+}

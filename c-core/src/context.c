@@ -1,0 +1,260 @@
+/* The life of a context: its thread, and what must happen to it when the
+ * process forks or exits.
+ *
+ * All contexts are in one list, under one lock, for the sake of two moments:
+ * after fork() a child marks them dead, as their threads are not in it; and at
+ * exit() they are stopped, because a thread inside TLS while OpenSSL tears
+ * itself down crashes. That handler is registered after curl_global_init(), so
+ * it runs before OpenSSL's. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+#ifndef _WIN32
+#  include <pthread.h>
+#  include <signal.h>
+#endif
+
+enum {
+  EXIT_DEADLINE_MS = 500
+};
+
+static uv_once_t once = UV_ONCE_INIT;
+static int global_error;
+static uv_mutex_t contexts_mutex;
+static nt__node_t contexts = { &contexts, &contexts }; /* under the mutex */
+
+/* ---- Stopping ------------------------------------------------------------ */
+
+static void post_stop(nt_context_t* ctx) {
+  if (atomic_exchange(&ctx->stop_posted, true))
+    return;
+  ctx->stop.type = NT__CMD_STOP;
+  nt__command_post_now(ctx, &ctx->stop);
+}
+
+/* True when the I/O thread has ended before `deadline` (uv_hrtime). */
+static bool wait_stopped(nt_context_t* ctx, uint64_t deadline) {
+  bool done;
+
+  uv_mutex_lock(&ctx->mutex);
+  while (!ctx->io_done) {
+    uint64_t now = uv_hrtime();
+
+    if (now >= deadline)
+      break;
+    uv_cond_timedwait(&ctx->stopped, &ctx->mutex, deadline - now);
+  }
+  done = ctx->io_done;
+  uv_mutex_unlock(&ctx->mutex);
+  return done;
+}
+
+static uint64_t deadline_in(uint32_t ms) {
+  return uv_hrtime() + (uint64_t) ms * 1000000;
+}
+
+/* ---- The process --------------------------------------------------------- */
+
+static void on_exit_process(void) {
+  uint64_t deadline = deadline_in(EXIT_DEADLINE_MS);
+  nt__node_t* node;
+
+  uv_mutex_lock(&contexts_mutex);
+  for (node = contexts.next; node != &contexts; node = node->next)
+    post_stop(nt__container_of(node, nt_context_t, registered));
+  for (node = contexts.next; node != &contexts; node = node->next)
+    wait_stopped(nt__container_of(node, nt_context_t, registered), deadline);
+  uv_mutex_unlock(&contexts_mutex);
+}
+
+#ifndef _WIN32
+static void before_fork(void) {
+  uv_mutex_lock(&contexts_mutex);
+}
+
+static void after_fork_parent(void) {
+  uv_mutex_unlock(&contexts_mutex);
+}
+
+static void after_fork_child(void) {
+  nt__node_t* node;
+
+  for (node = contexts.next; node != &contexts; node = node->next)
+    atomic_store(&nt__container_of(node, nt_context_t, registered)->forked,
+                 true);
+  nt__list_init(&contexts); /* exit() in the child has nothing to stop */
+  uv_mutex_unlock(&contexts_mutex);
+}
+#endif
+
+static void init_process(void) {
+  global_error = nt__alloc_init_curl();
+  if (global_error == 0 && uv_mutex_init(&contexts_mutex) != 0)
+    global_error = NT_E_SYSTEM;
+  if (global_error)
+    return;
+  atexit(on_exit_process);
+#ifndef _WIN32
+  pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+#endif
+}
+
+static void enlist(nt_context_t* ctx) {
+  uv_mutex_lock(&contexts_mutex);
+  nt__list_append(&contexts, &ctx->registered);
+  uv_mutex_unlock(&contexts_mutex);
+}
+
+static void delist(nt_context_t* ctx) {
+  uv_mutex_lock(&contexts_mutex);
+  nt__list_remove(&ctx->registered);
+  uv_mutex_unlock(&contexts_mutex);
+}
+
+/* ---- The thread ---------------------------------------------------------- */
+
+static void io_main(void* arg) {
+  nt_context_t* ctx = arg;
+
+  nt__io_run(ctx);
+  uv_mutex_lock(&ctx->mutex);
+  ctx->io_done = true;
+  uv_cond_signal(&ctx->stopped);
+  uv_mutex_unlock(&ctx->mutex);
+}
+
+/* The thread, and those that libcurl starts from it, inherit a full mask: the
+ * host's signals stay with the host, and a write to a dead peer raises none. */
+static int start_thread(nt_context_t* ctx) {
+  int err;
+#ifndef _WIN32
+  sigset_t all;
+  sigset_t before;
+
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+#endif
+  err = uv_thread_create(&ctx->thread, io_main, ctx);
+#ifndef _WIN32
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+#endif
+  return err == 0 ? 0 : NT_E_SYSTEM;
+}
+
+static int init_sync(nt_context_t* ctx) {
+  if (uv_mutex_init(&ctx->mutex) != 0)
+    return NT_E_SYSTEM;
+  if (uv_cond_init(&ctx->arrived) != 0)
+    goto destroy_mutex;
+  if (uv_cond_init(&ctx->stopped) != 0)
+    goto destroy_arrived;
+  return 0;
+
+destroy_arrived:
+  uv_cond_destroy(&ctx->arrived);
+destroy_mutex:
+  uv_mutex_destroy(&ctx->mutex);
+  return NT_E_SYSTEM;
+}
+
+static void destroy_sync(nt_context_t* ctx) {
+  uv_cond_destroy(&ctx->stopped);
+  uv_cond_destroy(&ctx->arrived);
+  uv_mutex_destroy(&ctx->mutex);
+}
+
+/* ---- Public -------------------------------------------------------------- */
+
+static nt__policy_t* default_policy(void) {
+  nt_policy_t values;
+
+  nt_policy_init(&values, NT_PRESET_MINIPROGRAM);
+  return nt__policy_new(&values);
+}
+
+int nt_open(nt_context_t** out) {
+  nt_context_t* ctx;
+  int err;
+
+  *out = NULL;
+  uv_once(&once, init_process);
+  if (global_error)
+    return global_error;
+  ctx = nt__calloc(sizeof(*ctx));
+  if (ctx == NULL)
+    return NT_E_NOMEM;
+  ctx->policy = default_policy();
+  if (ctx->policy == NULL) {
+    nt__free(ctx);
+    return NT_E_NOMEM;
+  }
+  ctx->io.policy = nt__policy_ref(ctx->policy);
+  nt__host_init(ctx);
+  err = init_sync(ctx);
+  if (err)
+    goto free_host;
+  err = nt__io_init(ctx);
+  if (err)
+    goto free_sync;
+  enlist(ctx);
+  err = start_thread(ctx);
+  if (err)
+    goto free_io;
+  *out = ctx;
+  return 0;
+
+free_io:
+  delist(ctx);
+  post_stop(ctx);
+  nt__io_run(ctx);
+  nt__io_free(ctx);
+  ctx->io.policy = NULL;
+free_sync:
+  destroy_sync(ctx);
+free_host:
+  nt__policy_unref(ctx->io.policy);
+  nt__host_free(ctx);
+  nt__free(ctx);
+  return err;
+}
+
+void nt_close(nt_context_t* ctx, uint32_t deadline_ms) {
+  if (ctx == NULL || atomic_load(&ctx->forked))
+    return;
+  delist(ctx);
+  post_stop(ctx);
+  if (!wait_stopped(ctx, deadline_in(deadline_ms)))
+    return; /* abandoned: the thread still uses the context */
+  uv_thread_join(&ctx->thread);
+  nt__host_free(ctx);
+  nt__io_free(ctx);
+  destroy_sync(ctx);
+  nt__free(ctx);
+}
+
+int nt_policy_set(nt_context_t* ctx, const nt_policy_t* values) {
+  nt__policy_t* policy;
+  nt__command_t* command;
+
+  if (values == NULL)
+    return NT_E_INVALID;
+  if (atomic_load(&ctx->forked))
+    return NT_E_FORKED;
+  policy = nt__policy_new(values);
+  if (policy == NULL)
+    return NT_E_NOMEM;
+  command = nt__command_new(NT__CMD_POLICY, 0);
+  if (command == NULL) {
+    nt__policy_unref(policy);
+    return NT_E_NOMEM;
+  }
+  command->policy = nt__policy_ref(policy);
+  nt__credit_flush(ctx);
+  nt__command_post(ctx, command);
+  nt__policy_unref(ctx->policy);
+  ctx->policy = policy;
+  atomic_store(&ctx->spin_us, values->spin_us);
+  return 0;
+}

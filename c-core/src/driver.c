@@ -1,0 +1,387 @@
+/* libcurl on libuv, I/O thread only.
+ *
+ * Sockets: the uv_poll of a connection stays registered while the connection
+ * idles between two transfers, which saves two system calls a request. That is
+ * only right for sockets that we opened ourselves, since libcurl tells us when
+ * it closes those; of others (the resolver's) it may reuse the number at once.
+ *
+ * Time: libcurl often asks to be called "now". A 0 ms timer of libuv that is
+ * set from its own callback starves the loop, so "now" is the next turn. */
+#include "driver.h"
+
+#include <string.h>
+
+#ifndef _WIN32
+#  include <fcntl.h>
+#  include <sys/socket.h>
+#  include <unistd.h>
+#endif
+
+enum {
+  MAX_IDLE_EASIES = 64,
+  MAX_IDLE_CONNECTIONS = 256
+};
+
+typedef struct nt__multi {
+  nt__driver_t* driver;
+  CURLM* handle;
+  uv_timer_t timer;
+  bool due; /* libcurl wants to be called in the next turn */
+} nt__multi_t;
+
+struct nt__driver {
+  nt_context_t* ctx;
+  nt__multi_t multis[NT__MULTI_COUNT];
+  CURLSH* share;
+  nt__table_t sockets; /* descriptor to nt__socket_t */
+  CURL* idle[MAX_IDLE_EASIES];
+  size_t idle_count;
+};
+
+typedef struct nt__socket {
+  uv_poll_t poll;
+  nt__driver_t* driver;
+  nt__multi_t* multi;
+  curl_socket_t fd;
+  bool ours;    /* from on_open_socket() */
+  bool polled;  /* `poll` is initialised */
+  bool resting; /* libcurl does not want to hear of it now */
+  int events;   /* what `poll` watches */
+} nt__socket_t;
+
+/* ---- Sockets ------------------------------------------------------------- */
+
+/* Key 0 is a descriptor like any other. */
+static nt__socket_t* find_socket(nt__driver_t* driver, curl_socket_t fd) {
+  return nt__table_get(&driver->sockets, (uint64_t) fd);
+}
+
+static nt__socket_t* add_socket(nt__driver_t* driver, curl_socket_t fd) {
+  nt__socket_t* socket = nt__calloc(sizeof(*socket));
+
+  if (socket == NULL)
+    return NULL;
+  socket->driver = driver;
+  socket->fd = fd;
+  if (nt__table_add(&driver->sockets, (uint64_t) fd, socket) != 0) {
+    nt__free(socket);
+    return NULL;
+  }
+  return socket;
+}
+
+static void on_poll_closed(uv_handle_t* handle) {
+  nt__free(nt__container_of(handle, nt__socket_t, poll));
+}
+
+static void remove_socket(nt__socket_t* socket) {
+  nt__table_remove(&socket->driver->sockets, (uint64_t) socket->fd);
+  if (socket->polled)
+    uv_close((uv_handle_t*) &socket->poll, on_poll_closed);
+  else
+    nt__free(socket);
+}
+
+static void on_poll(uv_poll_t* poll, int status, int events) {
+  nt__socket_t* socket = nt__container_of(poll, nt__socket_t, poll);
+  int flags = 0;
+  int running;
+
+  if (socket->resting) { /* the server closed an idle connection, most likely */
+    uv_poll_stop(poll);
+    socket->events = 0;
+    return;
+  }
+  if (status < 0)
+    flags = CURL_CSELECT_ERR;
+  if (events & UV_READABLE)
+    flags |= CURL_CSELECT_IN;
+  if (events & UV_WRITABLE)
+    flags |= CURL_CSELECT_OUT;
+  /* This may close the socket. */
+  curl_multi_socket_action(socket->multi->handle, socket->fd, flags, &running);
+}
+
+static int watch(nt__socket_t* socket, int events) {
+  uv_loop_t* loop = &socket->driver->ctx->io.loop;
+
+  socket->resting = false;
+  if (!socket->polled) {
+    if (uv_poll_init_socket(loop, &socket->poll, socket->fd) != 0)
+      return -1;
+    socket->polled = true;
+  }
+  if (socket->events == events)
+    return 0;
+  socket->events = events;
+  return uv_poll_start(&socket->poll, events, on_poll) == 0 ? 0 : -1;
+}
+
+/* libcurl says what it waits for on a socket. */
+static int on_want(CURL* curl, curl_socket_t fd, int what, void* arg,
+                   void* unused) {
+  nt__multi_t* multi = arg;
+  nt__socket_t* socket = find_socket(multi->driver, fd);
+  int events = 0;
+
+  (void) curl;
+  (void) unused;
+  if (what == CURL_POLL_REMOVE) {
+    if (socket != NULL && socket->ours)
+      socket->resting = true;
+    else if (socket != NULL)
+      remove_socket(socket);
+    return 0;
+  }
+  if (socket == NULL)
+    socket = add_socket(multi->driver, fd);
+  if (socket == NULL)
+    return -1;
+  socket->multi = multi;
+  if (what & CURL_POLL_IN)
+    events |= UV_READABLE;
+  if (what & CURL_POLL_OUT)
+    events |= UV_WRITABLE;
+  return watch(socket, events);
+}
+
+static int close_socket(curl_socket_t fd) {
+#ifdef _WIN32
+  return closesocket(fd);
+#else
+  return close(fd);
+#endif
+}
+
+static curl_socket_t on_open_socket(void* arg, curlsocktype purpose,
+                                    struct curl_sockaddr* address) {
+  nt__easy_t* easy = arg;
+  nt__socket_t* record;
+  curl_socket_t fd;
+  int type = address->socktype;
+
+  (void) purpose;
+  easy->on_socket(easy);
+#ifdef SOCK_CLOEXEC
+  type |= SOCK_CLOEXEC;
+#endif
+  fd = socket(address->family, type, address->protocol);
+  if (fd == CURL_SOCKET_BAD)
+    return fd;
+#if !defined(SOCK_CLOEXEC) && !defined(_WIN32)
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+#endif
+  record = add_socket(easy->driver, fd);
+  if (record == NULL) {
+    close_socket(fd);
+    return CURL_SOCKET_BAD;
+  }
+  record->ours = true;
+  return fd;
+}
+
+/* The poll goes before the descriptor, whose number may come back at once. */
+static int on_close_socket(void* arg, curl_socket_t fd) {
+  nt__socket_t* socket = find_socket(arg, fd);
+
+  if (socket != NULL)
+    remove_socket(socket);
+  return close_socket(fd);
+}
+
+/* ---- Time ---------------------------------------------------------------- */
+
+static void on_timer(uv_timer_t* timer) {
+  nt__container_of(timer, nt__multi_t, timer)->due = true;
+}
+
+static int on_want_timer(CURLM* handle, long timeout_ms, void* arg) {
+  nt__multi_t* multi = arg;
+
+  (void) handle;
+  if (timeout_ms < 0) {
+    multi->due = false;
+    uv_timer_stop(&multi->timer);
+  } else if (timeout_ms == 0) {
+    multi->due = true;
+    uv_timer_stop(&multi->timer);
+  } else {
+    uv_timer_start(&multi->timer, on_timer, (uint64_t) timeout_ms, 0);
+  }
+  return 0;
+}
+
+/* ---- Easy handles -------------------------------------------------------- */
+
+static void set_common(nt__easy_t* easy, const nt_policy_t* policy) {
+  CURL* curl = easy->curl;
+
+  curl_easy_setopt(curl, CURLOPT_PRIVATE, easy);
+  curl_easy_setopt(curl, CURLOPT_SHARE, easy->driver->share);
+  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+  /* Or removing a transfer joins the thread of its stuck name lookup. */
+  curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
+  curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* not from the environment */
+  curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+  /* A folder of certificates keeps libcurl from caching the parsed bundle. */
+  curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+  if (policy->ca_file != NULL)
+    curl_easy_setopt(curl, CURLOPT_CAINFO, policy->ca_file);
+  curl_easy_setopt(curl, CURLOPT_CA_CACHE_TIMEOUT, -1L);
+  curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+  curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, easy);
+  curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
+  curl_easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, easy->driver);
+}
+
+int nt__driver_acquire(nt__driver_t* driver, nt__easy_t* easy,
+                       const nt_policy_t* policy) {
+  if (driver->idle_count > 0)
+    easy->curl = driver->idle[--driver->idle_count];
+  else
+    easy->curl = curl_easy_init();
+  if (easy->curl == NULL)
+    return NT_E_NOMEM;
+  easy->driver = driver;
+  set_common(easy, policy);
+  return 0;
+}
+
+void nt__driver_release(nt__easy_t* easy) {
+  nt__driver_t* driver = easy->driver;
+  CURL* curl = easy->curl;
+
+  if (curl == NULL)
+    return;
+  if (easy->added)
+    curl_multi_remove_handle(driver->multis[easy->kind].handle, curl);
+  easy->added = false;
+  easy->curl = NULL;
+  if (driver->idle_count == MAX_IDLE_EASIES) {
+    curl_easy_cleanup(curl);
+    return;
+  }
+  curl_easy_reset(curl);
+  driver->idle[driver->idle_count++] = curl;
+}
+
+void nt__driver_continue(nt__easy_t* easy) {
+  curl_easy_pause(easy->curl, CURLPAUSE_CONT);
+  /* Bytes that libcurl holds already raise no event of the socket. */
+  easy->driver->multis[easy->kind].due = true;
+}
+
+int nt__driver_add(nt__easy_t* easy) {
+  CURLM* multi = easy->driver->multis[easy->kind].handle;
+
+  if (curl_multi_add_handle(multi, easy->curl) != CURLM_OK)
+    return NT_E_NOMEM;
+  easy->added = true;
+  return 0;
+}
+
+/* ---- The turn ------------------------------------------------------------ */
+
+static void finish_done(nt__multi_t* multi) {
+  CURLMsg* message;
+  int left;
+
+  while ((message = curl_multi_info_read(multi->handle, &left)) != NULL) {
+    /* Removing the handle frees the message. */
+    CURLcode code = message->data.result;
+    CURL* curl = message->easy_handle;
+    nt__easy_t* easy;
+
+    curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char**) &easy);
+    curl_multi_remove_handle(multi->handle, curl);
+    easy->added = false;
+    easy->on_done(easy, code);
+  }
+}
+
+static void run_multi(nt__multi_t* multi) {
+  int running;
+
+  if (multi->due) {
+    multi->due = false;
+    curl_multi_socket_action(multi->handle, CURL_SOCKET_TIMEOUT, 0, &running);
+  }
+  finish_done(multi);
+}
+
+bool nt__driver_run(nt__driver_t* driver) {
+  bool more = false;
+  int i;
+
+  for (i = 0; i < NT__MULTI_COUNT; i++) {
+    run_multi(&driver->multis[i]);
+    more = more || driver->multis[i].due;
+  }
+  return more;
+}
+
+/* ---- Life ---------------------------------------------------------------- */
+
+static int init_multi(nt__driver_t* driver, nt__multi_t* multi) {
+  multi->driver = driver;
+  uv_timer_init(&driver->ctx->io.loop, &multi->timer);
+  multi->handle = curl_multi_init();
+  if (multi->handle == NULL)
+    return NT_E_NOMEM;
+  curl_multi_setopt(multi->handle, CURLMOPT_SOCKETFUNCTION, on_want);
+  curl_multi_setopt(multi->handle, CURLMOPT_SOCKETDATA, multi);
+  curl_multi_setopt(multi->handle, CURLMOPT_TIMERFUNCTION, on_want_timer);
+  curl_multi_setopt(multi->handle, CURLMOPT_TIMERDATA, multi);
+  curl_multi_setopt(multi->handle, CURLMOPT_MAXCONNECTS,
+                    (long) MAX_IDLE_CONNECTIONS);
+  return 0;
+}
+
+/* Name lookups and TLS sessions serve both multis. One thread: no locks. */
+static CURLSH* new_share(void) {
+  CURLSH* share = curl_share_init();
+
+  if (share == NULL)
+    return NULL;
+  curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+  curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+  return share;
+}
+
+int nt__driver_open(nt_context_t* ctx) {
+  nt__driver_t* driver = nt__calloc(sizeof(*driver));
+  int err = 0;
+  int i;
+
+  ctx->io.driver = driver;
+  if (driver == NULL)
+    return NT_E_NOMEM;
+  driver->ctx = ctx;
+  nt__table_init(&driver->sockets);
+  driver->share = new_share();
+  for (i = 0; i < NT__MULTI_COUNT; i++)
+    if (init_multi(driver, &driver->multis[i]) != 0)
+      err = NT_E_NOMEM;
+  return driver->share == NULL ? NT_E_NOMEM : err;
+}
+
+void nt__driver_close(nt__driver_t* driver) {
+  size_t i;
+
+  if (driver == NULL)
+    return;
+  while (driver->idle_count > 0)
+    curl_easy_cleanup(driver->idle[--driver->idle_count]);
+  for (i = 0; i < NT__MULTI_COUNT; i++) {
+    curl_multi_cleanup(driver->multis[i].handle);
+    uv_close((uv_handle_t*) &driver->multis[i].timer, NULL);
+  }
+}
+
+void nt__driver_free(nt__driver_t* driver) {
+  if (driver == NULL)
+    return;
+  curl_share_cleanup(driver->share);
+  nt__table_free(&driver->sockets);
+  nt__free(driver);
+}

@@ -1,0 +1,52 @@
+/* libcurl's multi interface on the loop: the one file that drives it. */
+#ifndef NT_DRIVER_H
+#define NT_DRIVER_H
+
+#include <curl/curl.h>
+#include <stdbool.h>
+
+#include "internal.h"
+
+/* Transfers and streams do not share a multi: CONNECT_ONLY connections count
+ * in a multi's limits, and idle streams would crowd out keep-alive. */
+typedef enum nt__multi_kind {
+  NT__MULTI_TRANSFERS,
+  NT__MULTI_STREAMS,
+  NT__MULTI_COUNT
+} nt__multi_kind_t;
+
+/* One easy handle at work. */
+typedef struct nt__easy {
+  nt__driver_t* driver;
+  CURL* curl; /* NULL between acquire and release */
+  nt__multi_kind_t kind;
+  bool added;
+  /* Inside libcurl: a name has been looked up, a socket is being made. */
+  void (*on_socket)(struct nt__easy* easy);
+  /* In a turn, outside libcurl: the handle has been taken out of its multi. */
+  void (*on_done)(struct nt__easy* easy, CURLcode code);
+} nt__easy_t;
+
+/* Makes ctx->io.driver. NT_E_NOMEM; what is there then is closed as always. */
+int nt__driver_open(nt_context_t* ctx);
+/* Ends libcurl's side; the loop must run once more, then free. */
+void nt__driver_close(nt__driver_t* driver);
+void nt__driver_free(nt__driver_t* driver);
+
+/* Gives `easy` a handle with the options that all connections share: trust,
+ * sockets, caches, no signals, no environment. NT_E_NOMEM. */
+int nt__driver_acquire(nt__driver_t* driver, nt__easy_t* easy,
+                       const nt_policy_t* policy);
+/* Takes it back, out of the multi if need be. Not inside a libcurl callback. */
+void nt__driver_release(nt__easy_t* easy);
+
+/* Starts it. Not inside a libcurl callback. NT_E_NOMEM. */
+int nt__driver_add(nt__easy_t* easy);
+
+/* Lets a paused one go on; may call its write callback. */
+void nt__driver_continue(nt__easy_t* easy);
+
+/* The driver's part of a turn; true when it wants another one at once. */
+bool nt__driver_run(nt__driver_t* driver);
+
+#endif

@@ -1,0 +1,107 @@
+/* From libcurl's results to ours. libcurl says "could not connect" or "could
+ * not verify"; why, is in the errno and in OpenSSL's verify result. */
+#include "failure.h"
+
+#include <errno.h>
+
+#include "nettask.h"
+
+/* X509_V_ERR_* of OpenSSL, which is not linked itself. */
+enum {
+  CERT_NOT_YET_VALID = 9,
+  CERT_HAS_EXPIRED = 10
+};
+
+static int from_connect_errno(long os_errno) {
+  switch (os_errno) {
+    case ECONNREFUSED:
+      return NT_E_REFUSED;
+    case ECONNRESET:
+      return NT_E_RESET;
+    case ETIMEDOUT:
+      return NT_E_CONNECT_TIMEOUT;
+    case EHOSTUNREACH:
+      return NT_E_UNREACHABLE;
+    case ENETUNREACH:
+    case ENETDOWN:
+      return NT_E_OFFLINE;
+    case EADDRNOTAVAIL:
+    case EAFNOSUPPORT:
+    case EINVAL:
+      return NT_E_ADDRESS;
+    default:
+      return NT_E_CONNECT;
+  }
+}
+
+static int from_certificate(CURL* curl) {
+  long result = 0;
+
+  curl_easy_getinfo(curl, CURLINFO_SSL_VERIFYRESULT, &result);
+  switch (result) {
+    case 0: /* the chain is good: it was the name */
+      return NT_E_CERT_NAME;
+    case CERT_NOT_YET_VALID:
+    case CERT_HAS_EXPIRED:
+      return NT_E_CERT_DATE;
+    default:
+      return NT_E_CERT_AUTHORITY;
+  }
+}
+
+static int from_cut_body(CURL* curl) {
+  curl_off_t length = -1;
+
+  curl_easy_getinfo(curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+  return length >= 0 ? NT_E_LENGTH_MISMATCH : NT_E_CHUNKED;
+}
+
+int nt__failure(CURL* curl, CURLcode code, bool in_header) {
+  long os_errno = 0;
+
+  curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_errno);
+  switch (code) {
+    case CURLE_OUT_OF_MEMORY:
+      /* Also a single header line above libcurl's own cap. */
+      return in_header ? NT_E_HEADER_SIZE : NT_E_NOMEM;
+    case CURLE_URL_MALFORMAT:
+      return NT_E_URL;
+    case CURLE_COULDNT_RESOLVE_HOST:
+      return NT_E_RESOLVE;
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_PROXY:
+      return NT_E_PROXY;
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_INTERFACE_FAILED:
+      return from_connect_errno(os_errno);
+    case CURLE_OPERATION_TIMEDOUT:
+      return NT_E_TIMEOUT;
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+      return os_errno == ECONNRESET || os_errno == EPIPE ? NT_E_RESET
+                                                         : NT_E_DROPPED;
+    case CURLE_GOT_NOTHING:
+      return NT_E_EMPTY_RESPONSE;
+    case CURLE_PARTIAL_FILE:
+      return from_cut_body(curl);
+    case CURLE_UNSUPPORTED_PROTOCOL: /* "HTTP/0.9 is not allowed" */
+    case CURLE_WEIRD_SERVER_REPLY:
+      return NT_E_HTTP;
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM:
+      return NT_E_HTTP2;
+    case CURLE_BAD_CONTENT_ENCODING:
+      return NT_E_DECODING;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_ISSUER_ERROR:
+      return from_certificate(curl);
+    case CURLE_SSL_CACERT_BADFILE:
+      return NT_E_TRUST;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CERTPROBLEM:
+      return NT_E_TLS;
+    default:
+      return NT_E_NETWORK;
+  }
+}

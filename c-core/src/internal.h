@@ -1,0 +1,213 @@
+/* The context, and what crosses the border between its two threads.
+ *
+ * A task is opened on the host thread: an *entry* there knows its id, its
+ * undelivered events and how it will end. When it starts, a *task block* with
+ * everything the I/O thread needs goes over as a START command; its last event
+ * lies inside the block and brings the memory back. So the host owns a block
+ * before START and after the last event, the I/O thread in between, and
+ * reporting the end cannot fail. Everything else that crosses is an id. */
+#ifndef NT_INTERNAL_H
+#define NT_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "alloc.h"
+#include "buf.h"
+#include "header.h"
+#include "list.h"
+#include "nettask.h"
+#include "policy.h"
+#include "table.h"
+#include "timer.h"
+
+typedef struct nt__task nt__task_t;
+typedef struct nt__driver nt__driver_t;
+typedef struct nt__lookups nt__lookups_t;
+typedef struct nt__transfers nt__transfers_t;
+
+/* ---- Commands: host to I/O --------------------------------------------- */
+
+typedef enum nt__command_type {
+  NT__CMD_START,  /* `task`: takes it */
+  NT__CMD_ABORT,  /* `id` */
+  NT__CMD_CREDIT, /* `amount` bytes of `id` were delivered; 0: of the context */
+  NT__CMD_POLICY, /* `policy`: takes the reference */
+  NT__CMD_STOP
+} nt__command_type_t;
+
+typedef struct nt__command {
+  nt__link_t link;
+  nt__command_type_t type;
+  nt_id_t id;
+  uint64_t amount;
+  nt__task_t* task;
+  nt__policy_t* policy;
+} nt__command_t;
+
+/* command.c, host thread. */
+nt__command_t* nt__command_new(nt__command_type_t type, nt_id_t id);
+void nt__command_post(nt_context_t* ctx, nt__command_t* command);
+/* Any thread: out of nt_cork(), at once. */
+void nt__command_post_now(nt_context_t* ctx, nt__command_t* command);
+/* Frees what a command holds, as if it had never been given. */
+void nt__command_discard(nt__command_t* command);
+/* I/O thread. */
+void nt__commands_run(nt_context_t* ctx);
+
+/* ---- Events: I/O to host ----------------------------------------------- */
+
+typedef struct nt__event {
+  nt__link_t link;
+  int type; /* nt_event_type_t or NT__EV_STATE */
+  nt_id_t id;
+  int error;        /* END; the new state for NT__EV_STATE */
+  size_t cost;      /* what it counts against the high-water marks */
+  nt__task_t* task; /* HEADERS and END: the block it lies in */
+} nt__event_t;
+
+typedef struct nt__chunk {
+  nt__event_t event;
+  size_t size;
+  char data[]; /* with a NUL behind */
+} nt__chunk_t;
+
+enum {
+  NT__EV_STATE = 100,   /* consumed by nt_collect() */
+  NT__EVENT_COST = 256, /* fixed part of the cost of an event */
+  NT__MAX_TASKS = 1 << 20
+};
+
+/* event.c, I/O thread. `payload` bytes and the fixed cost are charged. */
+void nt__event_post(nt_context_t* ctx, nt__event_t* event, size_t payload);
+void nt__event_post_state(nt_context_t* ctx, nt_id_t id, nt_state_t state);
+/* Hands what was posted to the host and wakes it if it sleeps. */
+void nt__events_publish(nt_context_t* ctx);
+/* The source may not be read further for now. */
+bool nt__is_over_mark(const nt_context_t* ctx, const nt__task_t* task);
+
+/* ---- Tasks -------------------------------------------------------------- */
+
+/* What a capability does on the I/O thread, but for release(). */
+typedef struct nt__task_class {
+  /* The task is in the table of the loop; it ends through nt__task_end(). */
+  void (*start)(nt__task_t* task);
+  /* Ends at once, with nt__task_end(). */
+  void (*abort)(nt__task_t* task);
+  /* Below its mark again: read on. */
+  void (*resume)(nt__task_t* task);
+  /* Host thread: fills in what an END or HEADERS event shows. */
+  void (*show)(const nt__task_t* task, nt_event_t* event);
+  /* Frees the block. No thread uses it any more. */
+  void (*release)(nt__task_t* task);
+} nt__task_class_t;
+
+struct nt__task {
+  const nt__task_class_t* class_;
+  nt_context_t* ctx;
+  nt_id_t id;
+  nt__policy_t* policy; /* one reference */
+  nt__command_t start;  /* the START command */
+  nt__event_t head;     /* HEADERS, reserved */
+  nt__node_t held;      /* in ctx->io.held while its source is held back */
+  uint64_t undelivered; /* charged and not credited yet */
+  int error;            /* how it ended, with `message` */
+  char message[256];
+  nt__event_t last; /* END, reserved */
+};
+
+/* event.c, host thread: makes the entry of a new id. 0, NT_E_NOMEM,
+ * NT_E_FULL, NT_E_FORKED. */
+int nt__task_open(nt_context_t* ctx, nt_id_t* id);
+/* 0 when the id is idle; NT_E_STATE, NT_E_CLOSED, NT_E_FORKED. */
+int nt__task_check_idle(nt_context_t* ctx, nt_id_t id);
+/* Host thread: gives the block to the I/O thread. The id is idle. */
+void nt__task_start(nt_context_t* ctx, nt_id_t id, nt__task_t* task);
+
+/* Host thread: the part of release() that all blocks share. */
+void nt__task_fini(nt__task_t* task);
+
+/* I/O thread: posts the last event; the block is the host's from here on. */
+void nt__task_end(nt__task_t* task, size_t payload);
+/* Puts the task among those that nt__tasks_resume() wakes. */
+void nt__task_hold(nt__task_t* task);
+
+/* ---- The context -------------------------------------------------------- */
+
+/* The I/O thread's own half. */
+typedef struct nt__io {
+  uv_loop_t loop;
+  uv_async_t wake;   /* ends the poll; the turn does the work */
+  uv_prepare_t turn; /* before each poll: everything happens here */
+  uv_check_t woken;  /* after each poll */
+  uv_idle_t busy;    /* while active the poll does not sleep */
+  nt__timers_t timers;
+  nt__table_t tasks;    /* id to nt__task_t */
+  nt__node_t held;      /* tasks whose source is held back */
+  nt__fifo_t outbox;    /* events of this turn */
+  nt__policy_t* policy; /* newest; for what all tasks share */
+  uint64_t undelivered; /* of all tasks */
+  uint64_t active_at;   /* uv_hrtime() of the last work, for spinning */
+  bool stopping;
+  nt__driver_t* driver;
+  nt__lookups_t* lookups;
+  nt__transfers_t* transfers;
+} nt__io_t;
+
+struct nt_context {
+  /* Host thread. */
+  nt__table_t entries; /* id to nt__entry_t */
+  nt__node_t ready;    /* entries that have events, in turn */
+  nt__fifo_t ended;    /* entries that the host ended since collecting */
+  size_t waiting;
+  uint64_t waiting_bytes;
+  uint64_t uncredited;  /* delivered, not yet told to the I/O thread */
+  nt__policy_t* policy; /* for new tasks */
+  nt__fifo_t corked;    /* commands held by nt_cork() */
+  unsigned cork_depth;
+  nt__task_t* lent_task; /* what the last event points into */
+  nt__event_t* lent_event;
+  struct nt__entry* lent_entry;
+  uv_thread_t thread;
+
+  /* Both. */
+  nt__mailbox_t commands;
+  nt__mailbox_t events;
+  atomic_bool io_sleeps;   /* a command needs a uv_async_send() */
+  atomic_bool host_sleeps; /* events need a signal */
+  atomic_bool forked;      /* this process is a child of the owner */
+  atomic_bool stop_posted;
+  atomic_uint_fast64_t bytes_in, bytes_out;
+  atomic_uint spin_us;
+  uv_mutex_t mutex;  /* guards nothing but the two conditions */
+  uv_cond_t arrived; /* events, for a host that sleeps */
+  uv_cond_t stopped;
+  bool io_done; /* under the mutex */
+  nt__command_t stop;
+  nt__node_t registered; /* in the process's list of contexts */
+
+  /* I/O thread. */
+  nt__io_t io;
+};
+
+/* event.c, host thread. */
+void nt__host_init(nt_context_t* ctx);
+void nt__host_free(nt_context_t* ctx);
+/* Before the context's mark changes: what was delivered counts at once. */
+void nt__credit_flush(nt_context_t* ctx);
+
+/* loop.c: the body of the I/O thread. */
+int nt__io_init(nt_context_t* ctx);
+void nt__io_run(nt_context_t* ctx);
+/* After the thread has ended, or if it never ran. */
+void nt__io_free(nt_context_t* ctx);
+/* Tasks below their marks read on. */
+void nt__tasks_resume(nt_context_t* ctx);
+
+/* Monotonic loop time, and Unix time, both in ms. */
+uint64_t nt__now(const nt_context_t* ctx);
+int64_t nt__unix_ms(void);
+
+#endif

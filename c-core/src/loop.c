@@ -1,0 +1,186 @@
+/* The I/O thread: one libuv loop, one function that does the work of a turn.
+ *
+ * libuv's callbacks only note what happened; the turn, which runs before each
+ * poll, takes the commands, starts transfers, lets libcurl go on, and hands the
+ * events over. So no transfer is started inside a callback of libcurl, commands
+ * and events cross in batches, and one place decides whether to sleep. */
+#include <time.h>
+
+#include "driver.h"
+#include "internal.h"
+#include "lookup.h"
+#include "transfer.h"
+
+static nt_context_t* context_of(void* handle) {
+  return ((uv_handle_t*) handle)->data;
+}
+
+uint64_t nt__now(const nt_context_t* ctx) {
+  return uv_now(&ctx->io.loop);
+}
+
+int64_t nt__unix_ms(void) {
+  struct timespec now;
+
+  timespec_get(&now, TIME_UTC);
+  return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void nt__tasks_resume(nt_context_t* ctx) {
+  nt__node_t waiting;
+  nt__node_t* node;
+
+  /* A task that resumes may be held back again at once: only those that are
+   * held now get their turn. */
+  if (nt__list_empty(&ctx->io.held))
+    return;
+  waiting = ctx->io.held;
+  waiting.next->prev = waiting.prev->next = &waiting;
+  nt__list_init(&ctx->io.held);
+  while ((node = nt__list_shift(&waiting)) != NULL) {
+    nt__task_t* task = nt__container_of(node, nt__task_t, held);
+
+    if (nt__is_over_mark(ctx, task))
+      nt__list_append(&ctx->io.held, node);
+    else
+      task->class_->resume(task);
+  }
+}
+
+void nt__task_hold(nt__task_t* task) {
+  if (!nt__node_linked(&task->held))
+    nt__list_append(&task->ctx->io.held, &task->held);
+}
+
+static void on_nothing(uv_idle_t* handle) {
+  (void) handle;
+}
+
+/* The next poll does not sleep. */
+static void stay_awake(nt_context_t* ctx) {
+  uv_idle_start(&ctx->io.busy, on_nothing);
+}
+
+/* Spinning trades CPU for the time that waking up takes. */
+static bool spins(nt_context_t* ctx) {
+  uint64_t spin_ns = (uint64_t) atomic_load(&ctx->spin_us) * 1000;
+
+  return spin_ns != 0 && uv_hrtime() - ctx->io.active_at < spin_ns;
+}
+
+static void abort_all(nt_context_t* ctx) {
+  size_t cursor;
+  nt__task_t* task;
+
+  for (;;) {
+    cursor = 0;
+    task = nt__table_next(&ctx->io.tasks, &cursor);
+    if (task == NULL)
+      break;
+    task->error = NT_E_ABORTED;
+    task->class_->abort(task);
+  }
+}
+
+static void close_handles(nt_context_t* ctx) {
+  nt__io_t* io = &ctx->io;
+
+  uv_close((uv_handle_t*) &io->wake, NULL);
+  uv_close((uv_handle_t*) &io->turn, NULL);
+  uv_close((uv_handle_t*) &io->woken, NULL);
+  uv_close((uv_handle_t*) &io->busy, NULL);
+  nt__timers_close(&io->timers);
+}
+
+/* libcurl calls back while it cleans up, so the loop must still be there; and
+ * what it closes needs one more run of the loop. */
+static void shut_down(nt_context_t* ctx) {
+  abort_all(ctx);
+  nt__transfers_free(ctx->io.transfers);
+  nt__lookups_free(ctx->io.lookups);
+  nt__driver_close(ctx->io.driver);
+  close_handles(ctx);
+}
+
+static void on_turn(uv_prepare_t* handle) {
+  nt_context_t* ctx = context_of(handle);
+  nt__io_t* io = &ctx->io;
+  bool more;
+
+  uv_idle_stop(&io->busy);
+  nt__commands_run(ctx);
+  if (io->stopping) {
+    shut_down(ctx);
+    return;
+  }
+  nt__transfers_run(io->transfers);
+  more = nt__driver_run(io->driver);
+  more = nt__transfers_pending(io->transfers) || more;
+  nt__events_publish(ctx);
+  if (more || spins(ctx)) {
+    stay_awake(ctx);
+    return;
+  }
+  atomic_store(&ctx->io_sleeps, true);
+  if (!nt__mailbox_empty(&ctx->commands)) /* came in since we looked */
+    stay_awake(ctx);
+}
+
+static void on_woken(uv_check_t* handle) {
+  atomic_store(&context_of(handle)->io_sleeps, false);
+}
+
+static void on_wake(uv_async_t* handle) {
+  (void) handle; /* the next turn takes the commands */
+}
+
+static int init_handles(nt_context_t* ctx) {
+  nt__io_t* io = &ctx->io;
+
+  /* Of these only the async handle and the timer can fail. */
+  if (uv_async_init(&io->loop, &io->wake, on_wake) != 0)
+    return NT_E_SYSTEM;
+  uv_prepare_init(&io->loop, &io->turn);
+  uv_check_init(&io->loop, &io->woken);
+  uv_idle_init(&io->loop, &io->busy);
+  nt__timers_init(&io->timers, &io->loop);
+  io->wake.data = io->turn.data = io->woken.data = io->busy.data = ctx;
+  uv_prepare_start(&io->turn, on_turn);
+  uv_check_start(&io->woken, on_woken);
+  return 0;
+}
+
+int nt__io_init(nt_context_t* ctx) {
+  nt__io_t* io = &ctx->io;
+
+  nt__table_init(&io->tasks);
+  nt__list_init(&io->held);
+  if (uv_loop_init(&io->loop) != 0)
+    return NT_E_SYSTEM;
+  if (init_handles(ctx) != 0)
+    goto close_loop;
+  if (nt__driver_open(ctx) == 0 && nt__lookups_open(ctx) == 0 &&
+      nt__transfers_open(ctx) == 0)
+    return 0;
+
+  shut_down(ctx);
+  nt__io_run(ctx);
+  uv_loop_close(&io->loop);
+  return NT_E_NOMEM;
+
+close_loop:
+  uv_loop_close(&io->loop);
+  return NT_E_SYSTEM;
+}
+
+void nt__io_run(nt_context_t* ctx) {
+  uv_run(&ctx->io.loop, UV_RUN_DEFAULT);
+  nt__events_publish(ctx);
+  nt__driver_free(ctx->io.driver);
+}
+
+void nt__io_free(nt_context_t* ctx) {
+  nt__table_free(&ctx->io.tasks);
+  nt__policy_unref(ctx->io.policy);
+  uv_loop_close(&ctx->io.loop);
+}

@@ -1,0 +1,102 @@
+/* A transfer: one HTTP exchange, hop by hop, from its place in the queue to
+ * the last byte. What request, download and upload share. */
+#ifndef NT_TRANSFER_H
+#define NT_TRANSFER_H
+
+#include "driver.h"
+#include "internal.h"
+#include "lookup.h"
+
+typedef struct nt__transfer nt__transfer_t;
+
+enum {
+  NT__HOLD = 1 /* on_body: give me the same bytes again once I resumed */
+};
+
+/* What the owner does with it, on the I/O thread, all but on_end() inside
+ * libcurl. */
+typedef struct nt__transfer_ops {
+  void (*on_headers)(nt__transfer_t* transfer); /* of the final response */
+  /* 0, NT__HOLD, or an error that ends the transfer. */
+  int (*on_body)(nt__transfer_t* transfer, const char* data, size_t size);
+  /* The end, with task->error and task->message set. The owner may free. */
+  void (*on_end)(nt__transfer_t* transfer);
+} nt__transfer_ops_t;
+
+/* A header field to send; `line.data` is "Name: value" as libcurl takes it. */
+typedef struct nt__field {
+  struct curl_slist line;
+  const char* name;
+  bool dropped;
+} nt__field_t;
+
+/* Which time-out runs. */
+typedef enum nt__stage {
+  NT__STAGE_WAITING, /* in the queue: none */
+  NT__STAGE_DNS,
+  NT__STAGE_CONNECT,
+  NT__STAGE_TLS,
+  NT__STAGE_FIRST_BYTE,
+  NT__STAGE_BODY
+} nt__stage_t;
+
+struct nt__transfer {
+  const nt__transfer_ops_t* ops;
+  nt__task_t* task; /* the owner */
+
+  /* What to send. Set by the owner, points into its block. */
+  nt__url_t url; /* of the current hop */
+  const char* method;
+  nt__field_t* fields;
+  size_t field_count;
+  const void* body;
+  size_t body_size;
+  nt_timeouts_t timeouts;
+  nt_redirect_t redirect;
+  uint32_t http;
+  uint32_t flags;
+
+  /* What came back. */
+  int status;
+  nt__headers_t headers;
+  uint32_t redirects;
+  nt_profile_t profile;
+  char peer_ip[64];
+
+  /* I/O thread. */
+  nt__node_t node; /* in the queue, or among those that start next */
+  nt__easy_t easy;
+  nt__lookup_turn_t lookup;
+  nt__timer_t timer;
+  nt__stage_t stage;
+  uint64_t stage_since; /* loop time of its begin, or of the last byte */
+  uint64_t total_due;   /* loop time; 0: no limit */
+  uint64_t held_since;  /* loop time; 0: not held */
+  uint64_t header_bytes;
+  uint64_t discarded; /* bytes of the body of a redirect */
+  uint64_t uploaded;
+  int failure;  /* why one of our callbacks refused to go on */
+  bool running; /* counts in the limit of running transfers */
+  bool headers_done;
+  bool following; /* this response is a redirect to be followed */
+  bool complete;  /* all that is wanted is here: end the hop */
+};
+
+int nt__transfers_open(nt_context_t* ctx);
+void nt__transfers_free(nt__transfers_t* transfers);
+/* The part of a turn: what has its turn starts. */
+void nt__transfers_run(nt__transfers_t* transfers);
+/* Something became ready to start after it ran. */
+bool nt__transfers_pending(const nt__transfers_t* transfers);
+
+/* Host thread: takes the owner's block in and frees what it made. */
+void nt__transfer_fini(nt__transfer_t* transfer);
+
+/* Checks the policy and puts it in the queue. on_end() may come at once. */
+void nt__transfer_submit(nt__transfer_t* transfer);
+/* Ends it without on_end(). */
+void nt__transfer_cancel(nt__transfer_t* transfer);
+/* After NT__HOLD. */
+void nt__transfer_resume(nt__transfer_t* transfer);
+
+#endif
