@@ -300,6 +300,11 @@ typedef struct nt_header {
   const char* value;
 } nt_header_t;
 
+/* 0, or NT_E_HEADER when the field may not be sent: a name that is no RFC 9110
+ * token, a value with control characters (that could start another field). Any
+ * thread. */
+NT_API int nt_header_check(const char* name, const char* value);
+
 /* Stages of one hop. All stand still while the host holds the source back. */
 typedef struct nt_timeouts {
   uint32_t dns;        /* name lookup */

@@ -36,7 +36,7 @@ int nt__buf_reserve(nt__buf_t* buf, size_t size) {
 
 /* Doubles, so that n appends cost O(n), but never past the maximum. */
 static size_t grown(const nt__buf_t* buf, size_t needed) {
-  size_t capacity = buf->capacity < 256 ? 256 : buf->capacity * 2;
+  size_t capacity = buf->capacity < 512 ? 512 : buf->capacity * 2;
 
   if (buf->max != 0 && capacity > buf->max)
     capacity = (size_t) buf->max;

@@ -68,7 +68,8 @@ void nt__command_discard(nt__command_t* command) {
 static void run_start(nt_context_t* ctx, nt__task_t* task) {
   nt__io_t* io = &ctx->io;
 
-  if (nt__timers_reserve(&io->timers, io->tasks.count + 1) != 0 ||
+  /* A timer for it, for each of the others, and for the warm-up. */
+  if (nt__timers_reserve(&io->timers, io->tasks.count + 2) != 0 ||
       nt__table_add(&io->tasks, task->id, task) != 0) {
     task->error = NT_E_NOMEM;
     nt__task_end(task, 0);

@@ -20,12 +20,16 @@ bool nt__header_is_token(const char* text) {
   return p != text && *p == '\0';
 }
 
-bool nt__header_is_value(const char* text) {
+static bool is_value(const char* text) {
   const unsigned char* p = (const unsigned char*) text;
 
   while (*p != '\0' && (*p >= 0x20 || *p == '\t') && *p != 0x7f)
     p++;
   return *p == '\0';
+}
+
+int nt_header_check(const char* name, const char* value) {
+  return nt__header_is_token(name) && is_value(value) ? 0 : NT_E_HEADER;
 }
 
 bool nt__header_is(const char* name, const char* other) {
@@ -98,8 +102,8 @@ static const char* trim(const char* text, size_t* size) {
  * early and shift all that follows, so it becomes a blank. */
 static int append_text(nt__buf_t* buf, const char* text, size_t size) {
   size_t start = buf->size;
-  size_t i;
   int err = nt__buf_append(buf, text, size);
+  char* nul;
 
   if (err == 0)
     err = nt__buf_append(buf, "", 1);
@@ -107,9 +111,8 @@ static int append_text(nt__buf_t* buf, const char* text, size_t size) {
     buf->size = start;
     return err;
   }
-  for (i = start; i < start + size; i++)
-    if (buf->data[i] == '\0')
-      buf->data[i] = ' ';
+  while ((nul = memchr(buf->data + start, '\0', size)) != NULL)
+    *nul = ' ';
   return 0;
 }
 

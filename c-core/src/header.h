@@ -10,8 +10,6 @@
 
 /* RFC 9110 token: a method or a field name. */
 bool nt__header_is_token(const char* text);
-/* No control characters but tabs: nothing that could start another field. */
-bool nt__header_is_value(const char* text);
 /* The field carries a credential, so it stays with its origin. */
 bool nt__header_is_secret(const char* name);
 /* Names are compared without case. */

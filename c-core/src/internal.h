@@ -27,6 +27,7 @@ typedef struct nt__task nt__task_t;
 typedef struct nt__driver nt__driver_t;
 typedef struct nt__lookups nt__lookups_t;
 typedef struct nt__transfers nt__transfers_t;
+typedef struct nt__warm nt__warm_t;
 
 /* ---- Commands: host to I/O --------------------------------------------- */
 
@@ -154,6 +155,7 @@ typedef struct nt__io {
   nt__driver_t* driver;
   nt__lookups_t* lookups;
   nt__transfers_t* transfers;
+  nt__warm_t* warm;
 } nt__io_t;
 
 struct nt_context {

@@ -10,6 +10,7 @@
 #include "internal.h"
 #include "lookup.h"
 #include "transfer.h"
+#include "warm.h"
 
 static nt_context_t* context_of(void* handle) {
   return ((uv_handle_t*) handle)->data;
@@ -98,6 +99,7 @@ static void shut_down(nt_context_t* ctx) {
   abort_all(ctx);
   nt__transfers_free(ctx->io.transfers);
   nt__lookups_free(ctx->io.lookups);
+  nt__warm_close(ctx->io.warm);
   nt__driver_close(ctx->io.driver);
   close_handles(ctx);
 }
@@ -160,7 +162,7 @@ int nt__io_init(nt_context_t* ctx) {
   if (init_handles(ctx) != 0)
     goto close_loop;
   if (nt__driver_open(ctx) == 0 && nt__lookups_open(ctx) == 0 &&
-      nt__transfers_open(ctx) == 0)
+      nt__transfers_open(ctx) == 0 && nt__warm_open(ctx) == 0)
     return 0;
 
   shut_down(ctx);
@@ -177,6 +179,7 @@ void nt__io_run(nt_context_t* ctx) {
   uv_run(&ctx->io.loop, UV_RUN_DEFAULT);
   nt__events_publish(ctx);
   nt__driver_free(ctx->io.driver);
+  nt__free(ctx->io.warm);
 }
 
 void nt__io_free(nt_context_t* ctx) {

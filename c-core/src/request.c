@@ -2,7 +2,7 @@
  *
  * The block of a request is one piece of memory: the task, the transfer, and
  * behind them the strings, fields and bytes that are sent. */
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
@@ -57,13 +57,11 @@ static int stream(nt__task_t* task, const char* data, size_t size) {
  * room for all of it at once saves growing. */
 static uint64_t announced_size(const nt__transfer_t* t) {
   const char* length = nt__headers_find(&t->headers, "content-length");
-  unsigned long long size = 0;
 
   if (length == NULL ||
-      nt__headers_find(&t->headers, "content-encoding") != NULL ||
-      sscanf(length, "%19llu", &size) != 1)
+      nt__headers_find(&t->headers, "content-encoding") != NULL)
     return 0;
-  return size;
+  return strtoull(length, NULL, 10);
 }
 
 static int gather(nt__request_t* request, const char* data, size_t size) {
@@ -164,8 +162,7 @@ static int check(const nt_request_options_t* options) {
   if (!nt__header_is_token(options->method))
     return NT_E_METHOD;
   for (i = 0; i < options->header_count; i++)
-    if (!nt__header_is_token(options->headers[i].name) ||
-        !nt__header_is_value(options->headers[i].value))
+    if (nt_header_check(options->headers[i].name, options->headers[i].value))
       return NT_E_HEADER;
   return 0;
 }
@@ -213,18 +210,19 @@ static void* put(char** cursor, const void* bytes, size_t size) {
   return place;
 }
 
-/* How libcurl takes a field: "Name: value", "Name;" for an empty value, and
- * "Name:" for one that is not to be sent. */
-static void put_field(nt__transfer_t* t, char** cursor, const char* format,
-                      const char* name, const char* value) {
+/* The text is name, separator, value, as libcurl takes it: "Name: value",
+ * "Name;" for an empty value, "Name:" for a field that is not to be sent. */
+static void put_field(nt__transfer_t* t, char** cursor, const char* name,
+                      const char* separator, const char* value) {
   nt__field_t* field = &t->fields[t->field_count++];
-  size_t name_size = strlen(name) + 1;
+  size_t name_size = strlen(name);
 
-  field->name = put(cursor, name, name_size);
+  field->name = put(cursor, name, name_size + 1);
   field->dropped = false;
-  field->line.data = *cursor;
   field->line.next = NULL;
-  *cursor += sprintf(*cursor, format, name, value) + 1;
+  field->line.data = put(cursor, name, name_size);
+  put(cursor, separator, strlen(separator));
+  put(cursor, value, strlen(value) + 1);
 }
 
 static void put_fields(nt__transfer_t* t, char** cursor,
@@ -233,13 +231,13 @@ static void put_fields(nt__transfer_t* t, char** cursor,
 
   for (i = 0; i < options->header_count; i++) {
     const nt_header_t* header = &options->headers[i];
-    bool empty = header->value[0] == '\0';
 
-    put_field(t, cursor, empty ? "%s;" : "%s: %s", header->name, header->value);
+    put_field(t, cursor, header->name, header->value[0] == '\0' ? ";" : ": ",
+              header->value);
   }
   for (i = 0; i < UNWANTED_COUNT; i++)
     if (!has_header(options, unwanted[i]))
-      put_field(t, cursor, "%s:", unwanted[i], "");
+      put_field(t, cursor, unwanted[i], ":", "");
 }
 
 /* The block with everything but the URL. */

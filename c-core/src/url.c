@@ -57,38 +57,6 @@ static bool is_address(const char* host) {
   return is_digits(label, strlen(label));
 }
 
-static int read_authority(nt__url_t* url) {
-  char* host = NULL;
-  char* port = NULL;
-  size_t size;
-  int err;
-
-  err = get_part(url->handle, CURLUPART_HOST, 0, &host);
-  if (err)
-    return err;
-  /* Other schemes have no default port that we know. */
-  err = get_part(url->handle, CURLUPART_PORT, CURLU_DEFAULT_PORT, &port);
-  if (err == NT_E_URL) {
-    port = nt__strdup("0");
-    err = port == NULL ? NT_E_NOMEM : 0;
-  }
-  if (err)
-    goto free_host;
-
-  size = strlen(host) + strlen(port) + 2;
-  url->authority = nt__malloc(size);
-  if (url->authority == NULL)
-    err = NT_E_NOMEM;
-  else
-    snprintf(url->authority, size, "%s:%s", host, port);
-  url->literal = is_address(host);
-  nt__free(port);
-
-free_host:
-  nt__free(host);
-  return err;
-}
-
 static bool has_part(CURLU* handle, CURLUPart part) {
   char* value = NULL;
   bool found = curl_url_get(handle, part, &value, 0) == CURLUE_OK;
@@ -97,14 +65,44 @@ static bool has_part(CURLU* handle, CURLUPart part) {
   return found;
 }
 
-static int read_text(nt__url_t* url) {
+/* host:port, the port always there; what other schemes default to is not known
+ * and not needed. */
+static int read_authority(nt__url_t* url) {
+  char* host = NULL;
+  char* port = NULL;
+  size_t size;
+  int err;
+
+  if (curl_url_get(url->handle, CURLUPART_PORT, &port, 0) == CURLUE_OK)
+    url->explicit_port = true;
+  err = get_part(url->handle, CURLUPART_HOST, 0, &host);
+  if (err == 0) {
+    size = strlen(host) + sizeof(":65535");
+    url->authority = nt__malloc(size);
+    if (url->authority == NULL)
+      err = NT_E_NOMEM;
+    else
+      snprintf(url->authority, size, "%s:%s", host,
+               url->explicit_port ? port
+               : url->secure      ? "443"
+                                  : "80");
+    url->literal = is_address(host);
+  }
+  nt__free(host);
+  curl_free(port);
+  return err;
+}
+
+/* Asking libcurl for the text costs as much as parsing it, so a URL that was
+ * given whole stays as it was given. */
+static int read_text(nt__url_t* url, const char* base, const char* text) {
   CURLU* plain;
   int err;
 
-  if (!has_part(url->handle, CURLUPART_USER) &&
-      !has_part(url->handle, CURLUPART_PASSWORD))
-    return get_part(url->handle, CURLUPART_URL, 0, &url->text);
-
+  if (base == NULL && !has_part(url->handle, CURLUPART_USER)) {
+    url->text = nt__strdup(text);
+    return url->text == NULL ? NT_E_NOMEM : 0;
+  }
   plain = curl_url_dup(url->handle);
   if (plain == NULL)
     return NT_E_NOMEM;
@@ -115,7 +113,7 @@ static int read_text(nt__url_t* url) {
   return err;
 }
 
-static int read_parts(nt__url_t* url) {
+static int read_parts(nt__url_t* url, const char* base, const char* text) {
   char* scheme;
   int err = get_part(url->handle, CURLUPART_SCHEME, 0, &scheme);
 
@@ -124,11 +122,10 @@ static int read_parts(nt__url_t* url) {
   url->secure = strcmp(scheme, "https") == 0;
   url->http = url->secure || strcmp(scheme, "http") == 0;
   nt__free(scheme);
-  url->explicit_port = has_part(url->handle, CURLUPART_PORT);
   err = read_authority(url);
   if (err)
     return err;
-  return read_text(url);
+  return read_text(url, base, text);
 }
 
 int nt__url_parse(nt__url_t* url, const char* base, const char* text) {
@@ -145,7 +142,7 @@ int nt__url_parse(nt__url_t* url, const char* base, const char* text) {
     err =
         from_curlu(curl_url_set(url->handle, CURLUPART_URL, text, PARSE_FLAGS));
   if (err == 0)
-    err = read_parts(url);
+    err = read_parts(url, base, text);
   if (err)
     nt__url_free(url);
   return err;
@@ -187,6 +184,7 @@ bool nt__url_same_origin(const nt__url_t* a, const nt__url_t* b) {
 int nt_url_resolve(const char* base, const char* text, char* out,
                    size_t out_size) {
   nt__url_t url;
+  char* whole = NULL;
   size_t size;
   int err;
 
@@ -195,11 +193,15 @@ int nt_url_resolve(const char* base, const char* text, char* out,
   err = nt__url_parse(&url, base, text);
   if (err)
     return err;
-  size = strlen(url.text) + 1;
+  err = get_part(url.handle, CURLUPART_URL, 0, &whole);
+  nt__url_free(&url);
+  if (err)
+    return err;
+  size = strlen(whole) + 1;
   if (size <= out_size)
-    memcpy(out, url.text, size);
+    memcpy(out, whole, size);
   else
     err = NT_E_INVALID;
-  nt__url_free(&url);
+  nt__free(whole);
   return err;
 }

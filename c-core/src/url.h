@@ -9,7 +9,7 @@
 
 typedef struct nt__url {
   CURLU* handle;      /* given to libcurl */
-  char* text;         /* normalised, without user and password */
+  char* text;         /* absolute, without user and password */
   char* authority;    /* host:port, the port always there */
   bool http;          /* the scheme is http or https */
   bool secure;        /* the scheme is https */

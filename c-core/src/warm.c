@@ -1,0 +1,106 @@
+/* Warming up TLS. I/O thread only.
+ *
+ * libcurl parses the bundle of trusted certificates at the first handshake of
+ * a multi, 15 to 30 ms in which nothing else on the loop moves, and keeps it.
+ * So when a context has lived for a moment we begin a handshake with a listener
+ * of our own on the loopback interface that never answers, and drop it. That is
+ * an optimisation: where it fails, the first real handshake pays. */
+#include "warm.h"
+
+#include <stdio.h>
+
+#include "driver.h"
+
+enum {
+  DELAY_MS = 100,   /* a context that lives shorter does not pay */
+  DURATION_MS = 100 /* for the handshake to begin */
+};
+
+struct nt__warm {
+  nt_context_t* ctx;
+  nt__timer_t timer;
+  nt__easy_t easy;
+  uv_tcp_t listener;
+  bool listening;
+};
+
+static void on_connection(uv_stream_t* listener, int status) {
+  (void) listener;
+  (void) status;
+}
+
+/* The port that the listener got, or 0. */
+static int listen_on_loopback(nt__warm_t* warm) {
+  struct sockaddr_storage address;
+  int size = sizeof(address);
+  uv_tcp_t* tcp = &warm->listener;
+
+  if (uv_tcp_init(&warm->ctx->io.loop, tcp) != 0)
+    return 0;
+  warm->listening = true;
+  uv_ip4_addr("127.0.0.1", 0, (struct sockaddr_in*) &address);
+  if (uv_tcp_bind(tcp, (const struct sockaddr*) &address, 0) != 0 ||
+      uv_listen((uv_stream_t*) tcp, 1, on_connection) != 0 ||
+      uv_tcp_getsockname(tcp, (struct sockaddr*) &address, &size) != 0)
+    return 0;
+  return ntohs(((struct sockaddr_in*) &address)->sin_port);
+}
+
+static void on_socket(nt__easy_t* easy) {
+  (void) easy;
+}
+
+static void on_done(nt__easy_t* easy, CURLcode code) {
+  (void) code;
+  nt__driver_release(easy);
+}
+
+static void end(nt__warm_t* warm) {
+  nt__driver_release(&warm->easy);
+  if (warm->listening)
+    uv_close((uv_handle_t*) &warm->listener, NULL);
+  warm->listening = false;
+}
+
+static void on_end(nt__timer_t* timer) {
+  end(nt__container_of(timer, nt__warm_t, timer));
+}
+
+static void begin(nt__timer_t* timer) {
+  nt__warm_t* warm = nt__container_of(timer, nt__warm_t, timer);
+  nt__io_t* io = &warm->ctx->io;
+  int port = listen_on_loopback(warm);
+  char url[64];
+
+  timer->on_due = on_end;
+  nt__timer_set(&io->timers, timer, nt__now(warm->ctx) + DURATION_MS);
+  warm->easy.kind = NT__MULTI_TRANSFERS;
+  warm->easy.on_socket = on_socket;
+  warm->easy.on_done = on_done;
+  if (port == 0 ||
+      nt__driver_acquire(io->driver, &warm->easy, &io->policy->values) != 0)
+    return;
+  snprintf(url, sizeof(url), "https://127.0.0.1:%d/", port);
+  curl_easy_setopt(warm->easy.curl, CURLOPT_URL, url);
+  curl_easy_setopt(warm->easy.curl, CURLOPT_CONNECT_ONLY, 1L);
+  nt__driver_add(&warm->easy);
+}
+
+int nt__warm_open(nt_context_t* ctx) {
+  nt__warm_t* warm = nt__calloc(sizeof(*warm));
+
+  ctx->io.warm = warm;
+  if (warm == NULL || nt__timers_reserve(&ctx->io.timers, 1) != 0)
+    return NT_E_NOMEM;
+  warm->ctx = ctx;
+  warm->timer.on_due = begin;
+  nt__timer_set(&ctx->io.timers, &warm->timer, nt__now(ctx) + DELAY_MS);
+  return 0;
+}
+
+void nt__warm_close(nt__warm_t* warm) {
+  if (warm == NULL)
+    return;
+  nt__timer_clear(&warm->ctx->io.timers, &warm->timer);
+  end(warm);
+}
