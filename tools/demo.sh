@@ -1,0 +1,47 @@
+#!/bin/sh
+# Runs the terminal demo against a demo server of its own.
+#
+#   tools/demo.sh SERVER LUA_BUILD LUA ARGUMENTS-OF-THE-DEMO...
+#
+# The server ends with us whatever happens: its stdin is a pipe that only this
+# shell holds open.
+set -eu
+
+server=$1
+lua_build=$2
+lua=$3
+shift 3
+
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 130' INT TERM
+mkfifo "$dir/life"
+exec 3<>"$dir/life"
+"$server" --until-eof <"$dir/life" >"$dir/ready" 3>&- &
+pid=$!
+
+# Its one line of JSON says where it listens.
+tries=0
+until url=$(sed -n 's/.*"http": *"\([^"]*\)".*/\1/p' "$dir/ready") &&
+  [ -n "$url" ]; do
+  tries=$((tries + 1))
+  if [ $tries -gt 200 ] || ! kill -0 $pid 2>/dev/null; then
+    echo "demo: the server did not start" >&2
+    exit 1
+  fi
+  sleep 0.05
+done
+
+export LUA_PATH="lua-module/?.lua;lua-module/?/init.lua;;"
+export LUA_CPATH="$lua_build/?.so;;"
+status=0
+"$lua" examples/arcade.lua "$url" "$@" 3>&- || status=$?
+
+exec 3>&-
+served=0
+wait $pid || served=$?
+if [ $served != 0 ]; then
+  echo "demo: the server ended with status $served" >&2
+  [ $status != 0 ] || status=1
+fi
+exit $status
