@@ -1,0 +1,144 @@
+/* The demo server's private types.
+ *
+ * One process, one libuv loop, one thread. libwebsockets serves HTTP and
+ * WebSocket on that loop (web.c, exchange.c, request.c, routes.c, ws_echo.c);
+ * libuv alone serves TCP and UDP (echo.c). main.c owns the loop and the order
+ * of starting and stopping. Everything binds to 127.0.0.1. */
+
+#ifndef DEMO_SERVER_H
+#define DEMO_SERVER_H
+
+#include <jansson.h>
+#include <libwebsockets.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#define MAX_FIELDS 8
+#define MAX_PATH_BYTES 1024
+#define MAX_BODY_BYTES ((size_t) 64 << 20)
+
+/* ---- Answers (exchange.c) ---------------------------------------------- */
+
+enum reply_framing {
+  REPLY_SIZED,
+  REPLY_CHUNKED
+};
+
+/* What a route answers. Zeroed, it is an empty 200. */
+typedef struct reply {
+  int status;               /* 0 means 200 */
+  const char* type;         /* content-type, static; NULL sends none */
+  char* fields[MAX_FIELDS]; /* "Name: value", owned */
+  size_t field_count;
+  const void* fixed; /* a static body, or */
+  char* owned;       /* a malloc'd one; with neither, the pattern */
+  uint64_t length;   /* bytes of the body */
+  uint64_t step;     /* bytes a piece; 0: as they fit */
+  uint32_t delay_ms; /* before the head */
+  uint32_t every_ms; /* between pieces */
+  enum reply_framing framing;
+} reply_t;
+
+enum exchange_state {
+  EXCHANGE_IDLE,
+  EXCHANGE_READING, /* the request's body is coming in */
+  EXCHANGE_DELAY,   /* the reply's delay runs */
+  EXCHANGE_HEAD,    /* the head goes out at the next chance */
+  EXCHANGE_BODY,
+  EXCHANGE_PAUSE /* the reply's pace runs */
+};
+
+typedef struct route route_t;
+
+/* One request and its answer. Lives in the connection's user space and is
+ * reset between the requests of a kept-alive connection. */
+typedef struct exchange {
+  struct lws* wsi;
+  enum exchange_state state;
+  const route_t* route;
+  const char* method; /* static */
+  char path[MAX_PATH_BYTES];
+  json_t* document; /* /echo: what is known before the body */
+  char* body;       /* only if the route wants it */
+  size_t body_size, body_capacity;
+  int too_large; /* the body; it is dropped */
+  int hang_up;   /* after the answer */
+  reply_t reply;
+  uint64_t sent;
+} exchange_t;
+
+void exchange_reset(exchange_t* ex);
+
+/* The three below return 0, or -1 when the connection must close. */
+int exchange_begin(exchange_t* ex, struct lws* wsi, const char* path);
+int exchange_body(exchange_t* ex, const void* data, size_t size);
+int exchange_body_end(exchange_t* ex);
+int exchange_writable(exchange_t* ex);
+void exchange_timer(exchange_t* ex);
+
+void reply_text(reply_t* reply, int status, const char* text);
+void reply_json(reply_t* reply, int status, json_t* document); /* takes it */
+void reply_error(reply_t* reply, int status, const char* message);
+/* Adds "Name: value"; a value with control characters is refused: -1. */
+int reply_field(reply_t* reply, const char* name, const char* value);
+
+/* ---- Requests (request.c); all need the header table, so: in begin() ---- */
+
+const char* request_method(struct lws* wsi);
+/* Decoded value of a query argument, or NULL when there is none or it does not
+ * fit. */
+const char* request_arg(struct lws* wsi, const char* name, char* out,
+                        size_t size);
+uint64_t request_number(struct lws* wsi, const char* name, uint64_t fallback);
+/* The query, percent-encoded anew; malloc'd. */
+char* request_query(struct lws* wsi);
+json_t* request_args(struct lws* wsi);
+json_t* request_headers(struct lws* wsi);
+json_t* request_cookies(struct lws* wsi);
+/* A JSON string; bytes that are not UTF-8 are read as Latin-1. */
+json_t* json_bytes(const char* bytes, size_t size);
+
+/* ---- Routes (routes.c) ------------------------------------------------- */
+
+struct route {
+  const char* path; /* "/bytes/" takes what follows as its number */
+  const char* help;
+  void (*begin)(exchange_t* ex, uint64_t number); /* headers are there */
+  void (*finish)(exchange_t* ex); /* the body too; NULL: it is dropped */
+};
+
+const route_t* route_find(const char* path, uint64_t* number);
+
+/* ---- WebSocket echo (ws_echo.c) ---------------------------------------- */
+
+typedef struct ws_piece ws_piece_t;
+
+typedef struct ws_echo {
+  ws_piece_t *first, *last;
+  size_t queued;
+  int held; /* reading is paused until the queue is short again */
+} ws_echo_t;
+
+int ws_echo_receive(ws_echo_t* echo, struct lws* wsi, const void* data,
+                    size_t size);
+int ws_echo_writable(ws_echo_t* echo, struct lws* wsi);
+void ws_echo_free(ws_echo_t* echo);
+
+/* ---- Servers ----------------------------------------------------------- */
+
+/* web.c. Stopping takes two steps with a run of the loop between them. */
+struct lws_context* web_start(uv_loop_t* loop, int port, int* bound);
+
+/* echo.c. 0 or a libuv error; the ports that the system gave. */
+typedef struct echo_servers {
+  uv_tcp_t tcp;
+  uv_udp_t udp;
+  int tcp_port, udp_port;
+} echo_servers_t;
+
+int echo_start(echo_servers_t* echo, uv_loop_t* loop);
+/* Closes the two and every connection, at the loop's next run. */
+void echo_stop(uv_loop_t* loop);
+
+#endif

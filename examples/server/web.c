@@ -1,0 +1,115 @@
+/* HTTP and WebSocket: the libwebsockets context on our loop.
+ *
+ * Only dispatch lives here; exchange.c answers requests, ws_echo.c messages.
+ * One callback serves both protocols, since a WebSocket client that names no
+ * subprotocol is given the first one, which is also the one of plain HTTP. */
+
+#include <string.h>
+#include <strings.h>
+
+#include "server.h"
+
+#define HEADER_BYTES 16384
+
+typedef struct session {
+  exchange_t http;
+  ws_echo_t ws;
+} session_t;
+
+static int on_http(exchange_t* ex, struct lws* wsi,
+                   enum lws_callback_reasons reason, void* in, size_t len) {
+  switch (reason) {
+    case LWS_CALLBACK_HTTP:
+      return exchange_begin(ex, wsi, in);
+    case LWS_CALLBACK_HTTP_BODY:
+      return exchange_body(ex, in, len);
+    case LWS_CALLBACK_HTTP_BODY_COMPLETION:
+      return exchange_body_end(ex);
+    case LWS_CALLBACK_HTTP_WRITEABLE:
+      return exchange_writable(ex);
+    case LWS_CALLBACK_TIMER:
+      exchange_timer(ex);
+      return 0;
+    default:
+      exchange_reset(ex);
+      return 0;
+  }
+}
+
+static int on_event(struct lws* wsi, enum lws_callback_reasons reason,
+                    void* user, void* in, size_t len) {
+  session_t* session = user;
+
+  switch (reason) {
+    case LWS_CALLBACK_HTTP:
+    case LWS_CALLBACK_HTTP_BODY:
+    case LWS_CALLBACK_HTTP_BODY_COMPLETION:
+    case LWS_CALLBACK_HTTP_WRITEABLE:
+    case LWS_CALLBACK_TIMER:
+      return on_http(&session->http, wsi, reason, in, len);
+    case LWS_CALLBACK_CLOSED_HTTP:
+    case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
+      /* Connections that never sent a request have no user space. */
+      return session ? on_http(&session->http, wsi, reason, in, len) : 0;
+    case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+      /* Answers are framed for HTTP/1.1, and an offer of h2c cannot be ignored:
+       * libwebsockets knows only yes and hanging up. */
+      return strcasecmp(in, "websocket") == 0 ? 0 : -1;
+    case LWS_CALLBACK_RAW_ADOPT: /* CONNECT: this is no proxy */
+      return -1;
+    case LWS_CALLBACK_ESTABLISHED:
+      memset(session, 0, sizeof(*session));
+      return 0;
+    case LWS_CALLBACK_RECEIVE:
+      return ws_echo_receive(&session->ws, wsi, in, len);
+    case LWS_CALLBACK_SERVER_WRITEABLE:
+      return ws_echo_writable(&session->ws, wsi);
+    case LWS_CALLBACK_CLOSED:
+      ws_echo_free(&session->ws);
+      return 0;
+    default:
+      return lws_callback_http_dummy(wsi, reason, user, in, len);
+  }
+}
+
+static const struct lws_protocols protocols[] = {
+  { "http", on_event, sizeof(session_t), 0, 0, NULL, 0 },
+  { "echo", on_event, sizeof(session_t), 0, 0, NULL, 0 },
+  { NULL, NULL, 0, 0, 0, NULL, 0 }
+};
+
+struct lws_context* web_start(uv_loop_t* loop, int port, int* bound) {
+  struct lws_context_creation_info info;
+  struct lws_context* context;
+  struct lws_vhost* vhost;
+  void* loops[1];
+
+  loops[0] = loop;
+  memset(&info, 0, sizeof(info));
+  info.options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_DISABLE_IPV6 |
+                 LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
+  info.foreign_loops = loops;
+  info.protocols = protocols;
+  info.iface = "127.0.0.1";
+  info.port = port;
+  info.vhost_name = "127.0.0.1";
+  info.keepalive_timeout = 300;
+  /* A header table is taken per running request; the pool must not be what
+   * limits a benchmark. */
+  info.max_http_header_pool = 4096;
+  info.max_http_header_data = HEADER_BYTES;
+  info.pt_serv_buf_size = 65536;
+
+  lws_set_log_level(LLL_ERR, NULL);
+  context = lws_create_context(&info);
+  if (context == NULL)
+    return NULL;
+
+  vhost = lws_create_vhost(context, &info);
+  if (vhost == NULL) {
+    lws_context_destroy(context);
+    return NULL;
+  }
+  *bound = lws_get_vhost_listen_port(vhost);
+  return context;
+}
