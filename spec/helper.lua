@@ -1,0 +1,344 @@
+-- What every spec needs: the module, the servers, frames with a deadline,
+-- functions that must be called a given number of times, child processes.
+--
+--   local helper = require "helper"
+--   local net, servers = helper.net, helper.servers
+--   after_each(helper.verify)
+--
+-- spec/run.py starts the servers and says where they are:
+--   NETTASK_TEST_DEMO, _DEMO_WS        urls of our demo server
+--   NETTASK_TEST_DEMO_TCP, _DEMO_UDP   its echo ports
+--   NETTASK_TEST_HTTPBIN               url of httpbin
+--   NETTASK_TEST_NGINX_HTTP            url of nginx; further _HTTPS (HTTP/2),
+--     _HTTPS1 (HTTP/1.1), and with bad certificates _EXPIRED, _FUTURE,
+--     _SELFSIGNED, _WRONGHOST
+--   NETTASK_TEST_FAULT_HTTP, _HTTPS, _HTTP6 (::1)   urls of fault_server.py;
+--     and of its special ports _CLOSING, _RESETTING, _SILENT, _REFUSED,
+--     _BLACKHOLE
+--   NETTASK_TEST_CA, _TLS_DIR          the authority of the good certificates;
+--                                      the folder with all of them
+--   NETTASK_TEST_TMP                   a folder that goes away afterwards
+--   NETTASK_TEST_LUA, _BUILD           the interpreter; the build folder
+--   NETTASK_TEST_PRELOAD               a sanitizer's library for children
+--   NETTASK_TEST_SLOW                  factor for deadlines
+-- and who calls it may set
+--   NETTASK_TEST_GC=1                  the collector at its most aggressive
+--   STRESS_SCALE                       share of a stress test's rounds
+
+local helper = {}
+
+local function env(name)
+  return os.getenv("NETTASK_TEST_" .. name)
+end
+
+if env("GC") then
+  collectgarbage("setpause", 0)
+  collectgarbage("setstepmul", 10000000)
+end
+
+local core = require "nettask.core"
+local net = require "nettask"
+local slow = tonumber(env("SLOW")) or 1
+
+helper.net = net
+helper.slow = slow
+
+local function urls(prefix, names)
+  local list = {}
+  for name in names:gmatch("%S+") do
+    list[name] = env(prefix .. name:upper())
+  end
+  return list
+end
+
+helper.servers = {
+  demo = env("DEMO"),
+  demo_ws = env("DEMO_WS"),
+  demo_tcp = tonumber(env("DEMO_TCP")),
+  demo_udp = tonumber(env("DEMO_UDP")),
+  httpbin = env("HTTPBIN"),
+  nginx = urls("NGINX_",
+    "http https https1 expired future selfsigned wronghost"),
+  fault = urls("FAULT_",
+    "http https http6 closing resetting silent refused blackhole"),
+  ca = env("CA"),
+  tls_dir = env("TLS_DIR"),
+  tmp = env("TMP"),
+}
+
+-- The monotonic clock, in milliseconds.
+helper.now = core.now
+
+-- n rounds of a stress test, or the share of them that this run wants.
+function helper.rounds(n)
+  local scale = tonumber(os.getenv("STRESS_SCALE")) or 0.05
+  return math.max(1, math.floor(n * scale))
+end
+
+-- ---- Errors in callbacks ---------------------------------------------------
+
+-- They go to net.onError and no further, so an assertion in a callback would
+-- be lost; here they wait for the next run_until() or verify().
+local errors = {}
+
+-- A spec that takes net.onError for itself gets this back through verify().
+function helper.catch_errors()
+  net.onError(function(err, traceback)
+    errors[#errors + 1] = tostring(err) .. "\n" .. tostring(traceback)
+  end)
+end
+
+local function raise_errors(level)
+  if #errors > 0 then
+    local text = table.concat(errors, "\n")
+    errors = {}
+    error("in a callback: " .. text, level + 1)
+  end
+end
+
+helper.catch_errors()
+
+-- ---- Frames ----------------------------------------------------------------
+
+-- Runs frames until cond() is true; raises after `ms` (5000). The name is for
+-- the message.
+function helper.run_until(cond, ms, name)
+  local deadline = core.now() + (ms or 5000) * slow
+  while true do
+    net.update()
+    raise_errors(2)
+    if cond() then
+      return
+    end
+    local left = deadline - core.now()
+    if left <= 0 then
+      error(("deadline of %d ms passed%s"):format((ms or 5000) * slow,
+        name and " while waiting for " .. name or ""), 2)
+    end
+    -- What cond() looks at may change without an event too.
+    net.wait(math.min(left, 20))
+  end
+end
+
+-- Runs frames for at least `ms`: to show that something does not happen.
+function helper.run_for(ms)
+  local deadline = core.now() + ms
+  helper.run_until(function()
+    return core.now() >= deadline
+  end, ms + 5000, "the time to pass")
+end
+
+-- ---- Expectations ----------------------------------------------------------
+
+local expectations = {}
+
+-- A function to be called exactly n times before verify(); calls fn.
+function helper.expect(n, fn, name)
+  local entry = { wanted = n, calls = 0, name = name }
+  entry.where = debug.traceback("", 2):match("[^%s]*_spec%.lua:%d+") or "?"
+  expectations[#expectations + 1] = entry
+  return function(...)
+    entry.calls = entry.calls + 1
+    if fn then
+      return fn(...)
+    end
+  end, entry
+end
+
+-- A function that must not be called.
+function helper.never(name)
+  return (helper.expect(0, nil, name))
+end
+
+local function expectations_met()
+  for _, entry in ipairs(expectations) do
+    if entry.calls < entry.wanted then
+      return false
+    end
+  end
+  return true
+end
+
+-- For a test: runs frames until each expected function has had its calls.
+function helper.run_until_met(ms)
+  helper.run_until(expectations_met, ms, "expected calls")
+end
+
+local function check_expectations()
+  local wrong = {}
+  for _, entry in ipairs(expectations) do
+    if entry.calls ~= entry.wanted then
+      wrong[#wrong + 1] = ("%s%s: called %d times instead of %d"):format(
+        entry.where, entry.name and " " .. entry.name or "", entry.calls,
+        entry.wanted)
+    end
+  end
+  expectations = {}
+  if #wrong > 0 then
+    error(table.concat(wrong, "\n"), 3)
+  end
+end
+
+-- For after_each: every task has ended (in `ms`, 5000), every expectation is
+-- met exactly, no callback raised.
+function helper.verify(ms)
+  local idle = net.run((tonumber(ms) or 5000) * slow)
+  local late = errors
+  errors = {}
+  helper.catch_errors()
+  check_expectations()
+  errors = late
+  raise_errors(2)
+  assert(idle, "tasks are still in flight after the test")
+end
+
+-- ---- Requests --------------------------------------------------------------
+
+-- Starts a request and returns its record, which fills while frames run:
+--   task, success, fail, complete (the results), done,
+--   headers (list of the results of onHeadersReceived),
+--   chunks (the pieces of data), order ("headers", "chunk", "success", ...)
+-- Callbacks of the options run too. Listens for chunks with enableChunked.
+function helper.start(options)
+  local record = { headers = {}, chunks = {}, order = {}, done = false }
+  local copy = {}
+  for key, value in pairs(options) do
+    copy[key] = value
+  end
+  for _, name in ipairs { "success", "fail", "complete" } do
+    copy[name] = function(res)
+      assert(record[name] == nil, name .. " ran twice")
+      record[name] = res
+      record.order[#record.order + 1] = name
+      record.done = name == "complete"
+      if options[name] then
+        options[name](res)
+      end
+    end
+  end
+  record.task = net.request(copy)
+  record.task:onHeadersReceived(function(res)
+    record.headers[#record.headers + 1] = res
+    record.order[#record.order + 1] = "headers"
+  end)
+  if options.enableChunked then
+    record.task:onChunkReceived(function(res)
+      record.chunks[#record.chunks + 1] = res.data
+      record.order[#record.order + 1] = "chunk"
+    end)
+  end
+  return record
+end
+
+-- The same, run to its end.
+function helper.fetch(options, ms)
+  local record = helper.start(options)
+  helper.run_until(function()
+    return record.done
+  end, ms or 10000, "the end of " .. tostring(options.url))
+  return record
+end
+
+-- The body of a GET of a text, for the questions that a fault server answers.
+function helper.ask(url)
+  local record = helper.fetch { url = url, dataType = "text",
+    responseType = "text" }
+  assert(record.success, record.complete.errMsg)
+  return record.success.data
+end
+
+-- ---- Files and child processes ---------------------------------------------
+
+function helper.read_file(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+function helper.write_file(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+  return path
+end
+
+local function quote(text)
+  return "'" .. tostring(text):gsub("'", "'\\''") .. "'"
+end
+
+local function command_line(...)
+  local words = { ... }
+  for i, word in ipairs(words) do
+    words[i] = quote(word)
+  end
+  return table.concat(words, " ")
+end
+
+-- Runs a program (a list of words) to its end, `seconds` (30) at most, and
+-- returns { status, out, err }. A status above 128 is a signal; 124 means that
+-- the time was over. Lua 5.1 does not tell the status of a popen, so the shell
+-- prints it. Only `command` may need a sanitizer's library, not the shell.
+local function run(command, seconds, preload)
+  local out, err = os.tmpname(), os.tmpname()
+  local line = ("timeout -k 5 %d %s %s >%s 2>%s </dev/null;"
+    .. " echo $?"):format(seconds or 30 * slow,
+    preload and "env LD_PRELOAD=" .. quote(preload) or "", command,
+    quote(out), quote(err))
+  local shell = assert(io.popen(line))
+  local status = tonumber(shell:read("*a"))
+  shell:close()
+  local result = {
+    status = status,
+    out = helper.read_file(out),
+    err = helper.read_file(err),
+  }
+  os.remove(out)
+  os.remove(err)
+  return result
+end
+
+-- A program by its words: helper.run("nm", "-D", path).
+function helper.run(...)
+  return run(command_line(...))
+end
+
+-- The text of a Python program and its arguments.
+function helper.python(script, ...)
+  return run(command_line("/usr/bin/python3", "-c", script, ...))
+end
+
+local function with_script(script, fn)
+  local path = helper.write_file(os.tmpname(), script)
+  local result = fn(path)
+  os.remove(path)
+  return result
+end
+
+-- The text of a Lua program and its arguments, run by the interpreter of this
+-- run with the module on its path.
+function helper.lua(script, ...)
+  local words = command_line(...)
+  return with_script(script, function(path)
+    return run(command_line(env("LUA"), path) .. " " .. words, nil,
+      env("PRELOAD"))
+  end)
+end
+
+-- The same inside of a network namespace of its own, where only 127.0.0.1
+-- exists, with a DNS server that behaves as `options.dns` says: "silent" (the
+-- default) never answers, "nxdomain", "answer" (every name is 127.0.0.1),
+-- "closed" (no server). `options.hosts` becomes /etc/hosts. A fault server runs
+-- there; the program finds it as usual through this helper.
+function helper.netns(script, options, ...)
+  options = options or {}
+  local words = command_line(...)
+  return with_script(script, function(path)
+    return run(command_line("/usr/bin/python3", "spec/support/netns.py",
+      "--dns", options.dns or "silent", "--hosts", options.hosts or "",
+      "--preload", env("PRELOAD") or "", "--", env("LUA"), path) .. " "
+      .. words)
+  end)
+end
+
+return helper
