@@ -1,0 +1,222 @@
+-- net.configure: the keys, their values, presets, and what becomes of them.
+-- Everything is checked before anything changes. A key that this version
+-- cannot honour raises: a host must never believe that a rule holds which does
+-- not.
+
+local core = require "nettask.core"
+local names = require "nettask.names"
+
+local config = {}
+
+local MARK_MIN = 65536
+local COUNT_MAX = 9007199254740992 -- 2^53
+
+-- ---- Values -----------------------------------------------------------------
+
+-- Each check returns what is wrong with the value, or nothing.
+local function a_boolean(value)
+  if type(value) ~= "boolean" then return "must be true or false" end
+end
+
+local function a_function(value)
+  if value ~= false and type(value) ~= "function" then
+    return "must be a function, or false for the default"
+  end
+end
+
+local function a_text(value)
+  if value == false then return end
+  if type(value) ~= "string" or value == "" or value:find("[%z\1-\31\127]") then
+    return "must be a string without control characters, or false for the"
+      .. " default"
+  end
+end
+
+local function a_count(value)
+  if type(value) ~= "number" or not (value >= 0 and value <= COUNT_MAX)
+    or value % 1 ~= 0 then
+    return "must be a whole number, 0 or more"
+  end
+end
+
+local function a_mark(value)
+  if a_count(value) or value < MARK_MIN then
+    return ("must be a whole number, %d or more"):format(MARK_MIN)
+  end
+end
+
+local function a_time(value)
+  if type(value) ~= "number" or not (value > 0 and value <= COUNT_MAX) then
+    return "must be a number of milliseconds above 0"
+  end
+end
+
+local function one_of(...)
+  local list = { ... }
+  return function(value)
+    for i = 1, #list do
+      if value == list[i] then return end
+    end
+    return 'must be "' .. table.concat(list, '", "') .. '"'
+  end
+end
+
+local LATER = {} -- keys of later versions
+
+local LIMITS = {
+  maxRequests = a_count, maxLookups = a_count, redirects = a_count,
+  responseMaxBytes = a_count, headerMaxBytes = a_count,
+  highWaterBytes = a_mark, contextHighWaterBytes = a_mark,
+  maxSockets = LATER, downloadMaxBytes = LATER, uploadMaxBytes = LATER,
+  tcpPerWindow = LATER, tcpForbiddenPorts = LATER, mdnsScanMs = LATER,
+  backgroundGraceMs = LATER, sendQueueBytes = LATER, maxMessageBytes = LATER,
+  maxServices = LATER,
+}
+
+local TIMEOUTS = {
+  request = a_time,
+  download = LATER, upload = LATER, socket = LATER, tcp = LATER,
+}
+
+local KEYS = {
+  baseUrl = a_text, caFile = a_text, userAgent = a_text,
+  defaultContentType = a_text,
+  dialect = one_of("wx", "taro", "ft", "swan", "my"),
+  policy = one_of("miniprogram", "open", "strict"),
+  limits = LIMITS, timeouts = TIMEOUTS,
+  requireSecure = a_boolean, allowUrlPort = a_boolean,
+  httpErrorFails = a_boolean, jsonErrorFails = a_boolean,
+  urlMaxBytes = a_count, spinMicros = a_count,
+  highWaterBytes = a_mark, contextHighWaterBytes = a_mark,
+  logger = a_function,
+  origin = LATER, domains = LATER, denyPrivateAddresses = LATER,
+  allowPrivate = LATER, fileRoots = LATER, tempDir = LATER, cacheDir = LATER,
+  cacheMaxBytes = LATER, cookieFile = LATER, storeFile = LATER,
+  caData = LATER, pins = LATER, proxy = LATER, appid = LATER,
+  version = LATER, page = LATER, query = LATER, cellularInterface = LATER,
+  wifiInterface = LATER, socketMode = LATER,
+}
+
+-- Why the options cannot be applied, or nil.
+local function find_fault(options, known, prefix)
+  for key, value in pairs(options) do
+    local check = known[key]
+    if check == nil then
+      return names.unknown("key", key, known, prefix)
+    elseif check == LATER then
+      return ("%s%s is not supported by this version"):format(prefix, key)
+    elseif type(check) == "table" then
+      if type(value) ~= "table" then return key .. " must be a table" end
+      local fault = find_fault(value, check, key .. ".")
+      if fault then return fault end
+    else
+      local fault = check(value)
+      if fault then return ("%s%s %s"):format(prefix, key, fault) end
+    end
+  end
+end
+
+-- ---- Presets ----------------------------------------------------------------
+
+local PRESETS = {
+  miniprogram = { maxRequests = 10 },
+  open = { maxRequests = 0 },
+}
+
+local function apply_preset(values, name)
+  values.policy = name
+  values.maxRequests = PRESETS[name].maxRequests
+  values.requireSecure, values.allowUrlPort = false, true
+  values.urlMaxBytes = 0
+end
+
+local function apply_dialect(values, name)
+  local alipay = name == "my"
+  values.dialect = name
+  values.defaultContentType = alipay and "application/x-www-form-urlencoded"
+    or "application/json"
+  values.requestTimeout = alipay and 30000 or 60000
+  values.httpErrorFails, values.jsonErrorFails = alipay, alipay
+end
+
+-- ---- Applying ---------------------------------------------------------------
+
+-- The default of a key that was set to false.
+local function unset(values, key)
+  if key == "defaultContentType" then
+    local fresh = {}
+    apply_dialect(fresh, values.dialect)
+    return fresh.defaultContentType
+  end
+  return nil
+end
+
+local function merge(values, options)
+  if options.policy then apply_preset(values, options.policy) end
+  if options.dialect then apply_dialect(values, options.dialect) end
+  for key, value in pairs(options) do
+    local check = KEYS[key]
+    if check == a_text and value == false then
+      values[key] = unset(values, key)
+    elseif type(check) ~= "table" and key ~= "policy" and key ~= "dialect"
+      and key ~= "logger" then
+      values[key] = value
+    end
+  end
+  for key, value in pairs(options.limits or {}) do values[key] = value end
+  local timeouts = options.timeouts
+  if timeouts and timeouts.request then
+    values.requestTimeout = timeouts.request
+  end
+end
+
+local function policy_of(values)
+  return {
+    open = values.policy == "open",
+    requireSecure = values.requireSecure,
+    refuseUrlPort = not values.allowUrlPort,
+    maxRequests = values.maxRequests,
+    maxLookups = values.maxLookups,
+    redirects = values.redirects,
+    urlMaxBytes = values.urlMaxBytes,
+    headerMaxBytes = values.headerMaxBytes,
+    responseMaxBytes = values.responseMaxBytes,
+    highWaterBytes = values.highWaterBytes,
+    contextHighWaterBytes = values.contextHighWaterBytes,
+    spinMicros = values.spinMicros,
+    userAgent = values.userAgent,
+    caFile = values.caFile,
+  }
+end
+
+-- The values in force when nothing was configured.
+function config.new()
+  local values = {}
+  apply_preset(values, "miniprogram")
+  apply_dialect(values, "wx")
+  return values
+end
+
+-- Apply options to `values` and to the core. `host` is the capability after
+-- seal(). Returns true, or nil and what is wrong; then nothing has changed.
+function config.apply(values, options, host)
+  local fault = find_fault(options, KEYS, "")
+  if not fault and options.policy == "strict" then
+    fault = 'policy "strict" is not supported by this version: it needs'
+      .. " allow-lists"
+  end
+  if fault then return nil, fault end
+  local changed = {}
+  for key, value in pairs(values) do changed[key] = value end
+  merge(changed, options)
+  if host then
+    core.setPolicy(host, policy_of(changed))
+  else
+    core.setPolicy(policy_of(changed))
+  end
+  for key in pairs(values) do values[key] = nil end
+  for key, value in pairs(changed) do values[key] = value end
+  return true
+end
+
+return config

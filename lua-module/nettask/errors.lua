@@ -1,0 +1,137 @@
+-- From the core's error codes to what a script sees: the text after "fail ",
+-- errno of the mini-program platforms, errCode, and the number that Alipay's
+-- dialect calls `error`.
+
+local core = require "nettask.core"
+
+local errors = {}
+
+local ALIPAY = { parameter = 2, refused = 11, network = 12, timeout = 13,
+  decoding = 14, status = 19, stopped = 20, proxy = 23 }
+
+local by_code = {}
+
+local function define(name, fields)
+  by_code[core.errors[name]] = fields
+end
+
+-- Transport errors carry Chromium's code and name.
+local function transport(name, code, text, alipay)
+  define(name, { text = ("%d:net::ERR_%s"):format(code, text), errno = 600001,
+    errCode = code, error = alipay or ALIPAY.network, transport = true })
+end
+
+local function plain(name, text, errno, code, alipay)
+  define(name, { text = text, errno = errno, errCode = code or -1,
+    error = alipay or ALIPAY.network })
+end
+
+-- Refusals name the setting that lifts them.
+local function refusal(name, text, errno, code, reason)
+  define(name, { text = text, errno = errno, errCode = code, reason = reason,
+    error = ALIPAY.refused })
+end
+
+plain("ABORTED", "abort", 1, -3, ALIPAY.stopped)
+plain("TIMEOUT", "timeout", 5, -7, ALIPAY.timeout)
+plain("URL", nil, 600009, -300, ALIPAY.parameter)
+plain("METHOD", "invalid method", 600005, -1, ALIPAY.parameter)
+plain("HEADER", "invalid header", 600005, -1, ALIPAY.parameter)
+plain("REDIRECTS", "exceed max redirect count", 600008, -310)
+plain("FULL", "exceed max task count", 600007)
+plain("NOMEM", "out of memory", 600006)
+plain("SYSTEM", nil, 600006)
+plain("INVALID", nil, 600005, -1, ALIPAY.parameter)
+plain("STATE", nil, 600004)
+plain("CLOSED", nil, 600004)
+plain("FORKED", nil, 600006)
+
+refusal("URL_TOO_LONG", "url is too long", 600011, -10,
+  "urlMaxBytes; lifted by configure{urlMaxBytes=0}")
+refusal("SCHEME", "url scheme is not allowed", 600011, -10)
+refusal("PORT", "url port is not allowed", 600011, -10,
+  "allowUrlPort; lifted by configure{allowUrlPort=true}")
+refusal("BODY_SIZE", "exceed max body size", 600004, -8,
+  "limits.responseMaxBytes; lifted by configure{limits={responseMaxBytes=0}}")
+
+transport("RESOLVE", -105, "NAME_NOT_RESOLVED")
+transport("REFUSED", -102, "CONNECTION_REFUSED")
+transport("RESET", -101, "CONNECTION_RESET")
+transport("DROPPED", -100, "CONNECTION_CLOSED")
+transport("CONNECT", -104, "CONNECTION_FAILED")
+transport("CONNECT_TIMEOUT", -118, "CONNECTION_TIMED_OUT", ALIPAY.timeout)
+transport("UNREACHABLE", -109, "ADDRESS_UNREACHABLE")
+transport("ADDRESS", -108, "ADDRESS_INVALID")
+transport("OFFLINE", -106, "INTERNET_DISCONNECTED")
+transport("PROXY", -130, "PROXY_CONNECTION_FAILED", ALIPAY.proxy)
+transport("TLS", -107, "SSL_PROTOCOL_ERROR")
+transport("CERT_NAME", -200, "CERT_COMMON_NAME_INVALID")
+transport("CERT_DATE", -201, "CERT_DATE_INVALID")
+transport("CERT_AUTHORITY", -202, "CERT_AUTHORITY_INVALID")
+transport("TRUST", -202, "CERT_AUTHORITY_INVALID")
+transport("EMPTY_RESPONSE", -324, "EMPTY_RESPONSE")
+transport("HEADER_SIZE", -325, "RESPONSE_HEADERS_TOO_BIG")
+transport("DECODING", -330, "CONTENT_DECODING_FAILED", ALIPAY.decoding)
+transport("HTTP2", -337, "HTTP2_PROTOCOL_ERROR")
+transport("LENGTH_MISMATCH", -354, "CONTENT_LENGTH_MISMATCH")
+transport("CHUNKED", -355, "INCOMPLETE_CHUNKED_ENCODING")
+transport("HTTP", -370, "INVALID_HTTP_RESPONSE")
+transport("NETWORK", -2, "FAILED")
+by_code[core.errors.NETWORK].errno = 600000
+
+-- What the Lua layer finds itself.
+errors.CHARSET = { text = "response not convertible to UTF-8",
+  errno = 602302, errCode = -1, error = ALIPAY.decoding }
+errors.JSON = { text = "response is not JSON", errno = 600000, errCode = -1,
+  error = ALIPAY.decoding }
+errors.CELLULAR = { text = "cellular network is not available",
+  errno = 602301, errCode = -1, error = ALIPAY.network }
+
+function errors.status(status)
+  return { text = ("http status %d"):format(status), errno = 600000,
+    errCode = -1, error = ALIPAY.status }
+end
+
+function errors.parameter(name, wanted, got)
+  return { text = ("parameter error: parameter.%s should be %s instead of %s;")
+    :format(name, wanted, got), errno = 1001, errCode = -1,
+    error = ALIPAY.parameter }
+end
+
+function errors.data(message)
+  return { text = "data cannot be serialised: " .. message, errno = 600010,
+    errCode = -1, error = ALIPAY.parameter }
+end
+
+function errors.header(name)
+  return { text = ('invalid header "%s"'):format(name), errno = 600005,
+    errCode = -1, error = ALIPAY.parameter }
+end
+
+function errors.method(name)
+  return { text = ('invalid method "%s"'):format(name), errno = 600005,
+    errCode = -1, error = ALIPAY.parameter }
+end
+
+function errors.url(url)
+  return { text = ('invalid url "%s"'):format(url), errno = 600009,
+    errCode = -300, error = ALIPAY.parameter }
+end
+
+local SECURE = "requireSecure; lifted by configure{requireSecure=false}"
+
+-- The failure for a code of the core. `message` is the core's, `url` the
+-- script's; `secure` says that only https is allowed.
+function errors.of_code(code, message, url, secure)
+  local fields = by_code[code] or by_code[core.errors.NETWORK]
+  if code == core.errors.URL then return errors.url(url) end
+  return {
+    text = fields.text or message, errno = fields.errno,
+    errCode = fields.errCode, error = fields.error,
+    reason = code == core.errors.SCHEME and secure and SECURE
+      or fields.reason,
+    detail = fields.transport and message ~= "" and message or nil,
+  }
+end
+
+return errors

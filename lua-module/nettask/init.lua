@@ -1,0 +1,121 @@
+-- The module table: what require "nettask" returns.
+--
+-- There is one for a Lua state, kept by the core, however often package.loaded
+-- is emptied. Settings, logger and error handler are locals of this file, so
+-- that after net.seal() a script has no way to them; the functions that change
+-- them ask the core first, which knows whether the caller is the host.
+
+local core = require "nettask.core"
+
+local known = core.module()
+if known then return known end
+
+local config = require "nettask.config"
+local log = require "nettask.log".new()
+local make_profile = require "nettask.profile"
+local request = require "nettask.request"
+
+local settings = config.new()
+local on_error
+
+local function safe_text(value)
+  local ok, text = pcall(tostring, value)
+  return ok and text or "(an error that has no text)"
+end
+
+-- An error in a callback.
+local function report(err, traceback, what)
+  traceback = traceback:gsub("^\n", "")
+  if on_error then
+    local ok, second = pcall(on_error, err, traceback, what)
+    if ok then return end
+    log.write("error", "onError: " .. safe_text(second))
+  end
+  log.write("error", ("%s: %s\n%s"):format(what, safe_text(err), traceback))
+end
+
+local function write_log(level, text, once)
+  if once then log.once(level, text) else log.write(level, text) end
+end
+
+local start_request, finish_request = request.new(settings, log)
+
+core.bind {
+  report = report,
+  log = write_log,
+  finish = finish_request,
+  profile = make_profile,
+}
+
+-- ---- What belongs to the host -----------------------------------------------
+
+local function check_function(f, name)
+  if f ~= nil and f ~= false and type(f) ~= "function" then
+    error(("bad argument #1 to '%s' (function expected, got %s)"):format(name,
+      type(f)), 3)
+  end
+  return f or nil
+end
+
+local function configure(host, given)
+  if type(given) ~= "table" then
+    error("bad argument #1 to 'configure' (table expected, got "
+      .. type(given) .. ")", 3)
+  end
+  local ok, fault = config.apply(settings, given, host)
+  if not ok then error("nettask: configure: " .. fault, 3) end
+  if given.logger ~= nil then log.set(given.logger) end
+end
+
+-- Functions of the host that live in this layer. `host` is the capability,
+-- nil for a call through the module table.
+local guarded = {
+  configure = configure,
+  onError = function(_, f) on_error = check_function(f, "onError") end,
+  setLogger = function(_, f) log.set(check_function(f, "setLogger")) end,
+}
+
+local guarded_by_core = { "close", "pause", "resume" }
+
+-- ---- The module table -------------------------------------------------------
+
+local net = {
+  _VERSION = "nettask " .. core.features.nettask,
+  features = core.features,
+  request = start_request,
+  update = core.update,
+  run = core.run,
+  wait = core.wait,
+  stats = core.stats,
+  sealed = core.sealed,
+  buffer = core.buffer,
+  array = core.array,
+  null = core.null,
+}
+
+for name, f in pairs(guarded) do
+  net[name] = function(...)
+    core.gate(name)
+    f(nil, ...)
+  end
+end
+
+for _, name in ipairs(guarded_by_core) do
+  net[name] = core[name]
+end
+
+-- net.seal() -> host: the one table whose functions go on working.
+function net.seal()
+  local capability = core.seal()
+  local host = {}
+  for name, f in pairs(guarded) do
+    host[name] = function(...) f(capability, ...) end
+  end
+  for _, name in ipairs(guarded_by_core) do
+    local f = core[name]
+    host[name] = function(...) return f(capability, ...) end
+  end
+  return host
+end
+
+return core.module(net)

@@ -1,0 +1,201 @@
+/* What the files of the binding share. Private.
+ *
+ * Everything here runs on the host thread. One ntl_state_t belongs to each
+ * lua_State family; it is a userdata anchored in the registry, its __gc is the
+ * sentinel that ends the context at lua_close(). Functions of the module carry
+ * it as their first upvalue: a lookup costs nothing and no script can replace
+ * it. The lua_State itself is never kept. */
+#ifndef NTL_BINDING_H
+#define NTL_BINDING_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "compat.h"
+#include "nettask.h"
+
+/* Functions of the Lua layer that C calls, given to core.bind(). */
+typedef enum ntl_handler {
+  NTL_ON_ERROR,   /* report(err, traceback, what) */
+  NTL_ON_LOG,     /* log(level, text, once) */
+  NTL_ON_FINISH,  /* finish(record, ...): see lrequest.c */
+  NTL_ON_PROFILE, /* profile(...) -> table: see convert.c */
+  NTL_HANDLERS
+} ntl_handler_t;
+
+typedef struct ntl_state {
+  nt_context_t* context; /* NULL until the first use, and after close() */
+  unsigned epoch;        /* counts contexts: a change tells of a close() */
+  bool dead;             /* lua_close() has begun; for good */
+  bool paused;
+  bool sealed;
+  bool updating;         /* inside the drain of update() */
+  size_t live_count;     /* tasks before their last event */
+  nt_policy_t policy;    /* its strings are anchored by policy_ref */
+
+  /* Registry references, made once. */
+  int core;              /* what luaopen returned */
+  int live;              /* live[id] = record */
+  int drain, redo;       /* bodies of update() that run protected */
+  int report, log;       /* the same for messages */
+  int message_handler;
+  int array_meta;        /* metatable of core.array() tables */
+  int header_meta;       /* metatable of header tables */
+  int repeats;           /* weak: header table -> lower-case name -> values */
+  /* Slots, false while they are empty. */
+  int traceback;         /* of the error that is being reported */
+  int policy_strings;    /* the table that anchors them */
+  int host;              /* the capability that seal() gave out */
+  int module;            /* the table that require "nettask" returns */
+  int handlers[NTL_HANDLERS];
+
+  /* The update() that runs. */
+  nt_event_t event;
+  bool holds_event;      /* `event` is being handled */
+  bool handed;           /* a callback of `event` has been called */
+  unsigned event_epoch;  /* of the context that `event` came from */
+  nt_context_t* doomed;  /* closed while we read from its event */
+  size_t quota, delivered;
+  double clock_ms;       /* the newest reading */
+  double deadline_ms;    /* 0: none */
+
+  /* Since the last stats(). */
+  double longest_update_ms, longest_callback_ms;
+  nt_id_t longest_id;
+  const struct ntl_kind* longest_kind;
+  const char* longest_what;
+
+  /* Arguments of the protected bodies, which take none from the stack. */
+  const struct ntl_kind* failed_kind;
+  const char* failed_what;
+  const char* log_level;
+  const char* log_text;
+  bool log_once;
+  nt_id_t orphan; /* opened, but Lua had no memory to keep it */
+} ntl_state_t;
+
+/* What makes one kind of task. Static, one a file. */
+typedef struct ntl_kind {
+  const char* type_name; /* metatable, and start of tostring() */
+  const char* label;     /* in messages: "RequestTask" */
+  /* The record is on top of the stack, which is left as found. Calls user
+   * functions through ntl_call() alone. May raise before the first of those
+   * and is then called once more for the same event. */
+  void (*dispatch)(lua_State* L, ntl_state_t* s, const nt_event_t* event);
+} ntl_kind_t;
+
+/* The userdata of every kind of task: an id, no resource. */
+typedef struct ntl_task {
+  nt_id_t id; /* 0 until there is one */
+  const ntl_kind_t* kind;
+} ntl_task_t;
+
+/* ---- module.c ----------------------------------------------------------- */
+
+/* The state of the running C function, whose first upvalue it is. Raises when
+ * the Lua state is being closed. */
+ntl_state_t* ntl_self(lua_State* L);
+/* The same by way of the registry; NULL when the module was never loaded. */
+ntl_state_t* ntl_find(lua_State* L);
+/* The context, made now if there is none. Raises when that fails. */
+nt_context_t* ntl_context(lua_State* L, ntl_state_t* s);
+/* Raise "nettask: <message of the code>". */
+int ntl_raise(lua_State* L, int error);
+/* Push the state's userdata, the first upvalue of everything. */
+void ntl_push_state(lua_State* L);
+/* Add `funcs` to the table on top, each with the state as upvalue. */
+void ntl_register(lua_State* L, const luaL_Reg* funcs);
+void ntl_push_ref(lua_State* L, int ref);
+/* Pop a value into a slot. */
+void ntl_set_ref(lua_State* L, int ref);
+/* A fresh slot, holding the value that is popped. */
+int ntl_new_ref(lua_State* L);
+/* Monotonic, in ms. */
+double ntl_now_ms(void);
+
+/* ---- host.c ------------------------------------------------------------- */
+
+/* For functions that belong to the host. Raises after seal() unless the first
+ * argument is the capability. Takes that off the stack. */
+void ntl_gate(lua_State* L, ntl_state_t* s, const char* name);
+/* Adds configure, seal, close and their like to the table on top. */
+void ntl_host_open(lua_State* L);
+
+/* ---- update.c ----------------------------------------------------------- */
+
+/* Call the function below `nargs` arguments, protected; all of them are
+ * popped. An error goes to the host's onError with `what`, a static word that
+ * names the callback. Returns 0 when nothing more of this event may be
+ * delivered, since a callback has closed the context. Inside dispatch. */
+int ntl_call(lua_State* L, ntl_state_t* s, int nargs, const ntl_kind_t* kind,
+             const char* what);
+void ntl_update_open(lua_State* L, ntl_state_t* s);
+
+/* Give a line to the logger; with `once` the same text is given only one time.
+ * Never raises. */
+void ntl_log(lua_State* L, ntl_state_t* s, const char* level, const char* text,
+             int once);
+
+/* ---- task.c ------------------------------------------------------------- */
+
+void ntl_push_id(lua_State* L, nt_id_t id);
+/* Push a task without id. */
+ntl_task_t* ntl_task_push(lua_State* L, const ntl_kind_t* kind);
+/* The record at `record` is live from now on, under task->id; the task at
+ * `task` becomes its `self`. */
+void ntl_track(lua_State* L, ntl_state_t* s, int task, int record);
+/* The id has ended: its record is garbage. Does not raise. */
+void ntl_untrack(lua_State* L, ntl_state_t* s, nt_id_t id);
+/* Push the record of an id or nil; 1 or 0. */
+int ntl_push_record(lua_State* L, ntl_state_t* s, nt_id_t id);
+ntl_task_t* ntl_task_check(lua_State* L, int arg, const ntl_kind_t* kind);
+/* Make the metatable of the kind, with the members that all tasks have (state,
+ * id, abort, tostring) and `methods`. */
+void ntl_task_class(lua_State* L, const ntl_kind_t* kind,
+                    const luaL_Reg* methods);
+
+/* ---- listener.c --------------------------------------------------------- */
+
+/* Body of onX(f) and offX([f]): argument 1 is a task of that kind, the list
+ * lies in its record under `name`. */
+int ntl_listener_on(lua_State* L, const ntl_kind_t* kind, const char* name);
+int ntl_listener_off(lua_State* L, const ntl_kind_t* kind, const char* name);
+/* Whether the record at `record` has listeners of that name. */
+int ntl_has_listeners(lua_State* L, int record, const char* name);
+/* Call them in order with the value on top, which is popped. Those removed
+ * meanwhile are not called, those added meanwhile not yet, and none once the
+ * task was aborted. Returns as ntl_call(). */
+int ntl_fire(lua_State* L, ntl_state_t* s, int record, const ntl_kind_t* kind,
+             const char* name);
+
+/* ---- convert.c ---------------------------------------------------------- */
+
+/* How a body becomes `data`; the numbers are known to the Lua layer. */
+typedef enum ntl_decode {
+  NTL_DECODE_TEXT,
+  NTL_DECODE_JSON,
+  NTL_DECODE_BASE64,
+  NTL_DECODE_BUFFER
+} ntl_decode_t;
+
+void ntl_convert_open(lua_State* L, ntl_state_t* s);
+/* Header names, which have no case. */
+bool ntl_same_name(const char* a, const char* b);
+/* Push an empty array, marked as such for JSON. */
+void ntl_push_array(lua_State* L, ntl_state_t* s);
+/* Push the header table, then the array of Set-Cookie values. */
+void ntl_push_headers(lua_State* L, ntl_state_t* s,
+                      const nt_headers_t* headers);
+/* Push `data` and what is wrong with it: nil, "json" (data is the text) or
+ * "charset" (data is nil). */
+void ntl_push_body(lua_State* L, ntl_decode_t decode, const char* bytes,
+                   size_t size, const nt_headers_t* headers);
+/* Push the profile table. */
+void ntl_push_profile(lua_State* L, ntl_state_t* s, const nt_profile_t* profile,
+                      int high_performance);
+
+/* ---- lrequest.c --------------------------------------------------------- */
+
+void ntl_request_open(lua_State* L);
+
+#endif

@@ -1,0 +1,299 @@
+/* What belongs to the host: the policy, the seal, the end of the context, the
+ * handlers of the Lua layer, and figures about what goes on.
+ *
+ * After seal() these functions work only for who passes the capability that
+ * seal() returned, a userdata without contents that a script cannot make. The
+ * check sits here and not in the Lua layer, because a script can reach this
+ * table through package.loaded. */
+#include <string.h>
+
+#include "binding.h"
+
+enum { CLOSE_MS = 500 };
+
+void ntl_gate(lua_State* L, ntl_state_t* s, const char* name) {
+  int is_host;
+
+  ntl_push_ref(L, s->host);
+  is_host = lua_gettop(L) > 1 && lua_isuserdata(L, -1) &&
+            lua_rawequal(L, 1, -1);
+  lua_pop(L, 1);
+  if (is_host)
+    lua_remove(L, 1);
+  else if (s->sealed)
+    luaL_error(L, "nettask: %s: the configuration is sealed, only the host"
+               " can call this", name);
+}
+
+/* core.gate([host,] name): for functions of the Lua layer. */
+static int gate(lua_State* L) {
+  ntl_state_t* s = ntl_self(L);
+  const char* name = luaL_checkstring(L, lua_isuserdata(L, 1) ? 2 : 1);
+
+  ntl_gate(L, s, name);
+  return 0;
+}
+
+/* core.seal() -> capability. A second call raises. */
+static int seal(lua_State* L) {
+  ntl_state_t* s = ntl_self(L);
+
+  if (s->sealed)
+    return luaL_error(L, "nettask: seal: the configuration is sealed already");
+  ntl_newuserdata(L, 1, 0);
+  ntl_newmetatable(L, "nettask.host");
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  ntl_set_ref(L, s->host);
+  s->sealed = true;
+  return 1;
+}
+
+static int sealed(lua_State* L) {
+  lua_pushboolean(L, ntl_self(L)->sealed);
+  return 1;
+}
+
+/* core.bind([host,] { report =, log =, finish =, profile = }) */
+static int bind(lua_State* L) {
+  static const char* const names[NTL_HANDLERS] = { "report", "log", "finish",
+                                                   "profile" };
+  ntl_state_t* s = ntl_self(L);
+
+  ntl_gate(L, s, "bind");
+  luaL_checktype(L, 1, LUA_TTABLE);
+  for (int i = 0; i < NTL_HANDLERS; i++) {
+    lua_getfield(L, 1, names[i]);
+    luaL_checktype(L, -1, LUA_TFUNCTION);
+    ntl_set_ref(L, s->handlers[i]);
+  }
+  return 0;
+}
+
+/* core.module([net]) -> net | nil. The table that require "nettask" returns,
+ * kept here: emptying package.loaded makes no second one, which would know
+ * nothing of the seal. */
+static int module(lua_State* L) {
+  ntl_state_t* s = ntl_self(L);
+
+  if (!lua_isnoneornil(L, 1)) {
+    ntl_gate(L, s, "module");
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_pushvalue(L, 1);
+    ntl_set_ref(L, s->module);
+  }
+  ntl_push_ref(L, s->module);
+  if (!lua_istable(L, -1))
+    lua_pushnil(L);
+  return 1;
+}
+
+/* ---- Policy ------------------------------------------------------------- */
+
+/* The Lua layer has checked names and ranges; what is absent keeps the
+ * preset's value. */
+static void read_u64(lua_State* L, const char* name, uint64_t* out) {
+  lua_getfield(L, 1, name);
+  if (lua_type(L, -1) == LUA_TNUMBER)
+    *out = (uint64_t) lua_tonumber(L, -1);
+  lua_pop(L, 1);
+}
+
+static void read_u32(lua_State* L, const char* name, uint32_t* out) {
+  uint64_t value = *out;
+
+  read_u64(L, name, &value);
+  *out = value > UINT32_MAX ? UINT32_MAX : (uint32_t) value;
+}
+
+static void read_string(lua_State* L, const char* name, const char** out) {
+  lua_getfield(L, 1, name);
+  if (lua_type(L, -1) == LUA_TSTRING)
+    *out = lua_tostring(L, -1); /* the table anchors it */
+  lua_pop(L, 1);
+}
+
+static int read_flag(lua_State* L, const char* name) {
+  int flag;
+
+  lua_getfield(L, 1, name);
+  flag = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return flag;
+}
+
+static void read_policy(lua_State* L, nt_policy_t* policy) {
+  int open = read_flag(L, "open");
+
+  nt_policy_init(policy, open ? NT_PRESET_OPEN : NT_PRESET_MINIPROGRAM);
+  if (read_flag(L, "requireSecure"))
+    policy->flags |= NT_POLICY_REQUIRE_SECURE;
+  if (read_flag(L, "refuseUrlPort"))
+    policy->flags |= NT_POLICY_NO_URL_PORT;
+  read_u32(L, "maxRequests", &policy->max_requests);
+  read_u32(L, "maxLookups", &policy->max_lookups);
+  read_u32(L, "redirects", &policy->max_redirects);
+  read_u64(L, "urlMaxBytes", &policy->url_max_bytes);
+  read_u64(L, "headerMaxBytes", &policy->header_max_bytes);
+  read_u64(L, "responseMaxBytes", &policy->response_max_bytes);
+  read_u64(L, "highWaterBytes", &policy->task_high_water);
+  read_u64(L, "contextHighWaterBytes", &policy->context_high_water);
+  read_u32(L, "spinMicros", &policy->spin_us);
+  read_string(L, "userAgent", &policy->user_agent);
+  read_string(L, "caFile", &policy->ca_file);
+}
+
+/* core.setPolicy([host,] {...}): takes the table, which nobody else may keep.
+ * Holds for the context that there is and for later ones. */
+static int set_policy(lua_State* L) {
+  ntl_state_t* s = ntl_self(L);
+  nt_policy_t policy;
+  int err = 0;
+
+  ntl_gate(L, s, "configure");
+  luaL_checktype(L, 1, LUA_TTABLE);
+  read_policy(L, &policy);
+  if (s->context != NULL)
+    err = nt_policy_set(s->context, &policy);
+  if (err)
+    return ntl_raise(L, err);
+  lua_settop(L, 1);
+  ntl_set_ref(L, s->policy_strings);
+  s->policy = policy;
+  return 0;
+}
+
+/* ---- The context -------------------------------------------------------- */
+
+static void clear_live(lua_State* L, ntl_state_t* s) {
+  ntl_push_ref(L, s->live);
+  lua_pushnil(L);
+  while (lua_next(L, -2)) {
+    lua_pop(L, 1);
+    lua_pushvalue(L, -1);
+    lua_pushnil(L);
+    lua_rawset(L, -4);
+  }
+  lua_pop(L, 1);
+  s->live_count = 0;
+}
+
+/* A finaliser of the script may close the context while update() makes Lua
+ * values of an event, whose bytes belong to the context: update() then frees
+ * it when it is done. */
+static void end_context(ntl_state_t* s, uint32_t deadline_ms) {
+  nt_context_t* context = s->context;
+
+  s->context = NULL;
+  s->epoch++;
+  s->paused = false;
+  if (s->holds_event && !s->handed && s->doomed == NULL)
+    s->doomed = context;
+  else
+    nt_close(context, deadline_ms);
+}
+
+/* core.close([host,] [deadlineMs]): ends the context. No callback runs
+ * afterwards, not even the rest of the event that called us. */
+static int close_context(lua_State* L) {
+  ntl_state_t* s = ntl_self(L);
+  lua_Number deadline_ms;
+
+  ntl_gate(L, s, "close");
+  deadline_ms = luaL_optnumber(L, 1, CLOSE_MS);
+  if (s->context == NULL)
+    return 0;
+  if (!(deadline_ms >= 0))
+    deadline_ms = 0;
+  end_context(s, deadline_ms > UINT32_MAX ? UINT32_MAX
+                                          : (uint32_t) deadline_ms);
+  clear_live(L, s);
+  return 0;
+}
+
+static int pause_delivery(lua_State* L) {
+  ntl_state_t* s = ntl_self(L);
+
+  ntl_gate(L, s, "pause");
+  s->paused = true;
+  return 0;
+}
+
+static int resume_delivery(lua_State* L) {
+  ntl_state_t* s = ntl_self(L);
+
+  ntl_gate(L, s, "resume");
+  s->paused = false;
+  return 0;
+}
+
+/* ---- Figures ------------------------------------------------------------ */
+
+static void set_number(lua_State* L, const char* name, uint64_t value) {
+  ntl_pushunsigned64(L, value);
+  lua_setfield(L, -2, name);
+}
+
+static void set_by_state(lua_State* L, const nt_stats_t* stats) {
+  lua_createtable(L, 0, 5);
+  set_number(L, "idle", stats->idle);
+  set_number(L, "queued", stats->queued);
+  set_number(L, "connecting", stats->connecting);
+  set_number(L, "open", stats->open);
+  set_number(L, "closing", stats->closing);
+}
+
+static void set_longest(lua_State* L, ntl_state_t* s) {
+  lua_pushnumber(L, s->longest_update_ms);
+  lua_setfield(L, -2, "longestUpdateMs");
+  lua_pushnumber(L, s->longest_callback_ms);
+  lua_setfield(L, -2, "longestCallbackMs");
+  if (s->longest_kind != NULL) {
+    ntl_push_id(L, s->longest_id);
+    lua_pushfstring(L, "%s #%s %s", s->longest_kind->label,
+                    lua_tostring(L, -1), s->longest_what);
+    lua_setfield(L, -3, "longestCallback");
+    lua_pop(L, 1);
+  }
+  s->longest_update_ms = s->longest_callback_ms = 0;
+  s->longest_kind = NULL;
+}
+
+/* core.stats() -> table */
+static int stats(lua_State* L) {
+  ntl_state_t* s = ntl_self(L);
+  nt_stats_t figures;
+
+  memset(&figures, 0, sizeof(figures));
+  if (s->context != NULL)
+    nt_stats(s->context, &figures);
+  lua_createtable(L, 0, 10);
+  set_by_state(L, &figures); /* requests are the one kind so far */
+  lua_setfield(L, -2, "request");
+  set_number(L, "live", s->live_count);
+  set_number(L, "queuedEvents", figures.waiting_events);
+  set_number(L, "queuedBytes", figures.waiting_bytes);
+  set_number(L, "bytesIn", figures.bytes_in);
+  set_number(L, "bytesOut", figures.bytes_out);
+  set_number(L, "droppedDatagrams", 0);
+  set_longest(L, s);
+  return 1;
+}
+
+void ntl_host_open(lua_State* L) {
+  static const luaL_Reg funcs[] = {
+    { "gate", gate },
+    { "seal", seal },
+    { "sealed", sealed },
+    { "bind", bind },
+    { "module", module },
+    { "setPolicy", set_policy },
+    { "close", close_context },
+    { "pause", pause_delivery },
+    { "resume", resume_delivery },
+    { "stats", stats },
+    { NULL, NULL },
+  };
+
+  ntl_register(L, funcs);
+}

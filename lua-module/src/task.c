@@ -1,0 +1,166 @@
+/* The userdata that a script holds of a task, of whatever kind. It is an id and
+ * owns nothing, so it needs no finaliser: what keeps a task going is its entry
+ * in the live table, live[id] = { self = userdata, ... }, and the last event
+ * takes that away. */
+#include <string.h>
+
+#include "binding.h"
+
+void ntl_push_id(lua_State* L, nt_id_t id) {
+  ntl_pushunsigned64(L, id);
+}
+
+ntl_task_t* ntl_task_push(lua_State* L, const ntl_kind_t* kind) {
+  ntl_task_t* task = ntl_newuserdata(L, sizeof(*task), 0);
+
+  task->id = 0;
+  task->kind = kind;
+  ntl_setmetatable(L, kind->type_name);
+  return task;
+}
+
+ntl_task_t* ntl_task_check(lua_State* L, int arg, const ntl_kind_t* kind) {
+  return ntl_checkudata(L, arg, kind->type_name);
+}
+
+void ntl_track(lua_State* L, ntl_state_t* s, int task, int record) {
+  const ntl_task_t* self = lua_touserdata(L, task);
+
+  task = ntl_absindex(L, task);
+  record = ntl_absindex(L, record);
+  lua_pushvalue(L, task);
+  lua_setfield(L, record, "self");
+  ntl_push_ref(L, s->live);
+  ntl_push_id(L, self->id);
+  lua_pushvalue(L, record);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+  s->live_count++;
+}
+
+void ntl_untrack(lua_State* L, ntl_state_t* s, nt_id_t id) {
+  if (!ntl_push_record(L, s, id))
+    return;
+  lua_pop(L, 1);
+  ntl_push_ref(L, s->live);
+  ntl_push_id(L, id);
+  lua_pushnil(L);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+  s->live_count--;
+}
+
+int ntl_push_record(lua_State* L, ntl_state_t* s, nt_id_t id) {
+  ntl_push_ref(L, s->live);
+  ntl_push_id(L, id);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+  if (lua_istable(L, -1))
+    return 1;
+  lua_pop(L, 1);
+  return 0;
+}
+
+/* ---- Members of every task ---------------------------------------------- */
+
+/* Upvalues of these functions: the state, and the name of the metatable. */
+static ntl_task_t* check_self(lua_State* L) {
+  return ntl_checkudata(L, 1, lua_tostring(L, lua_upvalueindex(2)));
+}
+
+static const char* state_name(const ntl_state_t* s, nt_id_t id) {
+  static const char* const names[] = { "idle", "queued", "connecting",
+                                       "open", "closing", "done" };
+
+  if (s->context == NULL)
+    return "done";
+  return names[nt_state(s->context, id)];
+}
+
+/* Upvalue 3: the methods. */
+static int task_index(lua_State* L) {
+  const ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
+  const ntl_task_t* task = check_self(L);
+  const char* key;
+
+  lua_settop(L, 2);
+  lua_pushvalue(L, 2);
+  lua_rawget(L, lua_upvalueindex(3));
+  if (!lua_isnil(L, -1) || lua_type(L, 2) != LUA_TSTRING)
+    return 1;
+  key = lua_tostring(L, 2);
+  if (strcmp(key, "state") == 0)
+    lua_pushstring(L, state_name(s, task->id));
+  else if (strcmp(key, "id") == 0)
+    ntl_push_id(L, task->id);
+  else
+    lua_pushnil(L);
+  return 1;
+}
+
+/* "nettask.RequestTask #12 (done)" */
+static int task_tostring(lua_State* L) {
+  const ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
+  const ntl_task_t* task = check_self(L);
+
+  ntl_push_id(L, task->id);
+  lua_pushfstring(L, "%s #%s (%s)", task->kind->type_name,
+                  lua_tostring(L, -1), state_name(s, task->id));
+  return 1;
+}
+
+static int wants_silence(lua_State* L, int arg) {
+  int silent = 0;
+
+  if (lua_isnoneornil(L, arg))
+    return 0;
+  luaL_checktype(L, arg, LUA_TTABLE);
+  lua_getfield(L, arg, "silent");
+  silent = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return silent;
+}
+
+/* task:abort([{ silent = true }]). The core drops the events that wait; the
+ * flag stops the listeners of the one that is being delivered. */
+static int task_abort(lua_State* L) {
+  ntl_state_t* s = ntl_self(L);
+  const ntl_task_t* task = check_self(L);
+  int silent = wants_silence(L, 2);
+
+  if (s->context == NULL || !ntl_push_record(L, s, task->id))
+    return 0;
+  lua_pushboolean(L, 1);
+  lua_setfield(L, -2, "aborted");
+  if (silent) {
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "silent");
+  }
+  nt_abort(s->context, task->id);
+  return 0;
+}
+
+/* ---- Classes ------------------------------------------------------------ */
+
+static void push_member(lua_State* L, const ntl_kind_t* kind,
+                        lua_CFunction function) {
+  ntl_push_state(L);
+  lua_pushstring(L, kind->type_name);
+  lua_pushcclosure(L, function, 2);
+}
+
+void ntl_task_class(lua_State* L, const ntl_kind_t* kind,
+                    const luaL_Reg* methods) {
+  ntl_newmetatable(L, kind->type_name);
+  ntl_push_state(L);
+  lua_pushstring(L, kind->type_name);
+  lua_newtable(L);
+  ntl_register(L, methods);
+  push_member(L, kind, task_abort);
+  lua_setfield(L, -2, "abort");
+  lua_pushcclosure(L, task_index, 3);
+  lua_setfield(L, -2, "__index");
+  push_member(L, kind, task_tostring);
+  lua_setfield(L, -2, "__tostring");
+  lua_pop(L, 1);
+}

@@ -1,0 +1,404 @@
+/* net.update() and its relatives: taking events out of the core and running
+ * callbacks, on the lua_State that called and on no other.
+ *
+ * The whole drain runs in one protected call, each callback in one of its own.
+ * What fails between callbacks is our own work (no memory, or a finaliser of
+ * the script that raised while we allocated): the event is then dispatched once
+ * more, and if that fails too its task ends with "out of memory". So an event
+ * is never lost and never delivered twice, and update() itself raises only for
+ * wrong use. */
+#include <limits.h>
+#include <stdio.h>
+
+#include "binding.h"
+#include "lnettask.h"
+
+enum {
+  MESSAGE_HANDLER = 1, /* its index in the frame of drain() and redo() */
+  DRAIN_STACK = 80,    /* slots: the profile alone takes 40 */
+  CLOSE_MS = 500
+};
+
+/* ---- Messages ----------------------------------------------------------- */
+
+static int message_handler(lua_State* L) {
+  ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
+
+  ntl_traceback(L, L, NULL, 1);
+  ntl_set_ref(L, s->traceback);
+  lua_settop(L, 1);
+  return 1;
+}
+
+static void push_what(lua_State* L, const ntl_state_t* s) {
+  if (s->failed_kind == NULL) {
+    lua_pushstring(L, s->failed_what);
+    return;
+  }
+  ntl_push_id(L, s->event.id);
+  lua_pushfstring(L, "%s #%s %s", s->failed_kind->label, lua_tostring(L, -1),
+                  s->failed_what);
+  lua_remove(L, -2);
+}
+
+/* Protected: report(err, traceback, what). Argument 1 is the error. */
+static int report_body(lua_State* L) {
+  ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
+
+  lua_settop(L, 1);
+  ntl_push_ref(L, s->handlers[NTL_ON_ERROR]);
+  lua_insert(L, 1);
+  ntl_push_ref(L, s->traceback);
+  if (!lua_isstring(L, -1)) { /* no memory to make one */
+    lua_pop(L, 1);
+    lua_pushliteral(L, "");
+  }
+  lua_pushboolean(L, 0);
+  ntl_set_ref(L, s->traceback);
+  push_what(L, s);
+  lua_call(L, 3, 0);
+  return 0;
+}
+
+/* The error is on top and is popped. Never raises. */
+static void report(lua_State* L, ntl_state_t* s, const ntl_kind_t* kind,
+                   const char* what) {
+  s->failed_kind = kind;
+  s->failed_what = what;
+  ntl_push_ref(L, s->report);
+  lua_insert(L, -2);
+  if (lua_pcall(L, 1, 0, 0) == LUA_OK)
+    return;
+  lua_pop(L, 1); /* onError raised, and so did the log of that */
+}
+
+static int log_body(lua_State* L) {
+  ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
+
+  ntl_push_ref(L, s->handlers[NTL_ON_LOG]);
+  lua_pushstring(L, s->log_level);
+  lua_pushstring(L, s->log_text);
+  lua_pushboolean(L, s->log_once);
+  lua_call(L, 3, 0);
+  return 0;
+}
+
+void ntl_log(lua_State* L, ntl_state_t* s, const char* level, const char* text,
+             int once) {
+  s->log_level = level;
+  s->log_text = text;
+  s->log_once = once != 0;
+  ntl_push_ref(L, s->log);
+  if (lua_pcall(L, 0, 0, 0) != LUA_OK)
+    lua_pop(L, 1);
+}
+
+/* ---- Callbacks ---------------------------------------------------------- */
+
+/* One reading of the clock a callback: the time since the last one. */
+static void note_callback(ntl_state_t* s, const ntl_kind_t* kind,
+                          const char* what) {
+  double now_ms = ntl_now_ms();
+  double took_ms = now_ms - s->clock_ms;
+
+  s->clock_ms = now_ms;
+  if (took_ms <= s->longest_callback_ms)
+    return;
+  s->longest_callback_ms = took_ms;
+  s->longest_id = s->event.id;
+  s->longest_kind = kind;
+  s->longest_what = what;
+}
+
+int ntl_call(lua_State* L, ntl_state_t* s, int nargs, const ntl_kind_t* kind,
+             const char* what) {
+  int status;
+
+  if (s->epoch != s->event_epoch) {
+    lua_pop(L, nargs + 1);
+    return 0;
+  }
+  s->handed = true;
+  status = lua_pcall(L, nargs, 0, MESSAGE_HANDLER);
+  note_callback(s, kind, what);
+  if (status != LUA_OK)
+    report(L, s, kind, what);
+  return s->epoch == s->event_epoch;
+}
+
+/* ---- The drain ---------------------------------------------------------- */
+
+/* Events of ids that have no record belong to tasks that C started. */
+static void dispatch(lua_State* L, ntl_state_t* s) {
+  const ntl_task_t* task;
+
+  if (!ntl_push_record(L, s, s->event.id))
+    return;
+  lua_getfield(L, -1, "self");
+  task = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  task->kind->dispatch(L, s, &s->event);
+}
+
+static void prepare_frame(lua_State* L, ntl_state_t* s) {
+  lua_settop(L, 0);
+  luaL_checkstack(L, DRAIN_STACK, "update");
+  ntl_push_ref(L, s->message_handler);
+}
+
+static bool may_deliver(const ntl_state_t* s) {
+  if (s->delivered >= s->quota || s->epoch != s->event_epoch || s->paused)
+    return false;
+  if (nt_waiting(s->context) == 0)
+    return false;
+  return s->deadline_ms == 0 || s->clock_ms < s->deadline_ms;
+}
+
+/* Protected. */
+static int drain(lua_State* L) {
+  ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
+
+  prepare_frame(L, s);
+  while (may_deliver(s) && nt_poll(s->context, &s->event)) {
+    s->delivered++;
+    s->handed = false;
+    s->holds_event = true;
+    dispatch(L, s);
+    s->holds_event = false;
+    lua_settop(L, MESSAGE_HANDLER);
+    if (s->deadline_ms != 0)
+      s->clock_ms = ntl_now_ms();
+  }
+  return 0;
+}
+
+/* Protected: the same event again. */
+static int redo(lua_State* L) {
+  ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
+
+  prepare_frame(L, s);
+  dispatch(L, s);
+  return 0;
+}
+
+static bool run_protected(lua_State* L, ntl_state_t* s, int body) {
+  ntl_push_ref(L, body);
+  if (lua_pcall(L, 0, 0, 0) == LUA_OK)
+    return true;
+  report(L, s, NULL, "update");
+  return false;
+}
+
+static void forget_payload(nt_event_t* event) {
+  event->error = NT_E_NOMEM;
+  event->message = "";
+  event->status = 0;
+  event->headers.count = event->headers.size = 0;
+  event->data = NULL;
+  event->size = 0;
+  event->profile = NULL;
+}
+
+/* Whether the event must not be dispatched again. */
+static bool is_settled(const ntl_state_t* s) {
+  return s->handed || s->epoch != s->event_epoch;
+}
+
+/* The dispatch of an event has failed. */
+static void rescue(lua_State* L, ntl_state_t* s) {
+  if (is_settled(s) || run_protected(L, s, s->redo) || is_settled(s))
+    return;
+  if (s->event.type != NT_EV_END) {
+    nt_fail(s->context, s->event.id, NT_E_NOMEM, NULL);
+    return;
+  }
+  forget_payload(&s->event);
+  if (!run_protected(L, s, s->redo) && !is_settled(s))
+    ntl_untrack(L, s, s->event.id);
+}
+
+/* Each round takes at least one event, or is the last. */
+static void drain_all(lua_State* L, ntl_state_t* s) {
+  while (!run_protected(L, s, s->drain)) {
+    if (!s->holds_event)
+      return;
+    rescue(L, s);
+    s->holds_event = false;
+  }
+}
+
+static void note_update(ntl_state_t* s, double start_ms) {
+  double took_ms = ntl_now_ms() - start_ms;
+
+  if (took_ms > s->longest_update_ms)
+    s->longest_update_ms = took_ms;
+}
+
+/* Delivers what has arrived by now; a negative budget is none. */
+static void deliver(lua_State* L, ntl_state_t* s, double budget_ms,
+                    size_t max_events) {
+  size_t arrived = s->context == NULL ? 0 : nt_collect(s->context);
+  double start_ms;
+
+  s->delivered = 0;
+  if (arrived == 0 || s->paused)
+    return;
+  luaL_checkstack(L, LUA_MINSTACK, "update");
+  s->quota = arrived < max_events ? arrived : max_events;
+  s->clock_ms = start_ms = ntl_now_ms();
+  s->deadline_ms = budget_ms < 0 ? 0 : start_ms + budget_ms;
+  s->event_epoch = s->epoch;
+  s->updating = true;
+  nt_cork(s->context);
+  drain_all(L, s);
+  if (s->epoch == s->event_epoch)
+    nt_uncork(s->context);
+  s->updating = false;
+  if (s->doomed != NULL) {
+    nt_close(s->doomed, CLOSE_MS);
+    s->doomed = NULL;
+  }
+  note_update(s, start_ms);
+}
+
+static void check_outside(lua_State* L, const ntl_state_t* s,
+                          const char* name) {
+  if (s->updating)
+    luaL_error(L, "nettask: %s() called inside a callback", name);
+}
+
+static size_t waiting(const ntl_state_t* s) {
+  return s->context == NULL ? 0 : nt_waiting(s->context);
+}
+
+/* ---- Script functions --------------------------------------------------- */
+
+static double check_budget(lua_State* L, int arg) {
+  lua_Number budget_ms;
+
+  if (lua_isnoneornil(L, arg))
+    return -1;
+  budget_ms = luaL_checknumber(L, arg);
+  luaL_argcheck(L, budget_ms == budget_ms, arg, "a number of ms expected");
+  return budget_ms < 0 ? 0 : budget_ms;
+}
+
+static size_t check_count(lua_State* L, int arg) {
+  lua_Number count;
+
+  if (lua_isnoneornil(L, arg))
+    return SIZE_MAX;
+  count = luaL_checknumber(L, arg);
+  luaL_argcheck(L, count >= 0, arg, "a number of events expected");
+  return count < 1e15 ? (size_t) count : SIZE_MAX;
+}
+
+static int push_counts(lua_State* L, const ntl_state_t* s) {
+  ntl_pushunsigned64(L, s->delivered);
+  ntl_pushunsigned64(L, waiting(s));
+  return 2;
+}
+
+/* update([budgetMs [, maxEvents]]) -> delivered, waiting. The first lines are
+ * the idle frame: one atomic load in nt_collect(). */
+static int update(lua_State* L) {
+  ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
+  double budget_ms;
+  size_t max_events;
+
+  if (s->context != NULL && !s->updating && nt_collect(s->context) == 0) {
+    lua_pushinteger(L, 0);
+    lua_pushinteger(L, 0);
+    return 2;
+  }
+  s = ntl_self(L);
+  check_outside(L, s, "update");
+  budget_ms = check_budget(L, 1);
+  max_events = check_count(L, 2);
+  deliver(L, s, budget_ms, max_events);
+  return push_counts(L, s);
+}
+
+/* Milliseconds to a deadline for nt_wait(); -1 without one. */
+static int time_left(double deadline_ms) {
+  double left;
+
+  if (deadline_ms < 0)
+    return -1;
+  left = deadline_ms - ntl_now_ms();
+  if (left <= 0)
+    return 0;
+  return left >= INT_MAX - 1 ? INT_MAX - 1 : (int) left + 1;
+}
+
+static double check_deadline(lua_State* L, int arg) {
+  double timeout_ms = check_budget(L, arg);
+
+  return timeout_ms < 0 ? -1 : ntl_now_ms() + timeout_ms;
+}
+
+/* run([timeoutMs]) -> bool: updates until no task is left. False when the time
+ * is over, and while delivery is paused, since then nothing can end. */
+static int run(lua_State* L) {
+  ntl_state_t* s = ntl_self(L);
+  double deadline_ms = check_deadline(L, 1);
+
+  check_outside(L, s, "run");
+  while (s->live_count > 0 && !s->paused) {
+    int left = time_left(deadline_ms);
+
+    if (left == 0)
+      break;
+    nt_wait(s->context, left);
+    deliver(L, s, -1, SIZE_MAX);
+  }
+  lua_pushboolean(L, s->live_count == 0);
+  return 1;
+}
+
+/* wait([timeoutMs]) -> bool: sleeps until an event is ready. Without a time
+ * and with no task there is nothing to wait for. */
+static int wait(lua_State* L) {
+  ntl_state_t* s = ntl_self(L);
+  double deadline_ms = check_deadline(L, 1);
+  int ready = 0;
+
+  if (deadline_ms >= 0 || s->live_count > 0)
+    ready = nt_wait(ntl_context(L, s), time_left(deadline_ms));
+  lua_pushboolean(L, ready);
+  return 1;
+}
+
+size_t nettask_update(lua_State* L, double budget_ms) {
+  ntl_state_t* s = ntl_find(L);
+
+  if (s == NULL)
+    return 0;
+  if (s->dead)
+    luaL_error(L, "nettask: the Lua state is closing");
+  check_outside(L, s, "nettask_update");
+  deliver(L, s, budget_ms, SIZE_MAX);
+  return s->delivered;
+}
+
+static int make_body(lua_State* L, lua_CFunction body) {
+  ntl_push_state(L);
+  lua_pushcclosure(L, body, 1);
+  return ntl_new_ref(L);
+}
+
+void ntl_update_open(lua_State* L, ntl_state_t* s) {
+  static const luaL_Reg funcs[] = {
+    { "update", update },
+    { "run", run },
+    { "wait", wait },
+    { NULL, NULL },
+  };
+
+  s->message_handler = make_body(L, message_handler);
+  s->report = make_body(L, report_body);
+  s->log = make_body(L, log_body);
+  s->drain = make_body(L, drain);
+  s->redo = make_body(L, redo);
+  ntl_register(L, funcs);
+}
