@@ -57,7 +57,7 @@ local function one_of(...)
     for i = 1, #list do
       if value == list[i] then return end
     end
-    return 'must be "' .. table.concat(list, '", "') .. '"'
+    return 'must be one of "' .. table.concat(list, '", "') .. '"'
   end
 end
 

@@ -104,17 +104,17 @@ function errors.data(message)
 end
 
 function errors.header(name)
-  return { text = ('invalid header "%s"'):format(name), errno = 600005,
+  return { text = 'invalid header "' .. name .. '"', errno = 600005,
     errCode = -1, error = ALIPAY.parameter }
 end
 
 function errors.method(name)
-  return { text = ('invalid method "%s"'):format(name), errno = 600005,
+  return { text = 'invalid method "' .. name .. '"', errno = 600005,
     errCode = -1, error = ALIPAY.parameter }
 end
 
 function errors.url(url)
-  return { text = ('invalid url "%s"'):format(url), errno = 600009,
+  return { text = 'invalid url "' .. url .. '"', errno = 600009,
     errCode = -300, error = ALIPAY.parameter }
 end
 

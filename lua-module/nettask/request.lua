@@ -256,39 +256,44 @@ function request.new(settings, log)
     return task
   end
 
-  local function fail(record, fault, reasons)
+  local function failure(record, fault, reasons)
     log_failure(record, fault, log)
-    return false, fail_result(fault, reasons, settings.dialect == "my"),
-      record.fail, record.complete, record.settle
+    return fail_result(fault, reasons, settings.dialect == "my")
+  end
+
+  -- An answer has come.
+  local function answer(record, reasons, status, header, cookies, data, defect,
+      profile)
+    local fault = (defect or status >= 400)
+      and answer_fault(status, defect, settings)
+    local res
+    if fault then
+      res = failure(record, fault, reasons)
+      res.data, res.statusCode, res.header = data, status, header
+      res.cookies, res.profile = cookies, profile
+    else
+      res = {
+        data = data, statusCode = status, header = header, cookies = cookies,
+        errMsg = "request:ok", profile = profile, useHttpDNS = false,
+        exception = { retryCount = 0, reasons = reasons },
+      }
+    end
+    if settings.dialect == "my" then
+      res.status, res.headers = status, header
+    end
+    return not fault, res, fault and record.fail or record.success,
+      record.complete, record.settle
   end
 
   -- Called by the core for the last event; see lrequest.c. May be called again
   -- for the same event when memory ran out.
-  local function finish(record, code, message, reasons, status, header,
-      cookies, data, defect, profile)
+  local function finish(record, code, message, reasons, ...)
     if record.silent then return end
-    if code ~= 0 then
-      local fault = code ~= E.ABORTED and record.fault
-        or errors.of_code(code, message, record.url, settings.requireSecure)
-      return fail(record, fault, reasons)
-    end
-    local fault = (defect or status >= 400)
-      and answer_fault(status, defect, settings)
-    if fault then
-      local ok, res, f, g, h = fail(record, fault, reasons)
-      res.data, res.statusCode, res.header = data, status, header
-      res.cookies, res.profile = cookies, profile
-      return ok, res, f, g, h
-    end
-    local res = {
-      data = data, statusCode = status, header = header, cookies = cookies,
-      errMsg = "request:ok", profile = profile, useHttpDNS = false,
-      exception = { retryCount = 0, reasons = reasons },
-    }
-    if settings.dialect == "my" then
-      res.status, res.headers = status, header
-    end
-    return true, res, record.success, record.complete, record.settle
+    if code == 0 then return answer(record, reasons, ...) end
+    local fault = code ~= E.ABORTED and record.fault
+      or errors.of_code(code, message, record.url, settings.requireSecure)
+    return false, failure(record, fault, reasons), record.fail,
+      record.complete, record.settle
   end
 
   return start, finish

@@ -111,13 +111,13 @@ static inline void ntl_setmetatable(lua_State* L, const char* name) {
 
 /* The block of a full userdata of that type, else NULL. */
 static inline void* ntl_testudata(lua_State* L, int idx, const char* name) {
-  void* block = NULL;
+  void* block = lua_touserdata(L, idx); /* `idx` may count from the top */
 
   if (lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx))
     return NULL;
   luaL_getmetatable(L, name);
-  if (lua_rawequal(L, -1, -2))
-    block = lua_touserdata(L, idx);
+  if (!lua_rawequal(L, -1, -2))
+    block = NULL;
   lua_pop(L, 2);
   return block;
 }

@@ -165,7 +165,7 @@ static void push_data(lua_State* L, int record, const nt_event_t* event) {
     if (lua_istable(L, -1)) {
       push_parts_result(L, lua_gettop(L));
       lua_getfield(L, -1, "data");
-      bytes = ntl_buffer_test(L, -1, &size);
+      bytes = ntl_buffer_test(L, lua_gettop(L), &size);
     } else {
       decode = without_body(decode);
     }
@@ -440,7 +440,7 @@ static int request_start(lua_State* L) {
   get_timeouts(L, &options.timeouts);
   get_flags(L, &options);
   lua_getfield(L, 2, "body");
-  options.body = ntl_bytes_test(L, -1, &options.body_size);
+  options.body = ntl_bytes_test(L, lua_gettop(L), &options.body_size);
   if (options.body == NULL)
     options.body_size = 0;
   err = get_headers(L, &options);
@@ -485,7 +485,7 @@ static int on_chunk_received(lua_State* L) {
   const ntl_task_t* task = ntl_task_check(L, 1, &request_kind);
 
   if (ntl_push_record(L, s, task->id)) {
-    bool chunked = get_flag(L, lua_gettop(L), "chunked");
+    bool chunked = get_flag(L, -1, "chunked");
 
     lua_pop(L, 1);
     if (!chunked)
