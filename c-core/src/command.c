@@ -65,19 +65,6 @@ void nt__command_discard(nt__command_t* command) {
   nt__free(command);
 }
 
-static void run_start(nt_context_t* ctx, nt__task_t* task) {
-  nt__io_t* io = &ctx->io;
-
-  /* A timer for it, for each of the others, and for the warm-up. */
-  if (nt__timers_reserve(&io->timers, io->tasks.count + 2) != 0 ||
-      nt__table_add(&io->tasks, task->id, task) != 0) {
-    task->error = NT_E_NOMEM;
-    nt__task_end(task, 0);
-    return;
-  }
-  task->class_->start(task);
-}
-
 static void run_abort(nt_context_t* ctx, nt_id_t id) {
   nt__task_t* task = nt__table_get(&ctx->io.tasks, id);
 
@@ -109,7 +96,7 @@ static void run_policy(nt_context_t* ctx, nt__policy_t* policy) {
 static void run(nt_context_t* ctx, nt__command_t* command) {
   switch (command->type) {
     case NT__CMD_START: /* the command lies in the block */
-      run_start(ctx, command->task);
+      nt__task_begin(ctx, command->task);
       return;
     case NT__CMD_ABORT:
       run_abort(ctx, command->id);

@@ -127,7 +127,8 @@ static int append_folded(nt__headers_t* headers, const char* text,
   if (headers->count == 0 || size == 0)
     return 0;
   buf->size = end - 1; /* over the NUL of the value */
-  err = nt__buf_append(buf, " ", 1);
+  /* A value that is empty so far begins with the name's NUL before it. */
+  err = buf->data[end - 2] == '\0' ? 0 : nt__buf_append(buf, " ", 1);
   if (err == 0)
     err = append_text(buf, text, size);
   if (err) {
@@ -155,6 +156,8 @@ int nt__headers_add_line(nt__headers_t* headers, const char* line,
   value_size = size - name_size - 1;
   line = trim(line, &name_size);
   value = trim(colon + 1, &value_size);
+  if (name_size == 0)
+    return 0;
 
   err = append_text(&headers->bytes, line, name_size);
   if (err == 0)

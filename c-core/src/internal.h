@@ -119,21 +119,31 @@ struct nt__task {
   nt__event_t last; /* END, reserved */
 };
 
-/* event.c, host thread: makes the entry of a new id. 0, NT_E_NOMEM,
+/* host.c: makes the entry of a new id. 0, NT_E_NOMEM,
  * NT_E_FULL, NT_E_FORKED. */
 int nt__task_open(nt_context_t* ctx, nt_id_t* id);
 /* 0 when the id is idle; NT_E_STATE, NT_E_CLOSED, NT_E_FORKED. */
 int nt__task_check_idle(nt_context_t* ctx, nt_id_t id);
-/* Host thread: gives the block to the I/O thread. The id is idle. */
+/* Gives the block to the I/O thread. The id is idle. */
 void nt__task_start(nt_context_t* ctx, nt_id_t id, nt__task_t* task);
 
-/* Host thread: the part of release() that all blocks share. */
+/* The part of release() that all blocks share. */
 void nt__task_fini(nt__task_t* task);
 
-/* I/O thread: posts the last event; the block is the host's from here on. */
+/* task.c, I/O thread: takes the block in. */
+void nt__task_begin(nt_context_t* ctx, nt__task_t* task);
+/* Posts the last event; the block is the host's from here on. */
 void nt__task_end(nt__task_t* task, size_t payload);
 /* Puts the task among those that nt__tasks_resume() wakes. */
 void nt__task_hold(nt__task_t* task);
+/* Tasks below their marks read on. */
+void nt__tasks_resume(nt_context_t* ctx);
+/* Ends all of them. */
+void nt__tasks_abort(nt_context_t* ctx);
+
+/* Monotonic loop time, and Unix time, both in ms. */
+uint64_t nt__now(const nt_context_t* ctx);
+int64_t nt__unix_ms(void);
 
 /* ---- The context -------------------------------------------------------- */
 
@@ -194,7 +204,7 @@ struct nt_context {
   nt__io_t io;
 };
 
-/* event.c, host thread. */
+/* host.c. */
 void nt__host_init(nt_context_t* ctx);
 void nt__host_free(nt_context_t* ctx);
 /* Before the context's mark changes: what was delivered counts at once. */
@@ -205,11 +215,5 @@ int nt__io_init(nt_context_t* ctx);
 void nt__io_run(nt_context_t* ctx);
 /* After the thread has ended, or if it never ran. */
 void nt__io_free(nt_context_t* ctx);
-/* Tasks below their marks read on. */
-void nt__tasks_resume(nt_context_t* ctx);
-
-/* Monotonic loop time, and Unix time, both in ms. */
-uint64_t nt__now(const nt_context_t* ctx);
-int64_t nt__unix_ms(void);
 
 #endif

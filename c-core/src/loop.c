@@ -4,8 +4,6 @@
  * poll, takes the commands, starts transfers, lets libcurl go on, and hands the
  * events over. So no transfer is started inside a callback of libcurl, commands
  * and events cross in batches, and one place decides whether to sleep. */
-#include <time.h>
-
 #include "driver.h"
 #include "internal.h"
 #include "lookup.h"
@@ -14,43 +12,6 @@
 
 static nt_context_t* context_of(void* handle) {
   return ((uv_handle_t*) handle)->data;
-}
-
-uint64_t nt__now(const nt_context_t* ctx) {
-  return uv_now(&ctx->io.loop);
-}
-
-int64_t nt__unix_ms(void) {
-  struct timespec now;
-
-  timespec_get(&now, TIME_UTC);
-  return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-void nt__tasks_resume(nt_context_t* ctx) {
-  nt__node_t waiting;
-  nt__node_t* node;
-
-  /* A task that resumes may be held back again at once: only those that are
-   * held now get their turn. */
-  if (nt__list_empty(&ctx->io.held))
-    return;
-  waiting = ctx->io.held;
-  waiting.next->prev = waiting.prev->next = &waiting;
-  nt__list_init(&ctx->io.held);
-  while ((node = nt__list_shift(&waiting)) != NULL) {
-    nt__task_t* task = nt__container_of(node, nt__task_t, held);
-
-    if (nt__is_over_mark(ctx, task))
-      nt__list_append(&ctx->io.held, node);
-    else
-      task->class_->resume(task);
-  }
-}
-
-void nt__task_hold(nt__task_t* task) {
-  if (!nt__node_linked(&task->held))
-    nt__list_append(&task->ctx->io.held, &task->held);
 }
 
 static void on_nothing(uv_idle_t* handle) {
@@ -69,20 +30,6 @@ static bool spins(nt_context_t* ctx) {
   return spin_ns != 0 && uv_hrtime() - ctx->io.active_at < spin_ns;
 }
 
-static void abort_all(nt_context_t* ctx) {
-  size_t cursor;
-  nt__task_t* task;
-
-  for (;;) {
-    cursor = 0;
-    task = nt__table_next(&ctx->io.tasks, &cursor);
-    if (task == NULL)
-      break;
-    task->error = NT_E_ABORTED;
-    task->class_->abort(task);
-  }
-}
-
 static void close_handles(nt_context_t* ctx) {
   nt__io_t* io = &ctx->io;
 
@@ -96,7 +43,7 @@ static void close_handles(nt_context_t* ctx) {
 /* libcurl calls back while it cleans up, so the loop must still be there; and
  * what it closes needs one more run of the loop. */
 static void shut_down(nt_context_t* ctx) {
-  abort_all(ctx);
+  nt__tasks_abort(ctx);
   nt__transfers_free(ctx->io.transfers);
   nt__lookups_free(ctx->io.lookups);
   nt__warm_close(ctx->io.warm);

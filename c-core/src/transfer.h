@@ -82,6 +82,21 @@ struct nt__transfer {
   bool complete;  /* all that is wanted is here: end the hop */
 };
 
+static inline nt_context_t* nt__transfer_context(const nt__transfer_t* t) {
+  return t->task->ctx;
+}
+
+static inline const nt_policy_t* nt__transfer_policy(const nt__transfer_t* t) {
+  return &t->task->policy->values;
+}
+
+static inline uint64_t nt__transfer_now(const nt__transfer_t* t) {
+  return nt__now(t->task->ctx);
+}
+
+/* Methods have case. */
+bool nt__transfer_is_method(const nt__transfer_t* t, const char* method);
+
 int nt__transfers_open(nt_context_t* ctx);
 void nt__transfers_free(nt__transfers_t* transfers);
 /* The part of a turn: what has its turn starts. */

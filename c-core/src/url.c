@@ -59,10 +59,11 @@ static bool is_address(const char* host) {
 
 static bool has_part(CURLU* handle, CURLUPart part) {
   char* value = NULL;
-  bool found = curl_url_get(handle, part, &value, 0) == CURLUE_OK;
+  CURLUcode code = curl_url_get(handle, part, &value, 0);
 
   curl_free(value);
-  return found;
+  /* Without memory it may be there, and a password may not slip through. */
+  return code == CURLUE_OK || code == CURLUE_OUT_OF_MEMORY;
 }
 
 /* host:port, the port always there; what other schemes default to is not known
@@ -70,11 +71,13 @@ static bool has_part(CURLU* handle, CURLUPart part) {
 static int read_authority(nt__url_t* url) {
   char* host = NULL;
   char* port = NULL;
+  CURLUcode code = curl_url_get(url->handle, CURLUPART_PORT, &port, 0);
   size_t size;
   int err;
 
-  if (curl_url_get(url->handle, CURLUPART_PORT, &port, 0) == CURLUE_OK)
-    url->explicit_port = true;
+  if (code == CURLUE_OUT_OF_MEMORY)
+    return NT_E_NOMEM;
+  url->explicit_port = code == CURLUE_OK;
   err = get_part(url->handle, CURLUPART_HOST, 0, &host);
   if (err == 0) {
     size = strlen(host) + sizeof(":65535");
@@ -128,19 +131,52 @@ static int read_parts(nt__url_t* url, const char* base, const char* text) {
   return read_text(url, base, text);
 }
 
+/* RFC 3986 5.2.2: an empty reference, or one that is a fragment alone, keeps
+ * the path and query of the base, which libcurl would drop. */
+static int set_fragment(CURLU* handle, const char* text) {
+  char* base = NULL;
+  char* whole;
+  size_t size;
+  int err;
+
+  curl_url_set(handle, CURLUPART_FRAGMENT, NULL, 0);
+  err = get_part(handle, CURLUPART_URL, 0, &base);
+  if (err)
+    return err;
+  size = strlen(base) + strlen(text) + 1;
+  whole = nt__malloc(size);
+  if (whole == NULL) {
+    err = NT_E_NOMEM;
+  } else {
+    snprintf(whole, size, "%s%s", base, text);
+    err = from_curlu(curl_url_set(handle, CURLUPART_URL, whole, PARSE_FLAGS));
+  }
+  nt__free(whole);
+  nt__free(base);
+  return err;
+}
+
+static int set_text(CURLU* handle, const char* base, const char* text) {
+  int err;
+
+  if (base != NULL) {
+    err = from_curlu(curl_url_set(handle, CURLUPART_URL, base, PARSE_FLAGS));
+    if (err)
+      return err;
+    if (text[0] == '\0' || text[0] == '#')
+      return set_fragment(handle, text);
+  }
+  return from_curlu(curl_url_set(handle, CURLUPART_URL, text, PARSE_FLAGS));
+}
+
 int nt__url_parse(nt__url_t* url, const char* base, const char* text) {
-  int err = 0;
+  int err;
 
   memset(url, 0, sizeof(*url));
   url->handle = curl_url();
   if (url->handle == NULL)
     return NT_E_NOMEM;
-  if (base != NULL)
-    err =
-        from_curlu(curl_url_set(url->handle, CURLUPART_URL, base, PARSE_FLAGS));
-  if (err == 0)
-    err =
-        from_curlu(curl_url_set(url->handle, CURLUPART_URL, text, PARSE_FLAGS));
+  err = set_text(url->handle, base, text);
   if (err == 0)
     err = read_parts(url, base, text);
   if (err)

@@ -1,0 +1,288 @@
+/* A hop: the options that libcurl gets, and what it calls back with.
+ *
+ * Inside its callbacks nothing may be started or removed: they note what
+ * happened and return; the end comes in the next turn. I/O thread. */
+#include "hop.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "profile.h"
+#include "stage.h"
+
+enum {
+  REDIRECT_BODY_MAX = 64 * 1024, /* more is not read to save a connection */
+  STREAM_BUFFER_SIZE = 256 * 1024
+};
+
+/* ---- The answer ---------------------------------------------------------- */
+
+static bool is_redirect(const nt__transfer_t* t) {
+  if (t->redirect != NT_REDIRECT_FOLLOW)
+    return false;
+  switch (t->status) {
+    case 301:
+    case 302:
+    case 303:
+    case 307:
+    case 308:
+      return nt__headers_find(&t->headers, "location") != NULL;
+    default:
+      return false;
+  }
+}
+
+static void begin_response(nt__transfer_t* t, const char* line) {
+  const char* code = strchr(line, ' ');
+
+  nt__headers_reset(&t->headers);
+  t->status = code == NULL ? 0 : atoi(code);
+  if (t->stage != NT__STAGE_BODY)
+    nt__stage_enter(t, NT__STAGE_BODY);
+}
+
+/* False ends the hop. */
+static bool end_headers(nt__transfer_t* t) {
+  if (t->status / 100 == 1) /* the real one is still to come */
+    return true;
+  t->headers_done = true;
+  t->following = is_redirect(t);
+  if (t->following)
+    return true;
+  t->ops->on_headers(t);
+  /* What follows is the tunnel that was asked for, not a body. */
+  t->complete = nt__transfer_is_method(t, "CONNECT") && t->status / 100 == 2;
+  return !t->complete;
+}
+
+static size_t on_header(char* line, size_t one, size_t size, void* arg) {
+  nt__transfer_t* t = arg;
+  uint64_t max = nt__transfer_policy(t)->header_max_bytes;
+
+  (void) one;
+  nt__stage_touch(t);
+  if (t->headers_done) /* trailers */
+    return size;
+  t->header_bytes += size;
+  if (max != 0 && t->header_bytes > max) {
+    t->failure = NT_E_HEADER_SIZE;
+    return 0;
+  }
+  if (size > 5 && memcmp(line, "HTTP/", 5) == 0) {
+    begin_response(t, line);
+    return size;
+  }
+  if (line[0] == '\r' || line[0] == '\n')
+    return end_headers(t) ? size : 0;
+  t->failure = nt__headers_add_line(&t->headers, line, size);
+  return t->failure == 0 ? size : 0;
+}
+
+static size_t discard(nt__transfer_t* t, size_t size) {
+  t->discarded += size;
+  if (t->discarded <= REDIRECT_BODY_MAX)
+    return size;
+  t->complete = true;
+  return 0;
+}
+
+static size_t on_write(char* data, size_t one, size_t size, void* arg) {
+  nt__transfer_t* t = arg;
+  int result;
+
+  (void) one;
+  nt__stage_touch(t);
+  if (t->following)
+    return discard(t, size);
+  result = t->ops->on_body(t, data, size);
+  if (result == 0)
+    return size;
+  if (result == NT__HOLD) {
+    nt__stage_hold(t);
+    nt__task_hold(t->task);
+    return CURL_WRITEFUNC_PAUSE;
+  }
+  t->failure = result;
+  return 0;
+}
+
+void nt__hop_resume(nt__transfer_t* t) {
+  if (t->held_since == 0)
+    return;
+  nt__stage_go_on(t);
+  nt__driver_continue(&t->easy);
+}
+
+/* ---- Progress ------------------------------------------------------------ */
+
+static void on_socket(nt__easy_t* easy) {
+  nt__transfer_t* t = nt__container_of(easy, nt__transfer_t, easy);
+
+  nt__lookup_end(nt__transfer_context(t)->io.lookups, &t->lookup, 0);
+  if (t->stage == NT__STAGE_DNS)
+    nt__stage_enter(t, NT__STAGE_CONNECT);
+}
+
+static CURLcode on_tls(CURL* curl, void* context, void* arg) {
+  (void) curl;
+  (void) context;
+  nt__stage_enter(arg, NT__STAGE_TLS);
+  return CURLE_OK;
+}
+
+static int on_connected(void* arg, char* peer_ip, char* local_ip, int peer_port,
+                        int local_port) {
+  nt__transfer_t* t = arg;
+
+  (void) peer_ip;
+  (void) local_ip;
+  (void) peer_port;
+  (void) local_port;
+  nt__lookup_end(nt__transfer_context(t)->io.lookups, &t->lookup, 0);
+  nt__stage_enter(t, NT__STAGE_FIRST_BYTE);
+  return CURL_PREREQFUNC_OK;
+}
+
+static int on_progress(void* arg, curl_off_t down_total, curl_off_t down,
+                       curl_off_t up_total, curl_off_t up) {
+  nt__transfer_t* t = arg;
+
+  (void) down_total;
+  (void) down;
+  (void) up_total;
+  if (up == (curl_off_t) t->uploaded)
+    return 0;
+  t->uploaded = (uint64_t) up;
+  nt__stage_touch(t);
+  if (t->uploaded == t->body_size)
+    t->profile.request_end = nt__unix_ms();
+  return 0;
+}
+
+/* ---- The request --------------------------------------------------------- */
+
+/* RFC 9110 9.3: these have a Content-Length even when there is nothing. */
+static bool expects_body(const nt__transfer_t* t) {
+  return nt__transfer_is_method(t, "POST") ||
+         nt__transfer_is_method(t, "PUT") || nt__transfer_is_method(t, "PATCH");
+}
+
+static void set_method(nt__transfer_t* t, CURL* curl) {
+  if (t->body_size > 0 || expects_body(t)) {
+    curl_easy_setopt(curl, CURLOPT_POST, 1L);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
+                     (curl_off_t) t->body_size);
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, t->body_size > 0 ? t->body : "");
+    if (!nt__transfer_is_method(t, "POST"))
+      curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, t->method);
+  } else if (nt__transfer_is_method(t, "HEAD")) {
+    curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+  } else if (!nt__transfer_is_method(t, "GET")) {
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, t->method);
+  }
+  if (nt__transfer_is_method(t, "CONNECT")) {
+    /* What comes after the answer is not HTTP: never on a shared connection. */
+    curl_easy_setopt(curl, CURLOPT_REQUEST_TARGET, t->url.authority);
+    curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
+    curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
+  }
+  if (t->body_size > 0) {
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, t);
+  }
+}
+
+static void set_fields(nt__transfer_t* t, CURL* curl) {
+  struct curl_slist* first = NULL;
+  struct curl_slist** link = &first;
+  size_t i;
+
+  for (i = 0; i < t->field_count; i++) {
+    nt__field_t* field = &t->fields[i];
+
+    if (field->dropped)
+      continue;
+    *link = &field->line;
+    link = &field->line.next;
+  }
+  *link = NULL;
+  curl_easy_setopt(curl, CURLOPT_HTTPHEADER, first);
+}
+
+static void set_version(nt__transfer_t* t, CURL* curl) {
+  long version = CURL_HTTP_VERSION_1_1;
+  nt_features_t features;
+
+  if (!(t->flags & NT_REQUEST_STREAM) && (t->http & NT_HTTP_2)) {
+    version = CURL_HTTP_VERSION_2TLS;
+    /* Rather share a connection that is being made than make another. */
+    curl_easy_setopt(curl, CURLOPT_PIPEWAIT, 1L);
+  }
+  if (!(t->flags & NT_REQUEST_STREAM) && (t->http & NT_HTTP_3)) {
+    nt_features(&features);
+    if (features.http3 && t->url.secure)
+      version = CURL_HTTP_VERSION_3;
+  }
+  curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, version);
+}
+
+static void set_callbacks(nt__transfer_t* t, CURL* curl) {
+  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+  curl_easy_setopt(curl, CURLOPT_HEADERDATA, t);
+  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_write);
+  curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
+  curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_connected);
+  curl_easy_setopt(curl, CURLOPT_PREREQDATA, t);
+  if (t->timeouts.tls != 0) {
+    curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, on_tls);
+    curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, t);
+  }
+}
+
+static void set_options(nt__transfer_t* t, CURL* curl) {
+  const char* agent = nt__transfer_policy(t)->user_agent;
+
+  curl_easy_setopt(curl, CURLOPT_CURLU, t->url.handle);
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->task->message);
+  curl_easy_setopt(curl, CURLOPT_USERAGENT,
+                   agent == NULL ? "nettask/" NT_VERSION : agent);
+  curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "");
+  if (t->flags & NT_REQUEST_STREAM)
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER_SIZE);
+  set_version(t, curl);
+  set_method(t, curl);
+  set_fields(t, curl);
+  set_callbacks(t, curl);
+}
+
+int nt__hop_start(nt__transfer_t* t) {
+  nt__driver_t* driver = nt__transfer_context(t)->io.driver;
+
+  t->status = 0;
+  t->header_bytes = 0;
+  t->discarded = 0;
+  t->uploaded = 0;
+  t->headers_done = t->following = t->complete = false;
+  nt__headers_reset(&t->headers);
+  t->task->message[0] = '\0';
+  t->easy.kind = NT__MULTI_TRANSFERS;
+  t->easy.on_socket = on_socket;
+  if (nt__driver_acquire(driver, &t->easy, nt__transfer_policy(t)) != 0)
+    return NT_E_NOMEM;
+  set_options(t, t->easy.curl);
+  t->profile.fetch_start = nt__unix_ms();
+  t->profile.request_end = 0;
+  return nt__driver_add(&t->easy);
+}
+
+void nt__hop_end(nt__transfer_t* t, int error) {
+  nt__lookup_end(nt__transfer_context(t)->io.lookups, &t->lookup, error);
+  if (t->easy.curl == NULL)
+    return;
+  nt__profile_count(t);
+  if (error == 0 && (t->flags & NT_REQUEST_PROFILE))
+    nt__profile_read(t);
+  nt__driver_release(&t->easy);
+}

@@ -1,0 +1,15 @@
+/* One hop of a transfer: one request and its answer, by libcurl. */
+#ifndef NT_HOP_H
+#define NT_HOP_H
+
+#include "transfer.h"
+
+/* Gives libcurl the request. 0 or NT_E_NOMEM. Then easy.on_done() comes. */
+int nt__hop_start(nt__transfer_t* transfer);
+/* Gives everything back; `error` is 0 or why it was not to go on. Harmless
+ * when nothing was started. */
+void nt__hop_end(nt__transfer_t* transfer, int error);
+/* After NT__HOLD: reads on. */
+void nt__hop_resume(nt__transfer_t* transfer);
+
+#endif

@@ -1,0 +1,423 @@
+/* The host's end: what is known of each id, and nt_poll().
+ *
+ * The host takes in whatever has arrived, sorts it into the entries of the ids,
+ * and delivers one event an entry in turn. What the host itself ends (an abort,
+ * a refused argument) becomes the last event of the same entry, so there is one
+ * stream and one order. Host thread only. */
+#include <string.h>
+
+#include "internal.h"
+
+/* What is known of an id until its last event is delivered. */
+typedef struct nt__entry {
+  nt_id_t id;
+  nt__node_t ready;      /* in ctx->ready while it has something to deliver */
+  nt__link_t ended_link; /* in ctx->ended */
+  nt__fifo_t events;
+  nt_state_t state;
+  bool started; /* the I/O thread has the block */
+  bool ended;   /* by the host, with `error` and `message` */
+  int error;
+  char* message;
+  nt__command_t* abort_command; /* reserved */
+  uint64_t uncredited;
+  uint64_t mark; /* that it started under */
+} nt__entry_t;
+
+/* Ids are never reused in a process, so one from a context that was closed
+ * means nothing to the next. */
+static atomic_uint_fast64_t last_id;
+
+/* ---- Entries ------------------------------------------------------------ */
+
+void nt__host_init(nt_context_t* ctx) {
+  nt__table_init(&ctx->entries);
+  nt__list_init(&ctx->ready);
+}
+
+int nt__task_open(nt_context_t* ctx, nt_id_t* id) {
+  nt__entry_t* entry;
+
+  if (atomic_load_explicit(&ctx->forked, memory_order_relaxed))
+    return NT_E_FORKED;
+  if (ctx->entries.count >= NT__MAX_TASKS)
+    return NT_E_FULL;
+  entry = nt__calloc(sizeof(*entry));
+  if (entry == NULL)
+    return NT_E_NOMEM;
+  entry->id = atomic_fetch_add(&last_id, 1) + 1;
+  entry->abort_command = nt__command_new(NT__CMD_ABORT, entry->id);
+  if (entry->abort_command == NULL ||
+      nt__table_add(&ctx->entries, entry->id, entry) != 0) {
+    nt__free(entry->abort_command);
+    nt__free(entry);
+    return NT_E_NOMEM;
+  }
+  nt__node_init(&entry->ready);
+  entry->state = NT_STATE_IDLE;
+  *id = entry->id;
+  return 0;
+}
+
+static void free_entry(nt__entry_t* entry) {
+  nt__free(entry->abort_command);
+  nt__free(entry->message);
+  nt__free(entry);
+}
+
+int nt__task_check_idle(nt_context_t* ctx, nt_id_t id) {
+  const nt__entry_t* entry = nt__table_get(&ctx->entries, id);
+
+  if (atomic_load_explicit(&ctx->forked, memory_order_relaxed))
+    return NT_E_FORKED;
+  if (entry == NULL || entry->ended)
+    return NT_E_CLOSED;
+  return entry->started ? NT_E_STATE : 0;
+}
+
+void nt__task_start(nt_context_t* ctx, nt_id_t id, nt__task_t* task) {
+  nt__entry_t* entry = nt__table_get(&ctx->entries, id);
+
+  task->ctx = ctx;
+  task->id = id;
+  task->policy = nt__policy_ref(ctx->policy);
+  nt__node_init(&task->held);
+  task->start.type = NT__CMD_START;
+  task->start.id = id;
+  task->start.task = task;
+  entry->started = true;
+  entry->mark = ctx->policy->values.task_high_water;
+  entry->state = NT_STATE_CONNECTING;
+  nt__command_post(ctx, &task->start);
+}
+
+void nt__task_fini(nt__task_t* task) {
+  nt__policy_unref(task->policy);
+}
+
+nt_state_t nt_state(const nt_context_t* ctx, nt_id_t id) {
+  const nt__entry_t* entry = nt__table_get(&ctx->entries, id);
+
+  return entry == NULL ? NT_STATE_DONE : entry->state;
+}
+
+/* ---- Taking in ---------------------------------------------------------- */
+
+static void give_credit(nt_context_t* ctx, nt_id_t id, uint64_t* uncredited) {
+  nt__command_t* command;
+
+  if (*uncredited == 0)
+    return;
+  command = nt__command_new(NT__CMD_CREDIT, id);
+  if (command == NULL) /* the next delivery tries again */
+    return;
+  command->amount = *uncredited;
+  *uncredited = 0;
+  nt__command_post(ctx, command);
+}
+
+void nt__credit_flush(nt_context_t* ctx) {
+  give_credit(ctx, 0, &ctx->uncredited);
+}
+
+/* Tells the I/O thread what was delivered, an eighth of a mark at a time. */
+static void credit(nt_context_t* ctx, nt__entry_t* entry, size_t cost) {
+  ctx->uncredited += cost;
+  if (ctx->uncredited >= ctx->policy->values.context_high_water / 8)
+    give_credit(ctx, 0, &ctx->uncredited);
+  if (entry == NULL)
+    return;
+  entry->uncredited += cost;
+  if (entry->uncredited >= entry->mark / 8)
+    give_credit(ctx, entry->id, &entry->uncredited);
+}
+
+/* An event that nobody will see: the block of a task goes with its last. */
+static void drop_event(nt_context_t* ctx, nt__event_t* event) {
+  credit(ctx, NULL, event->cost);
+  switch (event->type) {
+    case NT_EV_END:
+      event->task->class_->release(event->task);
+      break;
+    case NT_EV_HEADERS: /* lies in the block */
+      break;
+    default:
+      nt__free(event);
+  }
+}
+
+static void make_ready(nt_context_t* ctx, nt__entry_t* entry) {
+  if (!nt__node_linked(&entry->ready))
+    nt__list_append(&ctx->ready, &entry->ready);
+}
+
+static void sort_in(nt_context_t* ctx, nt__event_t* event) {
+  nt__entry_t* entry = nt__table_get(&ctx->entries, event->id);
+
+  if (event->type == NT__EV_STATE) {
+    if (entry != NULL && !entry->ended)
+      entry->state = (nt_state_t) event->error;
+    nt__free(event);
+    return;
+  }
+  if (entry == NULL || entry->ended) {
+    drop_event(ctx, event);
+    return;
+  }
+  entry->state = event->type == NT_EV_END ? NT_STATE_CLOSING : NT_STATE_OPEN;
+  nt__fifo_push(&entry->events, &event->link);
+  ctx->waiting++;
+  ctx->waiting_bytes += event->cost;
+  make_ready(ctx, entry);
+}
+
+static void take_in_ended(nt_context_t* ctx) {
+  nt__link_t* link;
+
+  while ((link = nt__fifo_shift(&ctx->ended)) != NULL) {
+    nt__entry_t* entry = nt__container_of(link, nt__entry_t, ended_link);
+
+    ctx->waiting++;
+    make_ready(ctx, entry);
+  }
+}
+
+size_t nt_collect(nt_context_t* ctx) {
+  nt__fifo_t events = { NULL, NULL };
+  nt__link_t* link;
+
+  if (ctx->ended.first != NULL)
+    take_in_ended(ctx);
+  if (nt__mailbox_empty(&ctx->events) ||
+      atomic_load_explicit(&ctx->forked, memory_order_relaxed))
+    return ctx->waiting;
+  nt__mailbox_take(&ctx->events, &events);
+  while ((link = nt__fifo_shift(&events)) != NULL)
+    sort_in(ctx, nt__container_of(link, nt__event_t, link));
+  return ctx->waiting;
+}
+
+size_t nt_waiting(const nt_context_t* ctx) {
+  return ctx->waiting;
+}
+
+/* ---- Ending ------------------------------------------------------------- */
+
+static void drop_waiting(nt_context_t* ctx, nt__entry_t* entry) {
+  nt__link_t* link;
+
+  while ((link = nt__fifo_shift(&entry->events)) != NULL) {
+    nt__event_t* event = nt__container_of(link, nt__event_t, link);
+
+    ctx->waiting--;
+    ctx->waiting_bytes -= event->cost;
+    drop_event(ctx, event);
+  }
+  if (nt__node_linked(&entry->ready))
+    nt__list_remove(&entry->ready);
+}
+
+static bool has_ended_on_io(const nt__entry_t* entry) {
+  return entry->state == NT_STATE_CLOSING;
+}
+
+void nt_fail(nt_context_t* ctx, nt_id_t id, int error, const char* message) {
+  nt__entry_t* entry = nt__table_get(&ctx->entries, id);
+
+  if (entry == NULL || entry->ended ||
+      atomic_load_explicit(&ctx->forked, memory_order_relaxed))
+    return;
+  if (entry->started && !has_ended_on_io(entry)) {
+    nt__command_post(ctx, entry->abort_command);
+    entry->abort_command = NULL;
+  }
+  drop_waiting(ctx, entry);
+  entry->ended = true;
+  entry->error = error;
+  entry->message = message == NULL ? NULL : nt__strdup(message);
+  entry->state = NT_STATE_CLOSING;
+  /* Seen from the next nt_collect() on: an abort inside a frame's events adds
+   * nothing to that frame. */
+  nt__fifo_push(&ctx->ended, &entry->ended_link);
+}
+
+void nt_abort(nt_context_t* ctx, nt_id_t id) {
+  nt_fail(ctx, id, NT_E_ABORTED, NULL);
+}
+
+/* ---- Delivering --------------------------------------------------------- */
+
+/* Frees what the last event pointed into. */
+static void take_back(nt_context_t* ctx) {
+  if (ctx->lent_task != NULL)
+    ctx->lent_task->class_->release(ctx->lent_task);
+  if (ctx->lent_entry != NULL)
+    free_entry(ctx->lent_entry);
+  nt__free(ctx->lent_event);
+  ctx->lent_task = NULL;
+  ctx->lent_entry = NULL;
+  ctx->lent_event = NULL;
+}
+
+static void end_entry(nt_context_t* ctx, nt__entry_t* entry) {
+  nt__table_remove(&ctx->entries, entry->id);
+  ctx->lent_entry = entry;
+}
+
+static void show_ended(nt_context_t* ctx, nt__entry_t* entry, nt_event_t* out) {
+  out->type = NT_EV_END;
+  out->error = entry->error;
+  out->message =
+      entry->message != NULL ? entry->message : nt_error_message(entry->error);
+  end_entry(ctx, entry);
+}
+
+static void show_end(nt_context_t* ctx, nt__entry_t* entry,
+                     const nt__event_t* event, nt_event_t* out) {
+  nt__task_t* task = event->task;
+
+  out->error = task->error;
+  out->message =
+      task->message[0] != '\0' ? task->message : nt_error_message(task->error);
+  task->class_->show(task, out);
+  ctx->lent_task = task;
+  end_entry(ctx, entry);
+}
+
+static void show_event(nt_context_t* ctx, nt__entry_t* entry, nt_event_t* out) {
+  nt__link_t* link = nt__fifo_shift(&entry->events);
+  nt__event_t* event = nt__container_of(link, nt__event_t, link);
+  nt__chunk_t* chunk;
+
+  out->type = (nt_event_type_t) event->type;
+  ctx->waiting_bytes -= event->cost;
+  credit(ctx, event->type == NT_EV_END ? NULL : entry, event->cost);
+  switch (event->type) {
+    case NT_EV_END:
+      show_end(ctx, entry, event, out);
+      return;
+    case NT_EV_HEADERS:
+      event->task->class_->show(event->task, out);
+      break;
+    default:
+      chunk = nt__container_of(event, nt__chunk_t, event);
+      out->data = chunk->data;
+      out->size = chunk->size;
+      ctx->lent_event = event;
+  }
+  if (entry->events.first != NULL)
+    nt__list_append(&ctx->ready, &entry->ready);
+}
+
+int nt_poll(nt_context_t* ctx, nt_event_t* out) {
+  nt__node_t* node;
+  nt__entry_t* entry;
+
+  if (atomic_load_explicit(&ctx->forked, memory_order_relaxed))
+    return 0;
+  take_back(ctx);
+  if (ctx->waiting == 0 && nt_collect(ctx) == 0)
+    return 0;
+
+  node = nt__list_shift(&ctx->ready);
+  entry = nt__container_of(node, nt__entry_t, ready);
+  memset(out, 0, sizeof(*out));
+  out->id = entry->id;
+  out->message = "";
+  ctx->waiting--;
+  if (entry->ended)
+    show_ended(ctx, entry, out);
+  else
+    show_event(ctx, entry, out);
+  return 1;
+}
+
+static bool is_event_ready(nt_context_t* ctx) {
+  return ctx->waiting > 0 || ctx->ended.first != NULL ||
+         !nt__mailbox_empty(&ctx->events);
+}
+
+static bool spin(nt_context_t* ctx) {
+  uint64_t spin_ns = (uint64_t) atomic_load(&ctx->spin_us) * 1000;
+  uint64_t start;
+
+  if (spin_ns == 0)
+    return is_event_ready(ctx);
+  start = uv_hrtime();
+  do {
+    if (is_event_ready(ctx))
+      return true;
+  } while (uv_hrtime() - start < spin_ns);
+  return false;
+}
+
+/* Sleeps until the mailbox has something or `deadline` (uv_hrtime) is over. */
+static void sleep_until(nt_context_t* ctx, uint64_t deadline) {
+  uint64_t now;
+
+  uv_mutex_lock(&ctx->mutex);
+  atomic_store(&ctx->host_sleeps, true);
+  while (nt__mailbox_empty(&ctx->events)) {
+    now = uv_hrtime();
+    if (now >= deadline)
+      break;
+    if (deadline == UINT64_MAX)
+      uv_cond_wait(&ctx->arrived, &ctx->mutex);
+    else
+      uv_cond_timedwait(&ctx->arrived, &ctx->mutex, deadline - now);
+  }
+  atomic_store(&ctx->host_sleeps, false);
+  uv_mutex_unlock(&ctx->mutex);
+}
+
+int nt_wait(nt_context_t* ctx, int timeout_ms) {
+  uint64_t deadline = UINT64_MAX;
+
+  if (atomic_load(&ctx->forked))
+    return 0;
+  if (is_event_ready(ctx))
+    return 1;
+  if (timeout_ms >= 0)
+    deadline = uv_hrtime() + (uint64_t) timeout_ms * 1000000;
+  if (timeout_ms != 0 && !spin(ctx))
+    sleep_until(ctx, deadline);
+  return is_event_ready(ctx);
+}
+
+void nt_stats(const nt_context_t* ctx, nt_stats_t* stats) {
+  size_t cursor = 0;
+  const nt__entry_t* entry;
+
+  memset(stats, 0, sizeof(*stats));
+  while ((entry = nt__table_next(&ctx->entries, &cursor)) != NULL) {
+    stats->idle += entry->state == NT_STATE_IDLE;
+    stats->queued += entry->state == NT_STATE_QUEUED;
+    stats->connecting += entry->state == NT_STATE_CONNECTING;
+    stats->open += entry->state == NT_STATE_OPEN;
+    stats->closing += entry->state == NT_STATE_CLOSING;
+  }
+  stats->waiting_events = ctx->waiting;
+  stats->waiting_bytes = ctx->waiting_bytes;
+  stats->bytes_in = atomic_load(&ctx->bytes_in);
+  stats->bytes_out = atomic_load(&ctx->bytes_out);
+}
+
+/* The I/O thread has ended, so both mailboxes are ours. */
+void nt__host_free(nt_context_t* ctx) {
+  nt__link_t* link;
+  size_t cursor = 0;
+  nt__entry_t* entry;
+
+  ctx->cork_depth = 1; /* credit for what is dropped goes no further */
+  take_back(ctx);
+  nt_collect(ctx);
+  while ((entry = nt__table_next(&ctx->entries, &cursor)) != NULL) {
+    drop_waiting(ctx, entry);
+    free_entry(entry);
+  }
+  nt__mailbox_take(&ctx->commands, &ctx->corked);
+  while ((link = nt__fifo_shift(&ctx->corked)) != NULL)
+    nt__command_discard(nt__container_of(link, nt__command_t, link));
+  nt__table_free(&ctx->entries);
+  nt__policy_unref(ctx->policy);
+}
