@@ -93,20 +93,26 @@ install_groups() {
   apt-get -qq install -y --no-install-recommends $need >/dev/null
 }
 
-check_groups() {
+# A list of what is not there, as far as can be told without installing.
+lacking() {
   if ! command -v pkg-config >/dev/null 2>&1; then
-    echo "nettask: pkg-config is missing (Debian: pkgconf)" >&2
-    exit 1
+    command -v dpkg-query >/dev/null 2>&1 || { echo pkg-config; return; }
+    # shellcheck disable=SC2046
+    missing $(wanted "$@")
+    return
   fi
-  need=
   for g; do
     for m in $(modules "$g"); do
-      pkg-config --exists "${m%%=*}" || need="$need ${m#*=}"
+      pkg-config --exists "${m%%=*}" || echo "${m#*=}"
     done
   done
-  [ -z "$need" ] && return 0
-  echo "nettask: cannot build, these are missing (Debian packages):$need" >&2
-  echo "As root: apt-get install --no-install-recommends$need" >&2
+}
+
+check_groups() {
+  need=$(lacking "$@" | sort -u | tr '\n' ' ')
+  [ -n "$need" ] || return 0
+  echo "nettask: cannot build, these are missing. As root, run:" >&2
+  echo "  apt-get install --no-install-recommends $need" >&2
   exit 1
 }
 

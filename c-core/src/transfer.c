@@ -191,14 +191,24 @@ static void follow(nt__transfer_t* t) {
   prepare_hop(t);
 }
 
+/* What libcurl's result means: 0 when all that was wanted has come. */
+static int error_of(const nt__transfer_t* t, CURLcode code) {
+  if (t->failure)
+    return t->failure;
+  if (t->complete)
+    return 0;
+  if (code != CURLE_OK)
+    return nt__failure(t->easy.curl, code, !t->headers_done && t->status != 0);
+  /* libcurl is content with a header that a close has cut off. */
+  return t->headers_done ? 0 : NT_E_DROPPED;
+}
+
 static void on_done(nt__easy_t* easy, CURLcode code) {
   nt__transfer_t* t = nt__container_of(easy, nt__transfer_t, easy);
+  int err = error_of(t, code);
 
-  if (t->failure)
-    finish(t, t->failure, "");
-  else if (code != CURLE_OK && !t->complete)
-    finish(t, nt__failure(easy->curl, code, !t->headers_done && t->status != 0),
-           NULL);
+  if (err)
+    finish(t, err, t->failure ? "" : NULL);
   else if (t->following)
     follow(t);
   else

@@ -21,6 +21,7 @@ local METHODS = { OPTIONS = true, GET = true, HEAD = true, POST = true,
   PUT = true, DELETE = true, TRACE = true, CONNECT = true, PATCH = true }
 local WITHOUT_DATA = { TRACE = true, CONNECT = true }
 local NOTHING = {}
+local SILENT = { silent = true }
 local DECODE_BY_TYPE = { json = DECODE.json, base64 = DECODE.base64,
   arraybuffer = DECODE.arraybuffer }
 
@@ -238,6 +239,7 @@ function request.new(settings, log)
       error("bad argument #1 to 'request' (table expected, got "
         .. type(given) .. ")", 2)
     end
+    local fault = options.check(given, log)
     local success, fail, complete = given.success, given.fail, given.complete
     local record = {
       kind = "request",
@@ -247,11 +249,14 @@ function request.new(settings, log)
       complete = type(complete) == "function" and complete or nil,
     }
     local task = request_open(record)
-    local fault = options.check(given, log)
     if fault then
       refuse(task, record, fault)
-    else
-      launch(task, record, given)
+      return task
+    end
+    local ok, err = pcall(launch, task, record, given)
+    if not ok then -- no memory; or a finaliser raised
+      task:abort(SILENT)
+      error(err, 0)
     end
     return task
   end

@@ -80,7 +80,7 @@ typedef struct ntl_kind {
   const char* label;     /* in messages: "RequestTask" */
   /* The record is on top of the stack, which is left as found. Calls user
    * functions through ntl_call() alone. May raise before the first of those
-   * and is then called once more for the same event. */
+   * and is then called again for the same event. */
   void (*dispatch)(lua_State* L, ntl_state_t* s, const nt_event_t* event);
 } ntl_kind_t;
 

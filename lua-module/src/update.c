@@ -3,10 +3,10 @@
  *
  * The whole drain runs in one protected call, each callback in one of its own.
  * What fails between callbacks is our own work (no memory, or a finaliser of
- * the script that raised while we allocated): the event is then dispatched once
- * more, and if that fails too its task ends with "out of memory". So an event
- * is never lost and never delivered twice, and update() itself raises only for
- * wrong use. */
+ * the script that raised while we allocated): the event is then dispatched
+ * again, and if that goes on failing its task ends with "out of memory". So an
+ * event is never lost and never delivered twice, and update() itself raises
+ * only for wrong use. */
 #include <limits.h>
 #include <stdio.h>
 
@@ -16,6 +16,7 @@
 enum {
   MESSAGE_HANDLER = 1, /* its index in the frame of drain() and redo() */
   DRAIN_STACK = 80,    /* slots: the profile alone takes 40 */
+  REDO_TRIES = 4,      /* a finaliser may raise more than once */
   CLOSE_MS = 500
 };
 
@@ -206,7 +207,11 @@ static bool is_settled(const ntl_state_t* s) {
 
 /* The dispatch of an event has failed. */
 static void rescue(lua_State* L, ntl_state_t* s) {
-  if (is_settled(s) || run_protected(L, s, s->redo) || is_settled(s))
+  for (int i = 0; i < REDO_TRIES; i++) {
+    if (is_settled(s) || run_protected(L, s, s->redo))
+      return;
+  }
+  if (is_settled(s))
     return;
   if (s->event.type != NT_EV_END) {
     nt_fail(s->context, s->event.id, NT_E_NOMEM, NULL);

@@ -376,7 +376,8 @@ async def redirect_chain(c, r):
 
 async def redirect(c, r):
     fields = [("Location", r.get("to"))] if "to" in r.query else []
-    await c.reply("moved", r.number("status", 302),
+    body = b"m" * r.number("bytes", 0) or b"moved"
+    await c.reply(body, r.number("status", 302),
                   fields + header_parameters(r))
 
 
@@ -489,9 +490,10 @@ def header_parameters(r):
 
 
 async def respond(c, r):
-    """/respond?status=&type=&body=&h=Name:value&h=... says it all."""
+    """/respond?status=&type=&body=&h=Name:value&h=... says it all; base64=
+    instead of body= for any bytes."""
     status = r.number("status", 200)
-    body = r.get("body").encode()
+    body = base64.b64decode(r.get("base64")) or r.get("body").encode()
     if status in (204, 304) or r.method == "HEAD":
         await c.head(status, header_parameters(r))
     else:
@@ -623,7 +625,7 @@ ROUTES = {
     "/big-header-line": big_header_line,      # ?bytes=N, one line
     "/redirect-loop": redirect_loop,
     "/redirect-chain": redirect_chain,        # ?n=HOPS&status=, ends in /raw
-    "/redirect": redirect,                    # ?to=URL&status=S&h=Name:value
+    "/redirect": redirect,                    # ?to=URL&status&bytes&h=Name:v
     "/gzip-bomb": gzip_bomb,                  # ?bytes=N, unpacked
     "/endless": endless,                      # chunked
     "/endless-close": endless_close,          # neither length nor chunks
@@ -633,7 +635,7 @@ ROUTES = {
     "/invalid-json": invalid_json,
     "/charset": charset,                      # ?name= of CHARSETS
     "/raw": raw,                              # header X-Status: its status
-    "/respond": respond,                      # ?status&type&body&h=Name:value
+    "/respond": respond,                      # ?status&type&body&base64&h=N:v
     "/headers-odd": headers_odd,
     "/early-hints": early_hints,
     "/trailers": trailers,
