@@ -28,14 +28,16 @@ static int from_curlu(CURLUcode code) {
 /* Copies one part into our own memory: 0, NT_E_NOMEM, NT_E_URL. */
 static int get_part(CURLU* handle, CURLUPart part, unsigned int flags,
                     char** out) {
-  char* value;
+  char* value = NULL;
   CURLUcode code = curl_url_get(handle, part, &value, flags);
 
   if (code != CURLUE_OK)
-    return from_curlu(code);
+    return code == CURLUE_OUT_OF_MEMORY ? NT_E_NOMEM : NT_E_URL;
   *out = nt__strdup(value);
   curl_free(value);
-  return *out == NULL ? NT_E_NOMEM : 0;
+  if (*out == NULL)
+    return NT_E_NOMEM;
+  return 0;
 }
 
 static bool is_digits(const char* text, size_t size) {

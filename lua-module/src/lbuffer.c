@@ -71,7 +71,7 @@ static size_t check_range(lua_State* L, size_t size, size_t* start) {
 
 /* nettask.buffer(string | Buffer) -> Buffer */
 static int buffer_new(lua_State* L) {
-  size_t size;
+  size_t size = 0;
   const char* bytes = ntl_bytes_check(L, 1, &size);
 
   ntl_buffer_push(L, bytes, size);
