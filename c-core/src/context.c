@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "storage.h"
 
 #ifndef _WIN32
 #  include <pthread.h>
@@ -64,8 +65,12 @@ static void on_exit_process(void) {
   uv_mutex_lock(&contexts_mutex);
   for (node = contexts.next; node != &contexts; node = node->next)
     post_stop(nt__container_of(node, nt_context_t, registered));
-  for (node = contexts.next; node != &contexts; node = node->next)
-    wait_stopped(nt__container_of(node, nt_context_t, registered), deadline);
+  for (node = contexts.next; node != &contexts; node = node->next) {
+    nt_context_t* ctx = nt__container_of(node, nt_context_t, registered);
+
+    if (wait_stopped(ctx, deadline)) /* it may remove temporary files */
+      nt__storage_wait(ctx->io.storage, deadline);
+  }
   uv_mutex_unlock(&contexts_mutex);
 }
 
@@ -221,13 +226,16 @@ free_host:
 }
 
 void nt_close(nt_context_t* ctx, uint32_t deadline_ms) {
+  uint64_t deadline = deadline_in(deadline_ms);
+
   if (ctx == NULL || atomic_load(&ctx->forked))
     return;
   delist(ctx);
   post_stop(ctx);
-  if (!wait_stopped(ctx, deadline_in(deadline_ms)))
+  if (!wait_stopped(ctx, deadline))
     return; /* abandoned: the thread still uses the context */
   uv_thread_join(&ctx->thread);
+  nt__storage_close(ctx->io.storage, deadline);
   nt__host_free(ctx);
   nt__io_free(ctx);
   destroy_sync(ctx);

@@ -17,9 +17,12 @@ typedef struct nt__entry {
   nt_state_t state;
   bool started; /* the I/O thread has the block */
   bool ended;   /* by the host, with `error` and `message` */
+  bool muted;   /* the host wanted it to end, but the result may stand: only
+                 * the last event is still delivered */
   int error;
   char* message;
   nt__command_t* abort_command; /* reserved */
+  nt__task_t* task;             /* since it started */
   uint64_t uncredited;
   uint64_t mark; /* that it started under */
 } nt__entry_t;
@@ -86,12 +89,14 @@ void nt__task_start(nt_context_t* ctx, nt_id_t id, nt__task_t* task) {
   task->start.id = id;
   task->start.task = task;
   entry->started = true;
+  entry->task = task;
   entry->mark = ctx->policy->values.task_high_water;
   entry->state = NT_STATE_CONNECTING;
   nt__command_post(ctx, &task->start);
 }
 
 void nt__task_fini(nt__task_t* task) {
+  nt__fate_unref(task->fate);
   nt__policy_unref(task->policy);
 }
 
@@ -139,7 +144,8 @@ static void drop_event(nt_context_t* ctx, nt__event_t* event) {
     case NT_EV_END:
       event->task->class_->release(event->task);
       break;
-    case NT_EV_HEADERS: /* lies in the block */
+    case NT_EV_HEADERS: /* lie in the block */
+    case NT_EV_PROGRESS:
       break;
     default:
       nt__free(event);
@@ -160,11 +166,15 @@ static void sort_in(nt_context_t* ctx, nt__event_t* event) {
     nt__free(event);
     return;
   }
-  if (entry == NULL || entry->ended) {
+  if (entry == NULL || entry->ended ||
+      (entry->muted && event->type != NT_EV_END)) {
     drop_event(ctx, event);
     return;
   }
-  entry->state = event->type == NT_EV_END ? NT_STATE_CLOSING : NT_STATE_OPEN;
+  if (event->type == NT_EV_END)
+    entry->state = NT_STATE_CLOSING;
+  else if (event->type != NT_EV_PROGRESS) /* there is some in uploads before */
+    entry->state = NT_STATE_OPEN;
   nt__fifo_push(&entry->events, &event->link);
   ctx->waiting++;
   ctx->waiting_bytes += event->cost;
@@ -203,16 +213,18 @@ size_t nt_waiting(const nt_context_t* ctx) {
 
 /* ---- Ending ------------------------------------------------------------- */
 
+static void drop_first(nt_context_t* ctx, nt__entry_t* entry) {
+  nt__link_t* link = nt__fifo_shift(&entry->events);
+  nt__event_t* event = nt__container_of(link, nt__event_t, link);
+
+  ctx->waiting--;
+  ctx->waiting_bytes -= event->cost;
+  drop_event(ctx, event);
+}
+
 static void drop_waiting(nt_context_t* ctx, nt__entry_t* entry) {
-  nt__link_t* link;
-
-  while ((link = nt__fifo_shift(&entry->events)) != NULL) {
-    nt__event_t* event = nt__container_of(link, nt__event_t, link);
-
-    ctx->waiting--;
-    ctx->waiting_bytes -= event->cost;
-    drop_event(ctx, event);
-  }
+  while (entry->events.first != NULL)
+    drop_first(ctx, entry);
   if (nt__node_linked(&entry->ready))
     nt__list_remove(&entry->ready);
 }
@@ -221,20 +233,39 @@ static bool has_ended_on_io(const nt__entry_t* entry) {
   return entry->state == NT_STATE_CLOSING;
 }
 
+static bool is_sealed(const nt__entry_t* entry) {
+  return entry->task != NULL && entry->task->fate != NULL &&
+         !nt__fate_abort(entry->task->fate);
+}
+
+/* What was done cannot be undone: nothing but the last event is delivered, and
+ * it is a success if it says so. */
+static void mute(nt_context_t* ctx, nt__entry_t* entry) {
+  entry->muted = true;
+  while (entry->events.first != NULL && entry->events.first->next != NULL)
+    drop_first(ctx, entry);
+  if (entry->events.first != NULL && !has_ended_on_io(entry))
+    drop_waiting(ctx, entry);
+}
+
 void nt_fail(nt_context_t* ctx, nt_id_t id, int error, const char* message) {
   nt__entry_t* entry = nt__table_get(&ctx->entries, id);
 
-  if (entry == NULL || entry->ended ||
+  if (entry == NULL || entry->ended || entry->muted ||
       atomic_load_explicit(&ctx->forked, memory_order_relaxed))
     return;
+  entry->error = error;
+  entry->message = message == NULL ? NULL : nt__strdup(message);
+  if (is_sealed(entry)) {
+    mute(ctx, entry);
+    return;
+  }
   if (entry->started && !has_ended_on_io(entry)) {
     nt__command_post(ctx, entry->abort_command);
     entry->abort_command = NULL;
   }
   drop_waiting(ctx, entry);
   entry->ended = true;
-  entry->error = error;
-  entry->message = message == NULL ? NULL : nt__strdup(message);
   entry->state = NT_STATE_CLOSING;
   /* Seen from the next nt_collect() on: an abort inside a frame's events adds
    * nothing to that frame. */
@@ -264,11 +295,15 @@ static void end_entry(nt_context_t* ctx, nt__entry_t* entry) {
   ctx->lent_entry = entry;
 }
 
-static void show_ended(nt_context_t* ctx, nt__entry_t* entry, nt_event_t* out) {
-  out->type = NT_EV_END;
+static void show_own_end(const nt__entry_t* entry, nt_event_t* out) {
   out->error = entry->error;
   out->message =
       entry->message != NULL ? entry->message : nt_error_message(entry->error);
+}
+
+static void show_ended(nt_context_t* ctx, nt__entry_t* entry, nt_event_t* out) {
+  out->type = NT_EV_END;
+  show_own_end(entry, out);
   end_entry(ctx, entry);
 }
 
@@ -279,6 +314,8 @@ static void show_end(nt_context_t* ctx, nt__entry_t* entry,
   out->error = task->error;
   out->message =
       task->message[0] != '\0' ? task->message : nt_error_message(task->error);
+  if (entry->muted && task->error != 0)
+    show_own_end(entry, out);
   task->class_->show(task, out);
   ctx->lent_task = task;
   end_entry(ctx, entry);
@@ -297,6 +334,7 @@ static void show_event(nt_context_t* ctx, nt__entry_t* entry, nt_event_t* out) {
       show_end(ctx, entry, event, out);
       return;
     case NT_EV_HEADERS:
+    case NT_EV_PROGRESS: /* may be posted again as soon as it has been shown */
       event->task->class_->show(event->task, out);
       break;
     default:

@@ -16,6 +16,7 @@
 
 #include "alloc.h"
 #include "buf.h"
+#include "fate.h"
 #include "header.h"
 #include "list.h"
 #include "nettask.h"
@@ -25,6 +26,7 @@
 
 typedef struct nt__task nt__task_t;
 typedef struct nt__driver nt__driver_t;
+typedef struct nt__storage nt__storage_t;
 typedef struct nt__lookups nt__lookups_t;
 typedef struct nt__transfers nt__transfers_t;
 typedef struct nt__warm nt__warm_t;
@@ -66,7 +68,7 @@ typedef struct nt__event {
   nt_id_t id;
   int error;        /* END; the new state for NT__EV_STATE */
   size_t cost;      /* what it counts against the high-water marks */
-  nt__task_t* task; /* HEADERS and END: the block it lies in */
+  nt__task_t* task; /* of all but CHUNK: the block it lies in */
 } nt__event_t;
 
 typedef struct nt__chunk {
@@ -99,8 +101,8 @@ typedef struct nt__task_class {
   void (*abort)(nt__task_t* task);
   /* Below its mark again: read on. */
   void (*resume)(nt__task_t* task);
-  /* Host thread: fills in what an END or HEADERS event shows. */
-  void (*show)(const nt__task_t* task, nt_event_t* event);
+  /* Host thread: fills in what an event shows that lies in the block. */
+  void (*show)(nt__task_t* task, nt_event_t* event);
   /* Frees the block. No thread uses it any more. */
   void (*release)(nt__task_t* task);
 } nt__task_class_t;
@@ -113,6 +115,7 @@ struct nt__task {
   nt__command_t start;  /* the START command */
   nt__event_t head;     /* HEADERS, reserved */
   nt__node_t held;      /* in ctx->io.held while its source is held back */
+  nt__fate_t* fate;     /* NULL: an abort is never too late */
   uint64_t undelivered; /* charged and not credited yet */
   int error;            /* how it ended, with `message` */
   char message[256];
@@ -166,6 +169,7 @@ typedef struct nt__io {
   nt__lookups_t* lookups;
   nt__transfers_t* transfers;
   nt__warm_t* warm;
+  nt__storage_t* storage; /* NULL until it is needed; the host ends it */
 } nt__io_t;
 
 struct nt_context {

@@ -80,7 +80,7 @@ static void request_resume(nt__task_t* task) {
 
 /* ---- Host thread --------------------------------------------------------- */
 
-static void request_show(const nt__task_t* task, nt_event_t* event) {
+static void request_show(nt__task_t* task, nt_event_t* event) {
   const nt__request_t* request = of_task(task);
 
   nt__transfer_show(&request->transfer, event);
