@@ -89,16 +89,18 @@ static void on_poll(uv_poll_t* poll, int status, int events) {
   int flags = 0;
   int running;
 
-  if (socket->resting) { /* the server closed an idle connection, most likely */
+  if (status < 0 || socket->resting) {
+    /* libuv has stopped after an error; and what ends the rest of an idle
+     * connection is the server's close, most likely. */
     uv_poll_stop(poll);
     socket->events = 0;
-    return;
   }
-  if (status < 0)
-    flags = CURL_CSELECT_ERR;
-  if (events & UV_READABLE)
+  if (socket->resting)
+    return;
+  /* After an error libcurl is to read: then it learns which one it was. */
+  if (status < 0 || (events & UV_READABLE))
     flags |= CURL_CSELECT_IN;
-  if (events & UV_WRITABLE)
+  if (status < 0 || (events & UV_WRITABLE))
     flags |= CURL_CSELECT_OUT;
   /* This may close the socket. */
   curl_multi_socket_action(socket->multi->handle, socket->fd, flags, &running);

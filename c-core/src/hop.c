@@ -211,6 +211,14 @@ static void set_fields(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, first);
 }
 
+/* libcurl would put the request on an idle connection that was made for
+ * HTTP/1.1. It does not if their TLS options differ: this one means nothing to
+ * OpenSSL. */
+static void set_pool(CURL* curl) {
+  curl_easy_setopt(curl, CURLOPT_SSL_OPTIONS,
+                   (long) CURLSSLOPT_REVOKE_BEST_EFFORT);
+}
+
 static void set_version(nt__transfer_t* t, CURL* curl) {
   long version = CURL_HTTP_VERSION_1_1;
   nt_features_t features;
@@ -219,6 +227,7 @@ static void set_version(nt__transfer_t* t, CURL* curl) {
     version = CURL_HTTP_VERSION_2TLS;
     /* Rather share a connection that is being made than make another. */
     curl_easy_setopt(curl, CURLOPT_PIPEWAIT, 1L);
+    set_pool(curl);
   }
   if (!(t->flags & NT_REQUEST_STREAM) && (t->http & NT_HTTP_3)) {
     nt_features(&features);

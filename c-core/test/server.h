@@ -22,6 +22,8 @@
 enum {
   SERVER_MAX_REQUEST = 64 * 1024,
   SERVER_MAX_ORDER = 256,
+  SERVER_PERIOD = 65521,
+  SERVER_BLOCK = 16384,
   SERVER_BLOCKED_MS = 300 /* unable to write for so long counts as blocked */
 };
 
@@ -52,9 +54,24 @@ struct connection {
   char request[SERVER_MAX_REQUEST + 1];
 };
 
-/* What the bodies of /stream and /chunked consist of. */
-static inline char server_byte(uint64_t offset) {
-  return (char) (offset ^ (offset >> 8) ^ (offset >> 16));
+/* What the bodies of /stream and /chunked consist of, again and again. The
+ * period is a prime, so no block of a power of two looks like the next; behind
+ * it the table goes on, so that a block is always in one piece. */
+static char server_pattern[SERVER_PERIOD + SERVER_BLOCK];
+
+static inline void server_fill_pattern(void) {
+  size_t i;
+
+  for (i = 0; i < sizeof(server_pattern); i++) {
+    size_t k = i % SERVER_PERIOD;
+
+    server_pattern[i] = (char) (k ^ (k >> 8));
+  }
+}
+
+/* At most SERVER_BLOCK bytes from there on. */
+static inline const char* server_bytes(uint64_t offset) {
+  return server_pattern + offset % SERVER_PERIOD;
 }
 
 /* ---- Connections -------------------------------------------------------- */
@@ -136,9 +153,9 @@ static inline bool connection_hold(connection_t* c) {
 /* In blocks, each a chunk of its own if so wished. */
 static inline bool connection_stream(connection_t* c, uint64_t size,
                                      bool chunked) {
-  char block[16384];
   char line[128];
-  uint64_t done = 0;
+  uint64_t done;
+  uint64_t n;
 
   snprintf(line, sizeof(line),
            chunked ? "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -146,14 +163,11 @@ static inline bool connection_stream(connection_t* c, uint64_t size,
            (unsigned long long) size);
   if (!connection_send_text(c, line))
     return false;
-  while (done < size) {
-    size_t n = 0;
-
-    while (n < sizeof(block) && done < size)
-      block[n++] = server_byte(done++);
-    snprintf(line, sizeof(line), "%zx\r\n", n);
+  for (done = 0; done < size; done += n) {
+    n = size - done < SERVER_BLOCK ? size - done : SERVER_BLOCK;
+    snprintf(line, sizeof(line), "%llx\r\n", (unsigned long long) n);
     if ((chunked && !connection_send_text(c, line)) ||
-        !connection_send(c, block, n, true) ||
+        !connection_send(c, server_bytes(done), (size_t) n, true) ||
         (chunked && !connection_send_text(c, "\r\n")))
       return false;
   }
@@ -336,6 +350,7 @@ static inline int server_listen(int backlog, int* port) {
 static inline server_t* server_start(void) {
   server_t* server = calloc(1, sizeof(*server));
 
+  server_fill_pattern();
   pthread_mutex_init(&server->mutex, NULL);
   pthread_cond_init(&server->changed, NULL);
   server->listener = server_listen(128, &server->port);

@@ -87,8 +87,11 @@ static void libcurl_results(void** state) {
   assert_non_null(curl);
   for (i = 0; i < COUNT(failures); i++)
     assert_int_equal(
-        nt__failure(curl, failures[i].curl, failures[i].in_header != 0),
+        nt__failure(curl, failures[i].curl, failures[i].in_header != 0, ""),
         failures[i].code);
+  assert_int_equal(nt__failure(curl, CURLE_RECV_ERROR, false,
+                               "No digit in chunked-encoding"),
+                   NT_E_HTTP);
   curl_easy_cleanup(curl);
 }
 
