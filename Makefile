@@ -92,6 +92,7 @@ SERVER_SRC := $(wildcard examples/server/*.c)
 TEST_SRC := $(wildcard c-core/test/test_*.c)
 FUZZ_SRC := $(wildcard c-core/test/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard bench/*.c)
+EXAMPLE_SRC := $(wildcard examples/*.c)
 LUA_SRC := $(wildcard lua-module/nettask/*.lua)
 
 LUA_BUILD := $(BUILD)/lua$(if $(LUA_INCDIR),,$(LUA))
@@ -106,19 +107,21 @@ TESTS := $(TEST_SRC:c-core/test/%.c=$(BUILD)/test/%)
 UNPRELOAD := $(BUILD)/unpreload.so
 FUZZERS := $(FUZZ_SRC:c-core/test/fuzz/%.c=build/fuzz/%)
 BENCHES := $(BENCH_SRC:bench/%.c=$(BUILD)/bench/%)
+EXAMPLES := $(EXAMPLE_SRC:examples/%.c=$(BUILD)/examples/%)
 
-.PHONY: all core module server ctests benches fuzzers demo run-demo test \
-  run-test stress bench fuzz lint run-lint \
+.PHONY: all core module server examples ctests benches fuzzers demo run-demo \
+  test run-test stress bench fuzz lint run-lint \
   lint-format lint-tidy lint-lua format ci install-deps rock rock-check \
   rock-install clean help
 .DELETE_ON_ERROR:
 $(if $(V),,.SILENT:)
 
-all: core module server
+all: core module server examples
 
 core: $(CORE)
 module: $(MODULE)
 server: $(SERVER)
+examples: $(EXAMPLES)
 ctests: $(TESTS) $(if $(SANITIZE),$(UNPRELOAD))
 benches: $(BENCHES)
 
@@ -193,6 +196,12 @@ $(BUILD)/bench/%: bench/%.c $(CORE)
 	$(COMPILE) $(INCLUDE) $(UV_FLAGS) $(CURL_FLAGS) -o $@ $< $(CORE) \
 	  $(CORE_LIBS)
 
+# With the public header alone, as an engine would.
+$(BUILD)/examples/%: examples/%.c $(CORE)
+	mkdir -p $(@D)
+	echo "  cc $@"
+	$(COMPILE) $(INCLUDE) -o $@ $< $(CORE) $(CORE_LIBS)
+
 # Fuzzers instrument the core itself, so they are built from its sources.
 build/fuzz/%: c-core/test/fuzz/%.c $(CORE_SRC) $(wildcard c-core/src/*.h)
 	mkdir -p $(@D)
@@ -202,7 +211,7 @@ build/fuzz/%: c-core/test/fuzz/%.c $(CORE_SRC) $(wildcard c-core/src/*.h)
 	  $(CURL_FLAGS) -o $@ $< $(CORE_SRC) $(CORE_LIBS)
 
 -include $(wildcard $(BUILD)/obj/*/*.d $(LUA_BUILD)/obj/*.d \
-  $(BUILD)/test/*.d $(BUILD)/bench/*.d)
+  $(BUILD)/test/*.d $(BUILD)/bench/*.d $(BUILD)/examples/*.d)
 
 # ---- Running ----------------------------------------------------------------
 
@@ -255,8 +264,8 @@ lint:
 	$(SUBMAKE) run-lint
 
 C_FILES = $(wildcard c-core/*/*.[ch] c-core/test/fuzz/*.[ch] \
-  lua-module/src/*.[ch] examples/*/*.[ch] bench/*.[ch] spec/support/*.c)
-TIDY_FILES = $(CORE_SRC) $(MODULE_SRC) $(SERVER_SRC)
+  lua-module/src/*.[ch] examples/*.c examples/*/*.[ch] bench/*.[ch] spec/support/*.c)
+TIDY_FILES = $(CORE_SRC) $(MODULE_SRC) $(SERVER_SRC) $(EXAMPLE_SRC)
 run-lint: lint-format lint-tidy lint-lua
 
 lint-format:
@@ -311,7 +320,7 @@ clean:
 help:
 	sed -n 's/^#: \{0,1\}//p' Makefile
 
-#: make            build the core, the Lua module and the demo server
+#: make            build the core, the Lua module, the demo server, examples
 #: make demo       install what is missing (root, Debian), build, run the demo
 #: make test       install what is missing, build, run all specs and C tests
 #: make test SPEC=spec/request_spec.lua     one spec file (or several)
@@ -321,7 +330,7 @@ help:
 #: make format     apply clang-format
 #: make fuzz       each fuzz target for FUZZ_SECONDS (60)
 #: make ci         all that CI runs
-#: make core | module | server | ctests     build one part
+#: make core | module | server | examples | ctests     build one part
 #: make install-deps                        packages for everything
 #: make clean
 #:

@@ -2,8 +2,9 @@
  *
  * Sockets: the uv_poll of a connection stays registered while the connection
  * idles between two transfers, which saves two system calls a request. That is
- * only right for sockets that we opened ourselves, since libcurl tells us when
- * it closes those; of others (the resolver's) it may reuse the number at once.
+ * only right once the connection stands: libcurl 7.88 closes a socket whose
+ * connect or handshake is given up without telling us, as it does with those of
+ * the resolver, and the number may come back at once.
  *
  * Time: libcurl often asks to be called "now". A 0 ms timer of libuv that is
  * set from its own callback starves the loop, so "now" is the next turn. */
@@ -34,6 +35,7 @@ struct nt__driver {
   nt__multi_t multis[NT__MULTI_COUNT];
   CURLSH* share;
   nt__table_t sockets; /* descriptor to nt__socket_t */
+  nt__node_t broken;   /* easies whose socket cannot be watched */
   CURL* idle[MAX_IDLE_EASIES];
   size_t idle_count;
 };
@@ -43,7 +45,7 @@ typedef struct nt__socket {
   nt__driver_t* driver;
   nt__multi_t* multi;
   curl_socket_t fd;
-  bool ours;    /* from on_open_socket() */
+  bool kept;    /* its connection stands: on_close_socket() will come */
   bool polled;  /* `poll` is initialised */
   bool resting; /* libcurl does not want to hear of it now */
   int events;   /* what `poll` watches */
@@ -87,16 +89,18 @@ static void on_poll(uv_poll_t* poll, int status, int events) {
   int flags = 0;
   int running;
 
-  if (socket->resting) { /* the server closed an idle connection, most likely */
+  if (status < 0 || socket->resting) {
+    /* libuv has stopped after an error; and what ends the rest of an idle
+     * connection is the server's close, most likely. */
     uv_poll_stop(poll);
     socket->events = 0;
-    return;
   }
-  if (status < 0)
-    flags = CURL_CSELECT_ERR;
-  if (events & UV_READABLE)
+  if (socket->resting)
+    return;
+  /* After an error libcurl is to read: then it learns which one it was. */
+  if (status < 0 || (events & UV_READABLE))
     flags |= CURL_CSELECT_IN;
-  if (events & UV_WRITABLE)
+  if (status < 0 || (events & UV_WRITABLE))
     flags |= CURL_CSELECT_OUT;
   /* This may close the socket. */
   curl_multi_socket_action(socket->multi->handle, socket->fd, flags, &running);
@@ -117,22 +121,17 @@ static int watch(nt__socket_t* socket, int events) {
   return uv_poll_start(&socket->poll, events, on_poll) == 0 ? 0 : -1;
 }
 
-/* libcurl says what it waits for on a socket. */
-static int on_want(CURL* curl, curl_socket_t fd, int what, void* arg,
-                   void* unused) {
-  nt__multi_t* multi = arg;
+static nt__easy_t* easy_of(CURL* curl) {
+  nt__easy_t* easy = NULL;
+
+  curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char**) &easy);
+  return easy;
+}
+
+static int want(nt__multi_t* multi, curl_socket_t fd, int what) {
   nt__socket_t* socket = find_socket(multi->driver, fd);
   int events = 0;
 
-  (void) curl;
-  (void) unused;
-  if (what == CURL_POLL_REMOVE) {
-    if (socket != NULL && socket->ours)
-      socket->resting = true;
-    else if (socket != NULL)
-      remove_socket(socket);
-    return 0;
-  }
   if (socket == NULL)
     socket = add_socket(multi->driver, fd);
   if (socket == NULL)
@@ -145,18 +144,36 @@ static int on_want(CURL* curl, curl_socket_t fd, int what, void* arg,
   return watch(socket, events);
 }
 
-static int close_socket(curl_socket_t fd) {
-#ifdef _WIN32
-  return closesocket(fd);
-#else
-  return close(fd);
-#endif
+static void unwant(nt__socket_t* socket) {
+  if (socket == NULL)
+    return;
+  if (socket->kept)
+    socket->resting = true;
+  else
+    remove_socket(socket);
+}
+
+/* libcurl says what it waits for on a socket. An error returned from here would
+ * be the end of the whole multi, so the one transfer fails in the next turn. */
+static int on_want(CURL* curl, curl_socket_t fd, int what, void* arg,
+                   void* unused) {
+  nt__multi_t* multi = arg;
+  nt__easy_t* easy;
+
+  (void) unused;
+  if (what == CURL_POLL_REMOVE) {
+    unwant(find_socket(multi->driver, fd));
+  } else if (want(multi, fd, what) != 0) {
+    easy = easy_of(curl);
+    if (!nt__node_linked(&easy->broken))
+      nt__list_append(&multi->driver->broken, &easy->broken);
+  }
+  return 0;
 }
 
 static curl_socket_t on_open_socket(void* arg, curlsocktype purpose,
                                     struct curl_sockaddr* address) {
   nt__easy_t* easy = arg;
-  nt__socket_t* record;
   curl_socket_t fd;
   int type = address->socktype;
 
@@ -166,18 +183,25 @@ static curl_socket_t on_open_socket(void* arg, curlsocktype purpose,
   type |= SOCK_CLOEXEC;
 #endif
   fd = socket(address->family, type, address->protocol);
-  if (fd == CURL_SOCKET_BAD)
-    return fd;
 #if !defined(SOCK_CLOEXEC) && !defined(_WIN32)
-  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  if (fd != CURL_SOCKET_BAD)
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
 #endif
-  record = add_socket(easy->driver, fd);
-  if (record == NULL) {
-    close_socket(fd);
-    return CURL_SOCKET_BAD;
-  }
-  record->ours = true;
   return fd;
+}
+
+void nt__driver_connected(nt__easy_t* easy) {
+  nt__socket_t* socket;
+  curl_socket_t fd = CURL_SOCKET_BAD;
+  long made = 0;
+
+  curl_easy_getinfo(easy->curl, CURLINFO_NUM_CONNECTS, &made);
+  if (made == 0)
+    return;
+  curl_easy_getinfo(easy->curl, CURLINFO_ACTIVESOCKET, &fd);
+  socket = find_socket(easy->driver, fd);
+  if (socket != NULL)
+    socket->kept = true;
 }
 
 /* The poll goes before the descriptor, whose number may come back at once. */
@@ -186,7 +210,11 @@ static int on_close_socket(void* arg, curl_socket_t fd) {
 
   if (socket != NULL)
     remove_socket(socket);
-  return close_socket(fd);
+#ifdef _WIN32
+  return closesocket(fd);
+#else
+  return close(fd);
+#endif
 }
 
 /* ---- Time ---------------------------------------------------------------- */
@@ -243,8 +271,18 @@ int nt__driver_acquire(nt__driver_t* driver, nt__easy_t* easy,
   if (easy->curl == NULL)
     return NT_E_NOMEM;
   easy->driver = driver;
+  nt__node_init(&easy->broken);
   set_common(easy, policy);
   return 0;
+}
+
+static void take_out(nt__easy_t* easy) {
+  if (easy->added)
+    curl_multi_remove_handle(easy->driver->multis[easy->kind].handle,
+                             easy->curl);
+  easy->added = false;
+  if (nt__node_linked(&easy->broken))
+    nt__list_remove(&easy->broken);
 }
 
 void nt__driver_release(nt__easy_t* easy) {
@@ -253,9 +291,7 @@ void nt__driver_release(nt__easy_t* easy) {
 
   if (curl == NULL)
     return;
-  if (easy->added)
-    curl_multi_remove_handle(driver->multis[easy->kind].handle, curl);
-  easy->added = false;
+  take_out(easy);
   easy->curl = NULL;
   if (driver->idle_count == MAX_IDLE_EASIES) {
     curl_easy_cleanup(curl);
@@ -282,21 +318,25 @@ int nt__driver_add(nt__easy_t* easy) {
 
 /* ---- The turn ------------------------------------------------------------ */
 
+static void finish(nt__easy_t* easy, CURLcode code) {
+  take_out(easy);
+  easy->on_done(easy, code);
+}
+
 static void finish_done(nt__multi_t* multi) {
   CURLMsg* message;
   int left;
 
-  while ((message = curl_multi_info_read(multi->handle, &left)) != NULL) {
-    /* Removing the handle frees the message. */
-    CURLcode code = message->data.result;
-    CURL* curl = message->easy_handle;
-    nt__easy_t* easy;
+  /* Taking the handle out frees the message. */
+  while ((message = curl_multi_info_read(multi->handle, &left)) != NULL)
+    finish(easy_of(message->easy_handle), message->data.result);
+}
 
-    curl_easy_getinfo(curl, CURLINFO_PRIVATE, (char**) &easy);
-    curl_multi_remove_handle(multi->handle, curl);
-    easy->added = false;
-    easy->on_done(easy, code);
-  }
+static void finish_broken(nt__driver_t* driver) {
+  nt__node_t* node;
+
+  while ((node = nt__list_shift(&driver->broken)) != NULL)
+    finish(nt__container_of(node, nt__easy_t, broken), CURLE_OUT_OF_MEMORY);
 }
 
 static void run_multi(nt__multi_t* multi) {
@@ -317,6 +357,7 @@ bool nt__driver_run(nt__driver_t* driver) {
     run_multi(&driver->multis[i]);
     more = more || driver->multis[i].due;
   }
+  finish_broken(driver);
   return more;
 }
 
@@ -358,6 +399,7 @@ int nt__driver_open(nt_context_t* ctx) {
     return NT_E_NOMEM;
   driver->ctx = ctx;
   nt__table_init(&driver->sockets);
+  nt__list_init(&driver->broken);
   driver->share = new_share();
   for (i = 0; i < NT__MULTI_COUNT; i++)
     if (init_multi(driver, &driver->multis[i]) != 0)

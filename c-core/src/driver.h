@@ -21,6 +21,7 @@ typedef struct nt__easy {
   CURL* curl; /* NULL between acquire and release */
   nt__multi_kind_t kind;
   bool added;
+  nt__node_t broken; /* to fail in the next turn */
   /* Inside libcurl: a name has been looked up, a socket is being made. */
   void (*on_socket)(struct nt__easy* easy);
   /* In a turn, outside libcurl: the handle has been taken out of its multi. */
@@ -42,6 +43,9 @@ void nt__driver_release(nt__easy_t* easy);
 
 /* Starts it. Not inside a libcurl callback. NT_E_NOMEM. */
 int nt__driver_add(nt__easy_t* easy);
+
+/* In CURLOPT_PREREQFUNCTION: the connection stands. */
+void nt__driver_connected(nt__easy_t* easy);
 
 /* Lets a paused one go on; may call its write callback. */
 void nt__driver_continue(nt__easy_t* easy);

@@ -3,11 +3,14 @@
 #include "failure.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "nettask.h"
 
 /* X509_V_ERR_* of OpenSSL, which is not linked itself. */
 enum {
+  CERT_OK = 0,
+  CERT_NOT_LOOKED_AT = 1, /* libcurl's start value: it checks the name first */
   CERT_NOT_YET_VALID = 9,
   CERT_HAS_EXPIRED = 10
 };
@@ -39,7 +42,8 @@ static int from_certificate(CURL* curl) {
 
   curl_easy_getinfo(curl, CURLINFO_SSL_VERIFYRESULT, &result);
   switch (result) {
-    case 0: /* the chain is good: it was the name */
+    case CERT_OK:
+    case CERT_NOT_LOOKED_AT:
       return NT_E_CERT_NAME;
     case CERT_NOT_YET_VALID:
     case CERT_HAS_EXPIRED:
@@ -56,13 +60,23 @@ static int from_cut_body(CURL* curl) {
   return length >= 0 ? NT_E_LENGTH_MISMATCH : NT_E_CHUNKED;
 }
 
-int nt__failure(CURL* curl, CURLcode code, bool in_header) {
+static int from_lost_connection(long os_errno, const char* message) {
+  /* libcurl has no code of its own for chunks that are none. */
+  if (strstr(message, "chunked-encoding") != NULL)
+    return NT_E_HTTP;
+  if (os_errno == ECONNRESET || os_errno == EPIPE)
+    return NT_E_RESET;
+  return NT_E_DROPPED;
+}
+
+int nt__failure(CURL* curl, CURLcode code, bool in_header,
+                const char* message) {
   long os_errno = 0;
 
   curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_errno);
   switch (code) {
     case CURLE_OUT_OF_MEMORY:
-      /* Also a single header line above libcurl's own cap. */
+      /* Also a single line of a header above libcurl's own cap. */
       return in_header ? NT_E_HEADER_SIZE : NT_E_NOMEM;
     case CURLE_URL_MALFORMAT:
       return NT_E_URL;
@@ -78,8 +92,7 @@ int nt__failure(CURL* curl, CURLcode code, bool in_header) {
       return NT_E_TIMEOUT;
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
-      return os_errno == ECONNRESET || os_errno == EPIPE ? NT_E_RESET
-                                                         : NT_E_DROPPED;
+      return from_lost_connection(os_errno, message);
     case CURLE_GOT_NOTHING:
       return NT_E_EMPTY_RESPONSE;
     case CURLE_PARTIAL_FILE:

@@ -187,6 +187,7 @@ static int on_connected(void* arg, char* peer_ip, char* local_ip, int peer_port,
   (void) local_ip;
   (void) peer_port;
   (void) local_port;
+  nt__driver_connected(&t->easy);
   nt__lookup_end(nt__transfer_context(t)->io.lookups, &t->lookup, 0);
   nt__stage_enter(t, NT__STAGE_FIRST_BYTE);
   return CURL_PREREQFUNC_OK;
@@ -275,6 +276,14 @@ static void set_fields(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, first);
 }
 
+/* libcurl would put the request on an idle connection that was made for
+ * HTTP/1.1. It does not if their TLS options differ: this one means nothing to
+ * OpenSSL. */
+static void set_pool(CURL* curl) {
+  curl_easy_setopt(curl, CURLOPT_SSL_OPTIONS,
+                   (long) CURLSSLOPT_REVOKE_BEST_EFFORT);
+}
+
 static void set_version(nt__transfer_t* t, CURL* curl) {
   long version = CURL_HTTP_VERSION_1_1;
   nt_features_t features;
@@ -283,6 +292,7 @@ static void set_version(nt__transfer_t* t, CURL* curl) {
     version = CURL_HTTP_VERSION_2TLS;
     /* Rather share a connection that is being made than make another. */
     curl_easy_setopt(curl, CURLOPT_PIPEWAIT, 1L);
+    set_pool(curl);
   }
   if (!(t->flags & NT_REQUEST_STREAM) && (t->http & NT_HTTP_3)) {
     nt_features(&features);

@@ -370,56 +370,51 @@ int nt_poll(nt_context_t* ctx, nt_event_t* out) {
   return 1;
 }
 
-static bool is_event_ready(nt_context_t* ctx) {
-  return ctx->waiting > 0 || ctx->ended.first != NULL ||
-         !nt__mailbox_empty(&ctx->events);
-}
+/* Until something can be delivered, the time to spin is over, or `deadline`. */
+static bool spin(nt_context_t* ctx, uint64_t deadline) {
+  uint64_t end = uv_hrtime() + (uint64_t) atomic_load(&ctx->spin_us) * 1000;
 
-static bool spin(nt_context_t* ctx) {
-  uint64_t spin_ns = (uint64_t) atomic_load(&ctx->spin_us) * 1000;
-  uint64_t start;
-
-  if (spin_ns == 0)
-    return is_event_ready(ctx);
-  start = uv_hrtime();
+  if (end > deadline)
+    end = deadline;
   do {
-    if (is_event_ready(ctx))
+    if (nt_collect(ctx) > 0)
       return true;
-  } while (uv_hrtime() - start < spin_ns);
+  } while (uv_hrtime() < end);
   return false;
 }
 
-/* Sleeps until the mailbox has something or `deadline` (uv_hrtime) is over. */
-static void sleep_until(nt_context_t* ctx, uint64_t deadline) {
-  uint64_t now;
+/* Sleeps until the mailbox has something or `deadline` is over; false then. */
+static bool sleep_until(nt_context_t* ctx, uint64_t deadline) {
+  bool in_time = true;
 
   uv_mutex_lock(&ctx->mutex);
   atomic_store(&ctx->host_sleeps, true);
-  while (nt__mailbox_empty(&ctx->events)) {
-    now = uv_hrtime();
-    if (now >= deadline)
-      break;
-    if (deadline == UINT64_MAX)
+  while (in_time && nt__mailbox_empty(&ctx->events)) {
+    uint64_t now = uv_hrtime();
+
+    in_time = now < deadline;
+    if (in_time && deadline == UINT64_MAX)
       uv_cond_wait(&ctx->arrived, &ctx->mutex);
-    else
+    else if (in_time)
       uv_cond_timedwait(&ctx->arrived, &ctx->mutex, deadline - now);
   }
   atomic_store(&ctx->host_sleeps, false);
   uv_mutex_unlock(&ctx->mutex);
+  return in_time;
 }
 
 int nt_wait(nt_context_t* ctx, int timeout_ms) {
-  uint64_t deadline = UINT64_MAX;
+  uint64_t deadline = UINT64_MAX; /* as uv_hrtime() */
 
   if (atomic_load(&ctx->forked))
     return 0;
-  if (is_event_ready(ctx))
-    return 1;
   if (timeout_ms >= 0)
     deadline = uv_hrtime() + (uint64_t) timeout_ms * 1000000;
-  if (timeout_ms != 0 && !spin(ctx))
-    sleep_until(ctx, deadline);
-  return is_event_ready(ctx);
+  /* What arrives may be nothing to deliver: the end of an aborted task. */
+  while (!spin(ctx, deadline))
+    if (!sleep_until(ctx, deadline))
+      return nt_collect(ctx) > 0;
+  return 1;
 }
 
 void nt_stats(const nt_context_t* ctx, nt_stats_t* stats) {

@@ -4,6 +4,10 @@
 
 #include <string.h>
 
+enum {
+  SMALL_BODY_MAX = 64 * 1024 /* libcurl's MAX_INITIAL_POST_SIZE */
+};
+
 static int64_t since(int64_t start_ms, curl_off_t us) {
   return start_ms + (int64_t) (us / 1000);
 }
@@ -98,8 +102,10 @@ void nt__profile_count(nt__transfer_t* t) {
 
   curl_easy_getinfo(curl, CURLINFO_REQUEST_SIZE, &request_size);
   curl_easy_getinfo(curl, CURLINFO_HEADER_SIZE, &header_size);
-  sent =
-      (uint64_t) request_size + (uint64_t) info(curl, CURLINFO_SIZE_UPLOAD_T);
+  /* A small body goes out with the header and is counted with it, too. */
+  sent = (uint64_t) request_size;
+  if (t->body_size >= SMALL_BODY_MAX || sent < t->body_size)
+    sent += (uint64_t) info(curl, CURLINFO_SIZE_UPLOAD_T);
   received =
       (uint64_t) header_size + (uint64_t) info(curl, CURLINFO_SIZE_DOWNLOAD_T);
   t->profile.bytes_sent += sent;

@@ -200,7 +200,8 @@ static void follow(nt__transfer_t* t) {
   int err = find_next(t, &next);
 
   if (err) {
-    finish(t, err, "");
+    finish(t, err,
+           err == NT_E_URL ? nt__headers_find(&t->headers, "location") : "");
     return;
   }
   if (t->redirects++ == 0)
@@ -226,7 +227,9 @@ static int error_of(const nt__transfer_t* t, CURLcode code) {
   if (t->complete)
     return 0;
   if (code != CURLE_OK)
-    return nt__failure(t->easy.curl, code, !t->headers_done && t->status != 0);
+    return nt__failure(t->easy.curl, code,
+                       !t->headers_done && t->stage >= NT__STAGE_FIRST_BYTE,
+                       t->task->message);
   /* libcurl is content with a header that a close has cut off. */
   return t->headers_done ? 0 : NT_E_DROPPED;
 }

@@ -8,8 +8,7 @@
 #include "nettask.h"
 
 /* Schemes other than http and https parse too, so that the policy can name
- * what it refuses; blanks and bytes above 0x7f are percent-encoded, as browsers
- * do. */
+ * what it refuses; bytes above 0x7f are percent-encoded, as browsers do. */
 enum {
   PARSE_FLAGS = CURLU_NON_SUPPORT_SCHEME | CURLU_URLENCODE
 };
@@ -119,7 +118,7 @@ static int read_text(nt__url_t* url, const char* base, const char* text) {
 }
 
 static int read_parts(nt__url_t* url, const char* base, const char* text) {
-  char* scheme;
+  char* scheme = NULL;
   int err = get_part(url->handle, CURLUPART_SCHEME, 0, &scheme);
 
   if (err)
@@ -127,7 +126,8 @@ static int read_parts(nt__url_t* url, const char* base, const char* text) {
   url->secure = strcmp(scheme, "https") == 0;
   url->http = url->secure || strcmp(scheme, "http") == 0;
   nt__free(scheme);
-  err = read_authority(url);
+  if (url->http) /* others may have none, and the policy refuses them */
+    err = read_authority(url);
   if (err)
     return err;
   return read_text(url, base, text);
@@ -158,6 +158,28 @@ static int set_fragment(CURLU* handle, const char* text) {
   return err;
 }
 
+/* A blank becomes %20. libcurl would write + in a query, which only forms
+ * mean; blanks at either end are no part of the URL. */
+static char* without_blanks(const char* text) {
+  size_t size = strlen(text);
+  char* out;
+  char* to;
+
+  while (size > 0 && text[size - 1] == ' ')
+    size--;
+  out = nt__malloc(3 * size + 1);
+  if (out == NULL)
+    return NULL;
+  for (to = out; size > 0; text++, size--) {
+    if (*text != ' ')
+      *to++ = *text;
+    else if (to != out)
+      to = (char*) memcpy(to, "%20", 3) + 3;
+  }
+  *to = '\0';
+  return out;
+}
+
 static int set_text(CURLU* handle, const char* base, const char* text) {
   int err;
 
@@ -171,7 +193,7 @@ static int set_text(CURLU* handle, const char* base, const char* text) {
   return from_curlu(curl_url_set(handle, CURLUPART_URL, text, PARSE_FLAGS));
 }
 
-int nt__url_parse(nt__url_t* url, const char* base, const char* text) {
+static int parse(nt__url_t* url, const char* base, const char* text) {
   int err;
 
   memset(url, 0, sizeof(*url));
@@ -183,6 +205,20 @@ int nt__url_parse(nt__url_t* url, const char* base, const char* text) {
     err = read_parts(url, base, text);
   if (err)
     nt__url_free(url);
+  return err;
+}
+
+int nt__url_parse(nt__url_t* url, const char* base, const char* text) {
+  char* encoded;
+  int err;
+
+  if (strchr(text, ' ') == NULL)
+    return parse(url, base, text);
+  encoded = without_blanks(text);
+  if (encoded == NULL)
+    return NT_E_NOMEM;
+  err = parse(url, base, encoded);
+  nt__free(encoded);
   return err;
 }
 

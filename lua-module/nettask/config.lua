@@ -1,10 +1,12 @@
 -- net.configure: the keys, their values, presets, and what becomes of them.
 -- Everything is checked before anything changes. A key that this version
 -- cannot honour raises: a host must never believe that a rule holds which does
--- not.
+-- not. Locals instead of globals and fields: see init.lua.
 
-local core = require "nettask.core"
-local names = require "nettask.names"
+local pairs, type = pairs, type
+
+local set_policy = require "nettask.core".setPolicy
+local unknown = require "nettask.names".unknown
 
 local config = {}
 
@@ -29,6 +31,13 @@ local function a_text(value)
   if type(value) ~= "string" or value == "" or value:find("[%z\1-\31\127]") then
     return "must be a string without control characters, or false for the"
       .. " default"
+  end
+end
+
+local function a_url(value)
+  if value == false then return end
+  if a_text(value) or not value:lower():find("^https?://[^/?#]") then
+    return "must be an http or https url, or false for none"
   end
 end
 
@@ -79,7 +88,7 @@ local TIMEOUTS = {
 }
 
 local KEYS = {
-  baseUrl = a_text, caFile = a_text, userAgent = a_text,
+  baseUrl = a_url, caFile = a_text, userAgent = a_text,
   defaultContentType = a_text,
   dialect = one_of("wx", "taro", "ft", "swan", "my"),
   policy = one_of("miniprogram", "open", "strict"),
@@ -102,7 +111,7 @@ local function find_fault(options, known, prefix)
   for key, value in pairs(options) do
     local check = known[key]
     if check == nil then
-      return names.unknown("key", key, known, prefix)
+      return unknown("key", key, known, prefix)
     elseif check == LATER then
       return ("%s%s is not supported by this version"):format(prefix, key)
     elseif type(check) == "table" then
@@ -156,7 +165,7 @@ local function merge(values, options)
   if options.dialect then apply_dialect(values, options.dialect) end
   for key, value in pairs(options) do
     local check = KEYS[key]
-    if check == a_text and value == false then
+    if value == false and (check == a_text or check == a_url) then
       values[key] = unset(values, key)
     elseif type(check) ~= "table" and key ~= "policy" and key ~= "dialect"
       and key ~= "logger" then
@@ -210,9 +219,9 @@ function config.apply(values, options, host)
   for key, value in pairs(values) do changed[key] = value end
   merge(changed, options)
   if host then
-    core.setPolicy(host, policy_of(changed))
+    set_policy(host, policy_of(changed))
   else
-    core.setPolicy(policy_of(changed))
+    set_policy(policy_of(changed))
   end
   for key in pairs(values) do values[key] = nil end
   for key, value in pairs(changed) do values[key] = value end

@@ -124,7 +124,10 @@ local SECURE = "requireSecure; lifted by configure{requireSecure=false}"
 -- script's; `secure` says that only https is allowed.
 function errors.of_code(code, message, url, secure)
   local fields = by_code[code] or by_code[core.errors.NETWORK]
-  if code == core.errors.URL then return errors.url(url) end
+  -- A redirect may lead to another URL than the script's; then that is named.
+  if code == core.errors.URL then
+    return errors.url(message ~= "" and message or url)
+  end
   return {
     text = fields.text or message, errno = fields.errno,
     errCode = fields.errCode, error = fields.error,

@@ -3,7 +3,12 @@
 -- There is one for a Lua state, kept by the core, however often package.loaded
 -- is emptied. Settings, logger and error handler are locals of this file, so
 -- that after net.seal() a script has no way to them; the functions that change
--- them ask the core first, which knows whether the caller is the host.
+-- them ask the core first, which knows whether the caller is the host. What
+-- they call is kept in locals too: a script can reach the tables of the parts
+-- through package.loaded, and the globals, and put something else there.
+
+local error, ipairs, pairs, pcall = error, ipairs, pairs, pcall
+local tostring, type = tostring, type
 
 local core = require "nettask.core"
 
@@ -15,6 +20,7 @@ local log = require "nettask.log".new()
 local make_profile = require "nettask.profile"
 local request = require "nettask.request"
 
+local apply, gate = config.apply, core.gate
 local settings = config.new()
 local on_error
 
@@ -62,7 +68,7 @@ local function configure(host, given)
     error("bad argument #1 to 'configure' (table expected, got "
       .. type(given) .. ")", 3)
   end
-  local ok, fault = config.apply(settings, given, host)
+  local ok, fault = apply(settings, given, host)
   if not ok then error("nettask: configure: " .. fault, 3) end
   if given.logger ~= nil then log.set(given.logger) end
 end
@@ -95,7 +101,7 @@ local net = {
 
 for name, f in pairs(guarded) do
   net[name] = function(...)
-    core.gate(name)
+    gate(name)
     f(nil, ...)
   end
 end

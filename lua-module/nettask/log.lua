@@ -1,6 +1,8 @@
 -- The logger: lines of a level, to the host's function or to stderr. Writing
 -- never raises. What would repeat itself every frame is said once.
 
+local pcall = pcall -- see init.lua
+
 local log = {}
 
 local MAX_REMEMBERED = 1000

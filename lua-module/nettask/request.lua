@@ -16,6 +16,7 @@ local query = require "nettask.query"
 local E = core.errors
 local DECODE = core.decode
 local request_open, request_start = core.requestOpen, core.requestStart
+local check_options = options.check -- gets the logger: see init.lua
 
 local METHODS = { OPTIONS = true, GET = true, HEAD = true, POST = true,
   PUT = true, DELETE = true, TRACE = true, CONNECT = true, PATCH = true }
@@ -239,7 +240,7 @@ function request.new(settings, log)
       error("bad argument #1 to 'request' (table expected, got "
         .. type(given) .. ")", 2)
     end
-    local fault = options.check(given, log)
+    local fault = check_options(given, log)
     local success, fail, complete = given.success, given.fail, given.complete
     local record = {
       kind = "request",
@@ -295,6 +296,8 @@ function request.new(settings, log)
   local function finish(record, code, message, reasons, ...)
     if record.silent then return end
     if code == 0 then return answer(record, reasons, ...) end
+    -- The core keeps the first reason; to the script abort() comes first.
+    if record.aborted then code = E.ABORTED end
     local fault = code ~= E.ABORTED and record.fault
       or errors.of_code(code, message, record.url, settings.requireSecure)
     return false, failure(record, fault, reasons), record.fail,

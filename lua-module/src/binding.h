@@ -10,6 +10,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdatomic.h>
 
 #include "compat.h"
 #include "nettask.h"
@@ -29,35 +30,35 @@ typedef struct ntl_state {
   bool dead;             /* lua_close() has begun; for good */
   bool paused;
   bool sealed;
-  bool updating;         /* inside the drain of update() */
-  size_t live_count;     /* tasks before their last event */
-  nt_policy_t policy;    /* its strings are anchored by policy_ref */
+  bool updating;      /* inside the drain of update() */
+  size_t live_count;  /* tasks before their last event */
+  nt_policy_t policy; /* its strings are anchored by policy_ref */
 
   /* Registry references, made once. */
-  int core;              /* what luaopen returned */
-  int live;              /* live[id] = record */
-  int drain, redo;       /* bodies of update() that run protected */
-  int report, log;       /* the same for messages */
+  int core;        /* what luaopen returned */
+  int live;        /* live[id] = record */
+  int drain, redo; /* bodies of update() that run protected */
+  int report, log; /* the same for messages */
   int message_handler;
-  int array_meta;        /* metatable of core.array() tables */
-  int header_meta;       /* metatable of header tables */
-  int repeats;           /* weak: header table -> lower-case name -> values */
+  int array_meta;  /* metatable of core.array() tables */
+  int header_meta; /* metatable of header tables */
+  int repeats;     /* weak: header table -> lower-case name -> values */
   /* Slots, false while they are empty. */
-  int traceback;         /* of the error that is being reported */
-  int policy_strings;    /* the table that anchors them */
-  int host;              /* the capability that seal() gave out */
-  int module;            /* the table that require "nettask" returns */
+  int traceback;      /* of the error that is being reported */
+  int policy_strings; /* the table that anchors them */
+  int host;           /* the capability that seal() gave out */
+  int module;         /* the table that require "nettask" returns */
   int handlers[NTL_HANDLERS];
 
   /* The update() that runs. */
   nt_event_t event;
-  bool holds_event;      /* `event` is being handled */
-  bool handed;           /* a callback of `event` has been called */
-  unsigned event_epoch;  /* of the context that `event` came from */
-  nt_context_t* doomed;  /* closed while we read from its event */
+  bool holds_event;     /* `event` is being handled, or waits for memory */
+  bool handed;          /* a callback of `event` has been called */
+  unsigned event_epoch; /* of the context that `event` came from */
+  nt_context_t* doomed; /* closed while we read from its event */
   size_t quota, delivered;
-  double clock_ms;       /* the newest reading */
-  double deadline_ms;    /* 0: none */
+  double clock_ms;    /* the newest reading */
+  double deadline_ms; /* 0: none */
 
   /* Since the last stats(). */
   double longest_update_ms, longest_callback_ms;
@@ -97,6 +98,11 @@ typedef struct ntl_task {
 ntl_state_t* ntl_self(lua_State* L);
 /* The same by way of the registry; NULL when the module was never loaded. */
 ntl_state_t* ntl_find(lua_State* L);
+/* The state, when the process has just one; else a stand-in without context. */
+extern _Atomic(ntl_state_t*) ntl_sole_state;
+static inline ntl_state_t* ntl_sole(void) {
+  return atomic_load_explicit(&ntl_sole_state, memory_order_relaxed);
+}
 /* The context, made now if there is none. Raises when that fails. */
 nt_context_t* ntl_context(lua_State* L, ntl_state_t* s);
 /* Raise "nettask: <message of the code>". */

@@ -9,20 +9,24 @@
 
 #include "binding.h"
 
-enum { CLOSE_MS = 500 };
+enum {
+  CLOSE_MS = 500
+};
 
 void ntl_gate(lua_State* L, ntl_state_t* s, const char* name) {
   int is_host;
 
   ntl_push_ref(L, s->host);
-  is_host = lua_gettop(L) > 1 && lua_isuserdata(L, -1) &&
-            lua_rawequal(L, 1, -1);
+  is_host =
+      lua_gettop(L) > 1 && lua_isuserdata(L, -1) && lua_rawequal(L, 1, -1);
   lua_pop(L, 1);
   if (is_host)
     lua_remove(L, 1);
   else if (s->sealed)
-    luaL_error(L, "nettask: %s: the configuration is sealed, only the host"
-               " can call this", name);
+    luaL_error(L,
+               "nettask: %s: the configuration is sealed, only the host"
+               " can call this",
+               name);
 }
 
 /* core.gate([host,] name): for functions of the Lua layer. */
@@ -187,10 +191,13 @@ static void end_context(ntl_state_t* s, uint32_t deadline_ms) {
   s->context = NULL;
   s->epoch++;
   s->paused = false;
-  if (s->holds_event && !s->handed && s->doomed == NULL)
+  if (s->updating && s->holds_event && !s->handed && s->doomed == NULL) {
     s->doomed = context;
-  else
-    nt_close(context, deadline_ms);
+    return;
+  }
+  if (!s->updating)
+    s->holds_event = false;
+  nt_close(context, deadline_ms);
 }
 
 /* core.close([host,] [deadlineMs]): ends the context. No callback runs
@@ -205,8 +212,8 @@ static int close_context(lua_State* L) {
     return 0;
   if (!(deadline_ms >= 0))
     deadline_ms = 0;
-  end_context(s, deadline_ms > UINT32_MAX ? UINT32_MAX
-                                          : (uint32_t) deadline_ms);
+  end_context(s,
+              deadline_ms > UINT32_MAX ? UINT32_MAX : (uint32_t) deadline_ms);
   clear_live(L, s);
   return 0;
 }
@@ -250,8 +257,8 @@ static void set_longest(lua_State* L, ntl_state_t* s) {
   lua_setfield(L, -2, "longestCallbackMs");
   if (s->longest_kind != NULL) {
     ntl_push_id(L, s->longest_id);
-    lua_pushfstring(L, "%s #%s %s", s->longest_kind->label,
-                    lua_tostring(L, -1), s->longest_what);
+    lua_pushfstring(L, "%s #%s %s", s->longest_kind->label, lua_tostring(L, -1),
+                    s->longest_what);
     lua_setfield(L, -3, "longestCallback");
     lua_pop(L, 1);
   }

@@ -1,14 +1,11 @@
-/* nettask for Lua, as seen by a host that embeds it. Link the module in,
- * preload `luaopen_nettask_core` as "nettask.core", and drive the frame loop
- * from C:
+/* nettask for Lua, as seen by a host that embeds it: link the module in, load
+ * it, and drive the frame loop from C.
  *
+ *   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
  *   lua_pushcfunction(L, luaopen_nettask_core);
- *   lua_setfield(L, preload, "nettask.core");   // package.preload
- *   ...
- *   for (;;) {                                  // each frame
- *     nettask_update(L, 2.0);
- *     draw();
- *   }
+ *   lua_setfield(L, -2, "nettask.core");
+ *   // ... run the script, then each frame:
+ *   nettask_update(L, 2.0);
  *
  * Everything is called from the thread that owns the lua_State. */
 #ifndef LNETTASK_H
@@ -32,10 +29,11 @@ NT_API int luaopen_nettask_core(lua_State* L);
  * loaded. */
 NT_API size_t nettask_update(lua_State* L, double budget_ms);
 
-/* The context of this Lua state, made at its first use: to set a policy before
- * any script runs, or to start tasks from C. NULL if the module was never
- * loaded, or if there is no context and none could be made. It stays valid until net.close() or
- * lua_close(). Events of tasks that C started are passed over by update(). */
+/* The context of this Lua state, made at its first use: for nt_policy_set()
+ * before any script runs (it holds until net.configure() or net.close()), or
+ * to start tasks from C, whose events update() passes over. Valid until
+ * net.close() or lua_close(). NULL if "nettask.core" was never loaded, or if no
+ * context could be made. */
 NT_API nt_context_t* nettask_context(lua_State* L);
 
 #ifdef __cplusplus

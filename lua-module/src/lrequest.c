@@ -181,9 +181,8 @@ static void push_data(lua_State* L, int record, const nt_event_t* event) {
 /* Call what finish() returned: ok, res, and up to three functions that take
  * res: success or fail, complete, and what waits for both. `base` is ok. */
 static void call_back(lua_State* L, ntl_state_t* s, int base) {
-  const char* const names[] = {
-    lua_toboolean(L, base) ? "success" : "fail", "complete", "settle"
-  };
+  const char* const names[] = { lua_toboolean(L, base) ? "success" : "fail",
+                                "complete", "settle" };
   int goes_on = 1;
 
   for (int i = 0; i < 3 && goes_on; i++) {
@@ -213,8 +212,7 @@ static void push_finish(lua_State* L, ntl_state_t* s, int record,
   ntl_push_headers(L, s, &event->headers);
   push_data(L, record, event);
   if (event->profile != NULL)
-    ntl_push_profile(L, s, event->profile,
-                     get_flag(L, record, "performance"));
+    ntl_push_profile(L, s, event->profile, get_flag(L, record, "performance"));
   else
     lua_pushnil(L);
   lua_call(L, 10, 5);
@@ -355,31 +353,6 @@ static bool is_forbidden(const char* name) {
   return false;
 }
 
-static bool is_token(const char* name) {
-  static const char others[] = "!#$%&'*+-.^_`|~";
-
-  if (*name == '\0')
-    return false;
-  for (; *name != '\0'; name++) {
-    bool is_alphanumeric = (*name >= '0' && *name <= '9') ||
-                           (*name >= 'a' && *name <= 'z') ||
-                           (*name >= 'A' && *name <= 'Z');
-
-    if (!is_alphanumeric && strchr(others, *name) == NULL)
-      return false;
-  }
-  return true;
-}
-
-/* Tabs are the one control character that a field may have. */
-static bool is_value(const char* value) {
-  for (; *value != '\0'; value++) {
-    if (((unsigned char) *value < 0x20 && *value != '\t') || *value == 0x7f)
-      return false;
-  }
-  return true;
-}
-
 /* Reads { name, value, name, value, ... } at the top of the stack, which
  * anchors the strings. Returns 0, or the index of the name of a bad field. */
 static int read_headers(lua_State* L, nt_header_t* headers, int count,
@@ -395,7 +368,7 @@ static int read_headers(lua_State* L, nt_header_t* headers, int count,
     header->value = plain_text(L, -1);
     lua_pop(L, 2);
     if (header->name == NULL || header->value == NULL ||
-        !is_token(header->name) || !is_value(header->value))
+        nt_header_check(header->name, header->value) != 0)
       return i;
     if (!is_forbidden(header->name))
       options->header_count++;
@@ -489,8 +462,10 @@ static int on_chunk_received(lua_State* L) {
 
     lua_pop(L, 1);
     if (!chunked)
-      ntl_log(L, s, "warn", "request: onChunkReceived has no effect without"
-              " enableChunked=true", 1);
+      ntl_log(L, s, "warn",
+              "request: onChunkReceived has no effect without"
+              " enableChunked=true",
+              1);
   }
   return ntl_listener_on(L, &request_kind, CHUNK_LIST);
 }

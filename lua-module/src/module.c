@@ -8,6 +8,7 @@
 #ifndef _WIN32
 #  define _POSIX_C_SOURCE 200809L
 #endif
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -23,7 +24,9 @@
 
 #define STATE_KEY "nettask.state"
 
-enum { CLOSE_MS = 500 };
+enum {
+  CLOSE_MS = 500
+};
 
 /* ---- Helpers ------------------------------------------------------------ */
 
@@ -77,6 +80,25 @@ void ntl_register(lua_State* L, const luaL_Reg* funcs) {
 
 /* ---- The state ---------------------------------------------------------- */
 
+/* The one state of the process; `several` once there was a second beside it,
+ * for good. Both stand-ins have no context. The idle frame reads this instead
+ * of an upvalue, which would cost as much as all the rest of it. */
+static ntl_state_t nobody, several;
+_Atomic(ntl_state_t*) ntl_sole_state = &nobody;
+
+static void enter_state(ntl_state_t* s) {
+  ntl_state_t* expected = &nobody;
+
+  if (!atomic_compare_exchange_strong(&ntl_sole_state, &expected, s))
+    atomic_store(&ntl_sole_state, &several);
+}
+
+static void leave_state(ntl_state_t* s) {
+  ntl_state_t* expected = s;
+
+  atomic_compare_exchange_strong(&ntl_sole_state, &expected, &nobody);
+}
+
 ntl_state_t* ntl_self(lua_State* L) {
   ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
 
@@ -94,20 +116,28 @@ ntl_state_t* ntl_find(lua_State* L) {
   return s;
 }
 
-nt_context_t* ntl_context(lua_State* L, ntl_state_t* s) {
+/* 0 when there is a context now. */
+static int open_context(ntl_state_t* s) {
   int err;
 
   if (s->context != NULL)
-    return s->context;
+    return 0;
   err = nt_open(&s->context);
   if (err == 0)
     err = nt_policy_set(s->context, &s->policy);
   if (err == 0)
-    return s->context;
+    return 0;
   nt_close(s->context, CLOSE_MS);
   s->context = NULL;
-  ntl_raise(L, err);
-  return NULL;
+  return err;
+}
+
+nt_context_t* ntl_context(lua_State* L, ntl_state_t* s) {
+  int err = open_context(s);
+
+  if (err)
+    ntl_raise(L, err);
+  return s->context;
 }
 
 /* The sentinel. */
@@ -115,6 +145,7 @@ static int state_gc(lua_State* L) {
   ntl_state_t* s = lua_touserdata(L, 1);
   nt_context_t* context = s->context;
 
+  leave_state(s);
   s->dead = true;
   s->context = NULL;
   s->epoch++;
@@ -148,6 +179,7 @@ static ntl_state_t* make_state(lua_State* L) {
   lua_setmetatable(L, -2);
   make_refs(L, s);
   lua_setfield(L, LUA_REGISTRYINDEX, STATE_KEY);
+  enter_state(s);
   return s;
 }
 
@@ -162,8 +194,8 @@ static int now(lua_State* L) {
 /* core.errors: "TIMEOUT" -> -9 */
 static void push_errors(lua_State* L) {
   lua_newtable(L);
-#define XX(name, value, text)    \
-  lua_pushinteger(L, (value));   \
+#define XX(name, value, text)                                                  \
+  lua_pushinteger(L, (value));                                                 \
   lua_setfield(L, -2, #name);
   NT_ERROR_MAP(XX)
 #undef XX
@@ -234,7 +266,7 @@ int luaopen_nettask_core(lua_State* L) {
 nt_context_t* nettask_context(lua_State* L) {
   ntl_state_t* s = ntl_find(L);
 
-  if (s == NULL || s->dead)
+  if (s == NULL || s->dead || open_context(s) != 0)
     return NULL;
-  return ntl_context(L, s);
+  return s->context;
 }

@@ -69,7 +69,7 @@ static ntl_task_t* check_self(lua_State* L) {
 }
 
 static const char* state_name(const ntl_state_t* s, nt_id_t id) {
-  static const char* const names[] = { "idle", "queued", "connecting",
+  static const char* const names[] = { "idle", "queued",  "connecting",
                                        "open", "closing", "done" };
 
   if (s->context == NULL)
@@ -104,8 +104,8 @@ static int task_tostring(lua_State* L) {
   const ntl_task_t* task = check_self(L);
 
   ntl_push_id(L, task->id);
-  lua_pushfstring(L, "%s #%s (%s)", task->kind->type_name,
-                  lua_tostring(L, -1), state_name(s, task->id));
+  lua_pushfstring(L, "%s #%s (%s)", task->kind->type_name, lua_tostring(L, -1),
+                  state_name(s, task->id));
   return 1;
 }
 

@@ -4,9 +4,9 @@
  * The whole drain runs in one protected call, each callback in one of its own.
  * What fails between callbacks is our own work (no memory, or a finaliser of
  * the script that raised while we allocated): the event is then dispatched
- * again, and if that goes on failing its task ends with "out of memory". So an
- * event is never lost and never delivered twice, and update() itself raises
- * only for wrong use. */
+ * again, and if that goes on failing its task ends with "out of memory", as
+ * soon as there is memory for that. So an event is never lost and never
+ * delivered twice, and update() itself raises only for wrong use. */
 #include <limits.h>
 #include <stdio.h>
 
@@ -17,6 +17,7 @@ enum {
   MESSAGE_HANDLER = 1, /* its index in the frame of drain() and redo() */
   DRAIN_STACK = 80,    /* slots: the profile alone takes 40 */
   REDO_TRIES = 4,      /* a finaliser may raise more than once */
+  RETRY_MS = 10,       /* without memory, in run() */
   CLOSE_MS = 500
 };
 
@@ -182,18 +183,20 @@ static int redo(lua_State* L) {
   return 0;
 }
 
-static bool run_protected(lua_State* L, ntl_state_t* s, int body) {
+static int run_protected(lua_State* L, ntl_state_t* s, int body) {
+  int status;
+
   ntl_push_ref(L, body);
-  if (lua_pcall(L, 0, 0, 0) == LUA_OK)
-    return true;
-  report(L, s, NULL, "update");
-  return false;
+  status = lua_pcall(L, 0, 0, 0);
+  if (status != LUA_OK)
+    report(L, s, NULL, "update");
+  return status;
 }
 
 static void forget_payload(nt_event_t* event) {
-  event->error = NT_E_NOMEM;
+  if (event->error == 0)
+    event->error = NT_E_NOMEM;
   event->message = "";
-  event->status = 0;
   event->headers.count = event->headers.size = 0;
   event->data = NULL;
   event->size = 0;
@@ -205,31 +208,38 @@ static bool is_settled(const ntl_state_t* s) {
   return s->handed || s->epoch != s->event_epoch;
 }
 
-/* The dispatch of an event has failed. */
-static void rescue(lua_State* L, ntl_state_t* s) {
+/* Dispatches the event that is held again, its dispatch having failed. Returns
+ * false when there is no memory even to say that there is none: the event is
+ * kept, and the next update() comes back to it. */
+static bool redo_event(lua_State* L, ntl_state_t* s) {
+  int status = LUA_OK;
+
   for (int i = 0; i < REDO_TRIES; i++) {
-    if (is_settled(s) || run_protected(L, s, s->redo))
-      return;
+    if (is_settled(s) || run_protected(L, s, s->redo) == LUA_OK)
+      return true;
   }
-  if (is_settled(s))
-    return;
-  if (s->event.type != NT_EV_END) {
+  if (!is_settled(s) && s->event.type != NT_EV_END) {
     nt_fail(s->context, s->event.id, NT_E_NOMEM, NULL);
-    return;
+    return true;
   }
   forget_payload(&s->event);
-  if (!run_protected(L, s, s->redo) && !is_settled(s))
-    ntl_untrack(L, s, s->event.id);
+  if (!is_settled(s))
+    status = run_protected(L, s, s->redo);
+  if (status == LUA_OK || is_settled(s))
+    return true;
+  if (status == LUA_ERRMEM)
+    return false;
+  ntl_untrack(L, s, s->event.id);
+  return true;
 }
 
 /* Each round takes at least one event, or is the last. */
 static void drain_all(lua_State* L, ntl_state_t* s) {
-  while (!run_protected(L, s, s->drain)) {
-    if (!s->holds_event)
+  do {
+    if (s->holds_event && !redo_event(L, s))
       return;
-    rescue(L, s);
     s->holds_event = false;
-  }
+  } while (run_protected(L, s, s->drain) != LUA_OK && s->holds_event);
 }
 
 static void note_update(ntl_state_t* s, double start_ms) {
@@ -246,9 +256,9 @@ static void deliver(lua_State* L, ntl_state_t* s, double budget_ms,
   double start_ms;
 
   s->delivered = 0;
-  if (arrived == 0 || s->paused)
+  arrived += s->holds_event;
+  if (arrived == 0 || s->paused || !lua_checkstack(L, LUA_MINSTACK))
     return;
-  luaL_checkstack(L, LUA_MINSTACK, "update");
   s->quota = arrived < max_events ? arrived : max_events;
   s->clock_ms = start_ms = ntl_now_ms();
   s->deadline_ms = budget_ms < 0 ? 0 : start_ms + budget_ms;
@@ -273,7 +283,7 @@ static void check_outside(lua_State* L, const ntl_state_t* s,
 }
 
 static size_t waiting(const ntl_state_t* s) {
-  return s->context == NULL ? 0 : nt_waiting(s->context);
+  return s->context == NULL ? 0 : nt_waiting(s->context) + s->holds_event;
 }
 
 /* ---- Script functions --------------------------------------------------- */
@@ -305,13 +315,13 @@ static int push_counts(lua_State* L, const ntl_state_t* s) {
 }
 
 /* update([budgetMs [, maxEvents]]) -> delivered, waiting. The first lines are
- * the idle frame: one atomic load in nt_collect(). */
+ * the idle frame. */
 static int update(lua_State* L) {
-  ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
+  ntl_state_t* s = ntl_sole();
   double budget_ms;
   size_t max_events;
 
-  if (s->context != NULL && !s->updating && nt_collect(s->context) == 0) {
+  if (s->context != NULL && !s->holds_event && nt_collect(s->context) == 0) {
     lua_pushinteger(L, 0);
     lua_pushinteger(L, 0);
     return 2;
@@ -354,7 +364,7 @@ static int run(lua_State* L) {
 
     if (left == 0)
       break;
-    nt_wait(s->context, left);
+    nt_wait(s->context, s->holds_event ? RETRY_MS : left);
     deliver(L, s, -1, SIZE_MAX);
   }
   lua_pushboolean(L, s->live_count == 0);
@@ -368,7 +378,9 @@ static int wait(lua_State* L) {
   double deadline_ms = check_deadline(L, 1);
   int ready = 0;
 
-  if (deadline_ms >= 0 || s->live_count > 0)
+  if (s->holds_event && !s->updating)
+    ready = 1;
+  else if (deadline_ms >= 0 || s->live_count > 0)
     ready = nt_wait(ntl_context(L, s), time_left(deadline_ms));
   lua_pushboolean(L, ready);
   return 1;

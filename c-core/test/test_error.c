@@ -1,0 +1,107 @@
+/* error.c and failure.c: every code has a name and a text of its own, and what
+ * libcurl reports becomes the code that says why. */
+#include <curl/curl.h>
+#include <string.h>
+
+#include "check.h"
+#include "failure.h"
+#include "nettask.h"
+
+#define XX(name, value, text) { (value), #name, text },
+static const struct {
+  int code;
+  const char* name;
+  const char* text;
+} errors[] = { NT_ERROR_MAP(XX) };
+#undef XX
+
+static void names_and_texts(void** state) {
+  size_t i;
+
+  (void) state;
+  for (i = 0; i < COUNT(errors); i++) {
+    assert_true(errors[i].code < 0);
+    assert_string_equal(nt_error_name(errors[i].code), errors[i].name);
+    assert_string_equal(nt_error_message(errors[i].code), errors[i].text);
+    assert_true(strlen(errors[i].text) > 0);
+  }
+  assert_string_equal(nt_error_name(NT_E_TIMEOUT), "TIMEOUT");
+  assert_string_equal(nt_error_name(0), "OK");
+  assert_string_equal(nt_error_message(0), "");
+}
+
+static void names_are_unique(void** state) {
+  size_t i;
+  size_t k;
+
+  (void) state;
+  for (i = 0; i < COUNT(errors); i++)
+    for (k = 0; k < i; k++)
+      assert_string_not_equal(errors[i].name, errors[k].name);
+}
+
+static void unknown_codes(void** state) {
+  static const int codes[] = { 1, 200, -1000, INT32_MAX, INT32_MIN };
+  size_t i;
+
+  (void) state;
+  for (i = 0; i < COUNT(codes); i++) {
+    assert_string_equal(nt_error_name(codes[i]), "UNKNOWN");
+    assert_string_equal(nt_error_message(codes[i]), "unknown error");
+  }
+}
+
+/* Of a handle that did nothing: no errno, verify result 0, no length. */
+static const struct {
+  CURLcode curl;
+  int in_header;
+  int code;
+} failures[] = {
+  { CURLE_OUT_OF_MEMORY, 0, NT_E_NOMEM },
+  { CURLE_OUT_OF_MEMORY, 1, NT_E_HEADER_SIZE },
+  { CURLE_URL_MALFORMAT, 0, NT_E_URL },
+  { CURLE_COULDNT_RESOLVE_HOST, 0, NT_E_RESOLVE },
+  { CURLE_COULDNT_RESOLVE_PROXY, 0, NT_E_PROXY },
+  { CURLE_COULDNT_CONNECT, 0, NT_E_CONNECT },
+  { CURLE_OPERATION_TIMEDOUT, 0, NT_E_TIMEOUT },
+  { CURLE_SEND_ERROR, 0, NT_E_DROPPED },
+  { CURLE_RECV_ERROR, 0, NT_E_DROPPED },
+  { CURLE_GOT_NOTHING, 0, NT_E_EMPTY_RESPONSE },
+  { CURLE_PARTIAL_FILE, 0, NT_E_CHUNKED },
+  { CURLE_UNSUPPORTED_PROTOCOL, 0, NT_E_HTTP },
+  { CURLE_WEIRD_SERVER_REPLY, 0, NT_E_HTTP },
+  { CURLE_HTTP2, 0, NT_E_HTTP2 },
+  { CURLE_HTTP2_STREAM, 0, NT_E_HTTP2 },
+  { CURLE_BAD_CONTENT_ENCODING, 0, NT_E_DECODING },
+  { CURLE_PEER_FAILED_VERIFICATION, 0, NT_E_CERT_NAME },
+  { CURLE_SSL_CACERT_BADFILE, 0, NT_E_TRUST },
+  { CURLE_SSL_CONNECT_ERROR, 0, NT_E_TLS },
+  { CURLE_TOO_MANY_REDIRECTS, 0, NT_E_NETWORK },
+};
+
+static void libcurl_results(void** state) {
+  CURL* curl = curl_easy_init();
+  size_t i;
+
+  (void) state;
+  assert_non_null(curl);
+  for (i = 0; i < COUNT(failures); i++)
+    assert_int_equal(
+        nt__failure(curl, failures[i].curl, failures[i].in_header != 0, ""),
+        failures[i].code);
+  assert_int_equal(nt__failure(curl, CURLE_RECV_ERROR, false,
+                               "No digit in chunked-encoding"),
+                   NT_E_HTTP);
+  curl_easy_cleanup(curl);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(names_and_texts),
+    cmocka_unit_test(names_are_unique),
+    cmocka_unit_test(unknown_codes),
+    cmocka_unit_test(libcurl_results),
+  };
+
+  return cmocka_run_group_tests_name("error", tests, NULL, NULL);
+}

@@ -1,0 +1,344 @@
+---@meta nettask
+
+-- Types of the whole public API, for lua-language-server and its like. Nothing
+-- here runs.
+
+---The module table. There is one for a Lua state.
+---@class nettask
+---@field _VERSION string `"nettask x.y.z"`
+---@field features nettask.Features
+---@field null nettask.Null JSON null: not nil, so that it can lie in a table
+local nettask = {}
+
+---Versions of what the module is built on, and what it can do.
+---@class nettask.Features
+---@field nettask string
+---@field libuv string
+---@field libcurl string
+---@field tls string `""` without TLS
+---@field http2 boolean
+---@field http3 boolean
+---@field brotli boolean
+---@field zstd boolean
+---@field idn boolean international domain names
+---@field mdns boolean
+---@field cache boolean
+
+-- ---- Values -----------------------------------------------------------------
+
+---@class nettask.Null: userdata
+
+---A block of bytes that never changes. `tostring(b)` gives the bytes, `#b`
+---their number, `==` compares them, `..` with a string gives a string.
+---@class nettask.Buffer: userdata
+---@field byteLength integer
+---@operator len: integer
+---@operator concat(string|nettask.Buffer): string
+local Buffer = {}
+
+---The bytes from i to j, with the indices of string.sub.
+---@param i integer
+---@param j? integer default -1
+---@return string
+function Buffer:sub(i, j) end
+
+---The same bytes as a Buffer of their own.
+---@param i? integer default 1
+---@param j? integer default -1
+---@return nettask.Buffer
+function Buffer:slice(i, j) end
+
+---Makes a Buffer of the bytes.
+---@param bytes string|nettask.Buffer
+---@return nettask.Buffer
+function nettask.buffer(bytes) end
+
+---Marks a table as an array, so that JSON writes an empty one as `[]`.
+---@generic T
+---@param list? T[] default a new table
+---@return T[] list the same table
+function nettask.array(list) end
+
+-- ---- Frames -----------------------------------------------------------------
+
+---Runs the callbacks of what has happened, on the calling Lua thread. Once a
+---frame. Without a budget it delivers all that had arrived when it was called.
+---Raises inside a callback.
+---@param budgetMs? number no new callback begins once this is spent
+---@param maxEvents? integer
+---@return integer delivered
+---@return integer waiting events left for the next call
+function nettask.update(budgetMs, maxEvents) end
+
+---Sleeps and updates until no task is in flight: for scripts and tools.
+---Raises inside a callback.
+---@param timeoutMs? number
+---@return boolean done false when the time is over, or delivery is paused
+function nettask.run(timeoutMs) end
+
+---Sleeps until an event is ready, and delivers nothing: for tools that have
+---nothing to draw.
+---@param timeoutMs? number
+---@return boolean ready
+function nettask.wait(timeoutMs) end
+
+---@class nettask.KindStats
+---@field idle integer
+---@field queued integer
+---@field connecting integer
+---@field open integer
+---@field closing integer
+
+---@class nettask.Stats
+---@field request nettask.KindStats requests by state
+---@field live integer tasks before their last event
+---@field queuedEvents integer that wait for update()
+---@field queuedBytes integer that they hold
+---@field bytesIn integer on the wire
+---@field bytesOut integer
+---@field droppedDatagrams integer
+---@field longestUpdateMs number since the last call of stats()
+---@field longestCallbackMs number with the making of its arguments
+---@field longestCallback? string whose that was: `"RequestTask #12 success"`
+
+---@return nettask.Stats
+function nettask.stats() end
+
+-- ---- request ----------------------------------------------------------------
+
+---@alias nettask.Method
+---| "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "PATCH" | "OPTIONS"
+---| "TRACE" | "CONNECT"
+
+---false leaves the field out, an array repeats it.
+---@alias nettask.HeaderValue string|number|boolean|(string|number)[]
+
+---Stages in milliseconds, 0 for no limit. All stand still while the host holds
+---the transfer back.
+---@class nettask.Timeouts
+---@field dns? number
+---@field connect? number
+---@field tls? number
+---@field firstByte? number request sent to first byte of the answer
+---@field stall? number longest silence in a body
+---@field total? number the same as `timeout`, and 0 lifts it
+
+---JSON that does not parse is given as text, with success.
+---@class nettask.RequestOptions
+---@field url string relative to configure{baseUrl}
+---@field data? string|table|nettask.Buffer query string, or body
+---@field header? table<string, nettask.HeaderValue>
+---@field headers? table<string, nettask.HeaderValue> other name of `header`
+---@field method? nettask.Method|string default `"GET"`, in any case
+---@field timeout? number ms from leaving the queue to the end; 60000
+---@field timeouts? nettask.Timeouts
+---@field dataType? "json"|"text"|"base64"|"arraybuffer"|string "json"
+---@field responseType? "text"|"arraybuffer" a Buffer whatever dataType says
+---@field redirect? "follow"|"manual" default `"follow"`
+---@field enableHttp2? boolean
+---@field enableQuic? boolean HTTP/3 where the build has it, else silently not
+---@field useHighPerformanceMode? boolean both of them, unless enableChunked
+---@field enableChunked? boolean the body goes to onChunkReceived as it comes
+---@field enableProfile? boolean default true
+---@field forceCellularNetwork? boolean fails: no interface can be set
+---@field credentials? "omit" user and password of the url are not sent
+---@field success? fun(res: nettask.RequestResult)
+---@field fail? fun(res: nettask.Failure)
+---@field complete? fun(res: nettask.RequestResult|nettask.Failure)
+
+---Fields as received. Reading with a name in any case works; `pairs` shows
+---every field once, repeated ones joined with ", " (Set-Cookie with ",").
+---@class nettask.Header: { [string]: string }
+local Header = {}
+
+---The values of a field one by one.
+---@param name string in any case
+---@return string[]
+function Header:getAll(name) end
+
+---@class nettask.Exception
+---@field retryCount integer
+---@field reasons { errMsg: string, errno: integer }[]
+
+---@class nettask.RequestResult
+---@field data any by dataType and responseType
+---@field statusCode integer any status is a success
+---@field header nettask.Header
+---@field cookies string[] the Set-Cookie values
+---@field errMsg string `"request:ok"`
+---@field profile? nettask.Profile
+---@field exception nettask.Exception
+---@field useHttpDNS boolean
+---@field status? integer dialect "my"
+---@field headers? nettask.Header dialect "my"
+
+---@class nettask.Failure
+---@field errMsg string `"request:fail <reason>"`
+---@field errno integer
+---@field errCode integer
+---@field exception nettask.Exception
+---@field useHttpDNS boolean
+---@field reason? string the rule that refused it, and what lifts the rule
+---@field detail? string more about a transport error, for people
+---@field error? integer dialect "my"
+---@field errorMessage? string dialect "my"
+---@field data? any the answer, if httpErrorFails or jsonErrorFails
+---@field statusCode? integer
+---@field header? nettask.Header
+---@field cookies? string[]
+---@field profile? nettask.Profile
+
+---Instants are Unix time in ms, 0 when the phase did not happen.
+---@class nettask.Profile
+---@field redirectStart integer
+---@field redirectEnd integer
+---@field fetchStart integer of the last hop, as all that follow
+---@field domainLookUpStart integer
+---@field domainLookUpEnd integer
+---@field connectStart integer
+---@field connectEnd integer
+---@field SSLconnectionStart integer
+---@field SSLconnectionEnd integer
+---@field requestStart integer
+---@field requestEnd integer
+---@field responseStart integer
+---@field responseEnd integer
+---@field invokeStart integer
+---@field queueStart integer
+---@field queueEnd integer
+---@field httpDNSDomainLookUpStart integer
+---@field httpDNSDomainLookUpEnd integer
+---@field rtt number ms
+---@field httpRttEstimate number ms
+---@field transportRttEstimate number ms
+---@field downstreamThroughputKbpsEstimate number
+---@field throughputKbps number
+---@field estimate_nettype integer
+---@field protocol "http/1.1"|"h2"|"quic"|"unknown"
+---@field peerIP string
+---@field port integer
+---@field socketReused boolean
+---@field sendBytesCount integer
+---@field receivedBytedCount integer
+---@field usingHighPerformanceMode boolean
+
+---@class nettask.HeadersResult
+---@field header nettask.Header
+---@field statusCode integer
+---@field cookies string[]
+
+---@class nettask.ChunkResult
+---@field data nettask.Buffer
+
+---@alias nettask.TaskState
+---| "idle" | "queued" | "connecting" | "open" | "closing" | "done"
+
+---A request that was started. Need not be kept: it goes on without.
+---@class nettask.RequestTask: userdata
+---@field id integer
+---@field state nettask.TaskState
+local RequestTask = {}
+
+---Ends the task with `fail abort`; does nothing once it has ended.
+---@param options? { silent?: boolean } silent: no callback at all
+function RequestTask:abort(options) end
+
+---Calls the function when status and header of the final response are there.
+---The same function twice counts once.
+---@param listener fun(res: nettask.HeadersResult)
+function RequestTask:onHeadersReceived(listener) end
+
+---@param listener? fun(res: nettask.HeadersResult) nil: all of them
+function RequestTask:offHeadersReceived(listener) end
+
+---Calls the function with each piece of the body; needs enableChunked.
+---@param listener fun(res: nettask.ChunkResult)
+function RequestTask:onChunkReceived(listener) end
+
+---@param listener? fun(res: nettask.ChunkResult) nil: all of them
+function RequestTask:offChunkReceived(listener) end
+
+---Starts an HTTP request. One of success and fail runs, then complete, in a
+---later update(). A wrong option is a failure too; the one thing that raises is
+---an argument that is no table.
+---@param options nettask.RequestOptions
+---@return nettask.RequestTask
+function nettask.request(options) end
+
+-- ---- The host ---------------------------------------------------------------
+
+---Numbers, 0 for none. At a high-water mark the source is held back.
+---@class nettask.Limits
+---@field maxRequests? integer running at once, others wait; 10
+---@field maxLookups? integer names looked up at once; 16
+---@field redirects? integer 20
+---@field responseMaxBytes? integer body after decoding; 64 MiB
+---@field headerMaxBytes? integer 256 KiB
+---@field highWaterBytes? integer undelivered bytes of a task; 1 MiB
+---@field contextHighWaterBytes? integer the same for all tasks; 64 MiB
+
+---The presets are applied before the other keys of the same call.
+---@class nettask.Configuration
+---@field policy? "miniprogram"|"open" preset
+---@field dialect? "wx"|"taro"|"ft"|"swan"|"my" preset
+---@field baseUrl? string|false what relative urls are resolved against
+---@field limits? nettask.Limits
+---@field timeouts? { request?: number } defaults in ms
+---@field requireSecure? boolean https only
+---@field allowUrlPort? boolean default true
+---@field urlMaxBytes? integer 0: none
+---@field caFile? string|false PEM bundle instead of the system's
+---@field userAgent? string|false
+---@field highWaterBytes? integer as in limits
+---@field contextHighWaterBytes? integer as in limits
+---@field spinMicros? integer how long both threads spin before they sleep; 0
+---@field logger? fun(level: nettask.LogLevel, text: string)|false
+---@field defaultContentType? string|false
+---@field httpErrorFails? boolean a status of 400 or more is a failure
+---@field jsonErrorFails? boolean so is a body that is no JSON
+
+---Sets the rules. A call replaces the keys that it names; limits and timeouts
+---merge. Unknown keys and wrong values raise, and then nothing has changed.
+---Holds for tasks started from now on, and survives close().
+---@param configuration nettask.Configuration
+function nettask.configure(configuration) end
+
+---@alias nettask.LogLevel "debug"|"info"|"warn"|"error"
+
+---Where diagnostics go; nil: info and above to stderr.
+---@param logger? fun(level: nettask.LogLevel, text: string)
+function nettask.setLogger(logger) end
+
+---What is called when a callback raises; nil: it is logged.
+---@param handler? fun(err: any, traceback: string, what: string)
+function nettask.onError(handler) end
+
+---Stops delivery; transfers go on up to their marks, then their sources wait.
+function nettask.pause() end
+
+---Goes on with delivery.
+function nettask.resume() end
+
+---Ends all tasks. No callback runs afterwards. A later call of the module
+---starts afresh.
+---@param deadlineMs? number how long to wait for the I/O thread; 500
+function nettask.close(deadlineMs) end
+
+---The functions that a script loses through seal().
+---@class nettask.Host
+---@field configure fun(configuration: nettask.Configuration)
+---@field setLogger fun(logger?: fun(level: nettask.LogLevel, text: string))
+---@field onError fun(handler?: fun(err: any, traceback: string, what: string))
+---@field pause fun()
+---@field resume fun()
+---@field close fun(deadlineMs?: number)
+
+---Makes the configuration final for this Lua state: from now on the host's
+---functions raise on the module table and work on the one returned.
+---@return nettask.Host
+function nettask.seal() end
+
+---@return boolean
+function nettask.sealed() end
+
+return nettask
