@@ -3,6 +3,7 @@
 #include "alloc.h"
 
 #include <curl/curl.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@ static void* (*realloc_fn)(void*, size_t) = realloc;
 static void (*free_fn)(void*) = free;
 static bool replaced;
 static bool frozen;
+static atomic_uint failures;
 
 int nt_set_allocator(void* (*new_malloc)(size_t),
                      void* (*new_realloc)(void*, size_t),
@@ -29,12 +31,22 @@ int nt_set_allocator(void* (*new_malloc)(size_t),
   return 0;
 }
 
+static void* count_failure(void* ptr) {
+  if (ptr == NULL)
+    atomic_fetch_add_explicit(&failures, 1, memory_order_relaxed);
+  return ptr;
+}
+
+unsigned nt__alloc_failures(void) {
+  return atomic_load_explicit(&failures, memory_order_relaxed);
+}
+
 void* nt__malloc(size_t size) {
-  return malloc_fn(size);
+  return count_failure(malloc_fn(size));
 }
 
 void* nt__calloc(size_t size) {
-  void* ptr = malloc_fn(size);
+  void* ptr = nt__malloc(size);
 
   if (ptr != NULL)
     memset(ptr, 0, size);
@@ -42,7 +54,7 @@ void* nt__calloc(size_t size) {
 }
 
 void* nt__realloc(void* ptr, size_t size) {
-  return realloc_fn(ptr, size);
+  return count_failure(realloc_fn(ptr, size));
 }
 
 void nt__free(void* ptr) {

@@ -11,6 +11,9 @@ void* nt__realloc(void* ptr, size_t size);
 void nt__free(void* ptr);
 char* nt__strdup(const char* text);
 
+/* How many allocations have failed: a change tells that memory ran out. */
+unsigned nt__alloc_failures(void);
+
 /* curl_global_init() over the same functions; freezes them. */
 int nt__alloc_init_curl(void);
 

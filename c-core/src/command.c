@@ -15,12 +15,17 @@ nt__command_t* nt__command_new(nt__command_type_t type, nt_id_t id) {
   return command;
 }
 
-static void post_all(nt_context_t* ctx, nt__fifo_t* commands) {
-  nt__mailbox_post(&ctx->commands, commands);
-  /* The I/O thread sets io_sleeps, then looks at the mailbox once more; we fill
-   * the mailbox, then look at io_sleeps: one of us sees the other. */
+/* The I/O thread sets io_sleeps, then looks once more at the mailbox and at
+ * what it holds back; we changed one of these, then look at io_sleeps: one of
+ * us sees the other. */
+void nt__io_wake(nt_context_t* ctx) {
   if (atomic_exchange(&ctx->io_sleeps, false))
     uv_async_send(&ctx->io.wake);
+}
+
+static void post_all(nt_context_t* ctx, nt__fifo_t* commands) {
+  nt__mailbox_post(&ctx->commands, commands);
+  nt__io_wake(ctx);
 }
 
 void nt__command_post_now(nt_context_t* ctx, nt__command_t* command) {
@@ -59,7 +64,6 @@ void nt__command_discard(nt__command_t* command) {
       nt__policy_unref(command->policy);
       break;
     case NT__CMD_ABORT:
-    case NT__CMD_CREDIT:
       break;
   }
   nt__free(command);
@@ -74,23 +78,9 @@ static void run_abort(nt_context_t* ctx, nt_id_t id) {
   task->class_->abort(task);
 }
 
-static void run_credit(nt_context_t* ctx, const nt__command_t* command) {
-  nt__task_t* task;
-
-  if (command->id == 0) {
-    ctx->io.undelivered -= command->amount;
-  } else {
-    task = nt__table_get(&ctx->io.tasks, command->id);
-    if (task != NULL)
-      task->undelivered -= command->amount;
-  }
-  nt__tasks_resume(ctx);
-}
-
 static void run_policy(nt_context_t* ctx, nt__policy_t* policy) {
   nt__policy_unref(ctx->io.policy);
   ctx->io.policy = nt__policy_ref(policy);
-  nt__tasks_resume(ctx);
 }
 
 static void run(nt_context_t* ctx, nt__command_t* command) {
@@ -100,9 +90,6 @@ static void run(nt_context_t* ctx, nt__command_t* command) {
       return;
     case NT__CMD_ABORT:
       run_abort(ctx, command->id);
-      break;
-    case NT__CMD_CREDIT:
-      run_credit(ctx, command);
       break;
     case NT__CMD_POLICY:
       run_policy(ctx, command->policy);

@@ -8,9 +8,12 @@
 #include "internal.h"
 
 /* Transfers and streams do not share a multi: CONNECT_ONLY connections count
- * in a multi's limits, and idle streams would crowd out keep-alive. */
+ * in a multi's limits, and idle streams would crowd out keep-alive. What may
+ * use HTTP/2 has one too: else an HTTP/1.1 connection to the host serves it, or
+ * makes libcurl believe that the host cannot multiplex. */
 typedef enum nt__multi_kind {
   NT__MULTI_TRANSFERS,
+  NT__MULTI_HTTP2,
   NT__MULTI_STREAMS,
   NT__MULTI_COUNT
 } nt__multi_kind_t;

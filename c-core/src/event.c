@@ -4,9 +4,9 @@
 
 void nt__event_post(nt_context_t* ctx, nt__event_t* event, size_t payload) {
   event->cost = payload + NT__EVENT_COST;
-  ctx->io.undelivered += event->cost;
+  ctx->io.posted += event->cost;
   if (event->task != NULL)
-    event->task->undelivered += event->cost;
+    event->task->posted += event->cost;
   nt__fifo_push(&ctx->io.outbox, &event->link);
 }
 
@@ -26,14 +26,17 @@ void nt__events_publish(nt_context_t* ctx) {
     return;
   ctx->io.active_at = uv_hrtime();
   nt__mailbox_post(&ctx->events, &ctx->io.outbox);
-  if (!atomic_load(&ctx->host_sleeps))
+  if (!atomic_exchange(&ctx->host_sleeps, false))
     return;
+  /* Once we have had the lock the host waits, or has seen the mailbox. */
   uv_mutex_lock(&ctx->mutex);
-  uv_cond_signal(&ctx->arrived);
   uv_mutex_unlock(&ctx->mutex);
+  uv_cond_signal(&ctx->arrived);
 }
 
-bool nt__is_over_mark(const nt_context_t* ctx, const nt__task_t* task) {
-  return task->undelivered >= task->policy->values.task_high_water ||
-         ctx->io.undelivered >= ctx->io.policy->values.context_high_water;
+bool nt__is_over_mark(nt_context_t* ctx, nt__task_t* task) {
+  return task->posted - atomic_load(&task->credited) >=
+             task->policy->values.task_high_water ||
+         ctx->io.posted - atomic_load(&ctx->credited) >=
+             ctx->io.policy->values.context_high_water;
 }

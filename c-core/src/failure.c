@@ -69,15 +69,13 @@ static int from_lost_connection(long os_errno, const char* message) {
   return NT_E_DROPPED;
 }
 
-int nt__failure(CURL* curl, CURLcode code, bool in_header,
-                const char* message) {
+int nt__failure(CURL* curl, CURLcode code, const char* message) {
   long os_errno = 0;
 
   curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_errno);
   switch (code) {
     case CURLE_OUT_OF_MEMORY:
-      /* Also a single line of a header above libcurl's own cap. */
-      return in_header ? NT_E_HEADER_SIZE : NT_E_NOMEM;
+      return NT_E_NOMEM;
     case CURLE_URL_MALFORMAT:
       return NT_E_URL;
     case CURLE_COULDNT_RESOLVE_HOST:

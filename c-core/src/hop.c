@@ -276,23 +276,19 @@ static void set_fields(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, first);
 }
 
-/* libcurl would put the request on an idle connection that was made for
- * HTTP/1.1. It does not if their TLS options differ: this one means nothing to
- * OpenSSL. */
-static void set_pool(CURL* curl) {
-  curl_easy_setopt(curl, CURLOPT_SSL_OPTIONS,
-                   (long) CURLSSLOPT_REVOKE_BEST_EFFORT);
+static bool may_multiplex(const nt__transfer_t* t) {
+  return t->url.secure && (t->http & NT_HTTP_2) &&
+         !(t->flags & NT_REQUEST_STREAM);
 }
 
 static void set_version(nt__transfer_t* t, CURL* curl) {
   long version = CURL_HTTP_VERSION_1_1;
   nt_features_t features;
 
-  if (!(t->flags & NT_REQUEST_STREAM) && (t->http & NT_HTTP_2)) {
+  if (may_multiplex(t)) {
     version = CURL_HTTP_VERSION_2TLS;
     /* Rather share a connection that is being made than make another. */
     curl_easy_setopt(curl, CURLOPT_PIPEWAIT, 1L);
-    set_pool(curl);
   }
   if (!(t->flags & NT_REQUEST_STREAM) && (t->http & NT_HTTP_3)) {
     nt_features(&features);
@@ -309,7 +305,8 @@ static void set_callbacks(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
   curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_connected);
   curl_easy_setopt(curl, CURLOPT_PREREQDATA, t);
-  if (t->timeouts.tls != 0) {
+  /* It ends one stage and begins the other. */
+  if (t->timeouts.connect != 0 || t->timeouts.tls != 0) {
     curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, on_tls);
     curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, t);
   }
@@ -341,11 +338,12 @@ int nt__hop_start(nt__transfer_t* t) {
   t->discarded = 0;
   t->uploaded = 0;
   t->held_since = 0;
+  t->alloc_failures = nt__alloc_failures();
   t->headers_done = t->following = t->complete = t->again = false;
   t->waiting = t->expecting = false;
   nt__headers_reset(&t->headers);
   t->task->message[0] = '\0';
-  t->easy.kind = NT__MULTI_TRANSFERS;
+  t->easy.kind = may_multiplex(t) ? NT__MULTI_HTTP2 : NT__MULTI_TRANSFERS;
   t->easy.on_socket = on_socket;
   if (nt__driver_acquire(driver, &t->easy, nt__transfer_policy(t)) != 0)
     return NT_E_NOMEM;

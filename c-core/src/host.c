@@ -24,7 +24,8 @@ typedef struct nt__entry {
   nt__command_t* abort_command; /* reserved */
   nt__task_t* task;             /* since it started */
   uint64_t uncredited;
-  uint64_t mark; /* that it started under */
+  uint64_t mark;    /* that it started under */
+  nt__task_t* task; /* once started; see credit() */
 } nt__entry_t;
 
 /* Ids are never reused in a process, so one from a context that was closed
@@ -108,33 +109,28 @@ nt_state_t nt_state(const nt_context_t* ctx, nt_id_t id) {
 
 /* ---- Taking in ---------------------------------------------------------- */
 
-static void give_credit(nt_context_t* ctx, nt_id_t id, uint64_t* uncredited) {
-  nt__command_t* command;
-
-  if (*uncredited == 0)
-    return;
-  command = nt__command_new(NT__CMD_CREDIT, id);
-  if (command == NULL) /* the next delivery tries again */
-    return;
-  command->amount = *uncredited;
+static void give_credit(nt_context_t* ctx, atomic_uint_fast64_t* credited,
+                        uint64_t* uncredited) {
+  atomic_fetch_add(credited, *uncredited);
   *uncredited = 0;
-  nt__command_post(ctx, command);
+  nt__io_wake(ctx);
 }
 
 void nt__credit_flush(nt_context_t* ctx) {
-  give_credit(ctx, 0, &ctx->uncredited);
+  give_credit(ctx, &ctx->credited, &ctx->uncredited);
 }
 
-/* Tells the I/O thread what was delivered, an eighth of a mark at a time. */
+/* Tells the I/O thread what was delivered, an eighth of a mark at a time. The
+ * block is the I/O thread's, but stays until its last event is delivered. */
 static void credit(nt_context_t* ctx, nt__entry_t* entry, size_t cost) {
   ctx->uncredited += cost;
   if (ctx->uncredited >= ctx->policy->values.context_high_water / 8)
-    give_credit(ctx, 0, &ctx->uncredited);
+    nt__credit_flush(ctx);
   if (entry == NULL)
     return;
   entry->uncredited += cost;
   if (entry->uncredited >= entry->mark / 8)
-    give_credit(ctx, entry->id, &entry->uncredited);
+    give_credit(ctx, &entry->task->credited, &entry->uncredited);
 }
 
 /* An event that nobody will see: the block of a task goes with its last. */
@@ -441,7 +437,6 @@ void nt__host_free(nt_context_t* ctx) {
   size_t cursor = 0;
   nt__entry_t* entry;
 
-  ctx->cork_depth = 1; /* credit for what is dropped goes no further */
   take_back(ctx);
   nt_collect(ctx);
   while ((entry = nt__table_next(&ctx->entries, &cursor)) != NULL) {

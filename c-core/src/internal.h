@@ -36,7 +36,6 @@ typedef struct nt__warm nt__warm_t;
 typedef enum nt__command_type {
   NT__CMD_START,  /* `task`: takes it */
   NT__CMD_ABORT,  /* `id` */
-  NT__CMD_CREDIT, /* `amount` bytes of `id` were delivered; 0: of the context */
   NT__CMD_POLICY, /* `policy`: takes the reference */
   NT__CMD_STOP
 } nt__command_type_t;
@@ -45,7 +44,6 @@ typedef struct nt__command {
   nt__link_t link;
   nt__command_type_t type;
   nt_id_t id;
-  uint64_t amount;
   nt__task_t* task;
   nt__policy_t* policy;
 } nt__command_t;
@@ -57,6 +55,8 @@ void nt__command_post(nt_context_t* ctx, nt__command_t* command);
 void nt__command_post_now(nt_context_t* ctx, nt__command_t* command);
 /* Frees what a command holds, as if it had never been given. */
 void nt__command_discard(nt__command_t* command);
+/* The I/O thread has something to look at. */
+void nt__io_wake(nt_context_t* ctx);
 /* I/O thread. */
 void nt__commands_run(nt_context_t* ctx);
 
@@ -89,7 +89,7 @@ void nt__event_post_state(nt_context_t* ctx, nt_id_t id, nt_state_t state);
 /* Hands what was posted to the host and wakes it if it sleeps. */
 void nt__events_publish(nt_context_t* ctx);
 /* The source may not be read further for now. */
-bool nt__is_over_mark(const nt_context_t* ctx, const nt__task_t* task);
+bool nt__is_over_mark(nt_context_t* ctx, nt__task_t* task);
 
 /* ---- Tasks -------------------------------------------------------------- */
 
@@ -116,8 +116,9 @@ struct nt__task {
   nt__event_t head;     /* HEADERS, reserved */
   nt__node_t held;      /* in ctx->io.held while its source is held back */
   nt__fate_t* fate;     /* NULL: an abort is never too late */
-  uint64_t undelivered; /* charged and not credited yet */
-  int error;            /* how it ended, with `message` */
+  uint64_t posted;      /* cost of its events so far */
+  atomic_uint_fast64_t credited; /* of that, what the host has delivered */
+  int error;                     /* how it ended, with `message` */
   char message[256];
   nt__event_t last; /* END, reserved */
 };
@@ -141,6 +142,8 @@ void nt__task_end(nt__task_t* task, size_t payload);
 void nt__task_hold(nt__task_t* task);
 /* Tasks below their marks read on. */
 void nt__tasks_resume(nt_context_t* ctx);
+/* Some could, since the last time. */
+bool nt__tasks_can_resume(nt_context_t* ctx);
 /* Ends all of them. */
 void nt__tasks_abort(nt_context_t* ctx);
 
@@ -162,7 +165,7 @@ typedef struct nt__io {
   nt__node_t held;      /* tasks whose source is held back */
   nt__fifo_t outbox;    /* events of this turn */
   nt__policy_t* policy; /* newest; for what all tasks share */
-  uint64_t undelivered; /* of all tasks */
+  uint64_t posted;      /* cost of all events so far */
   uint64_t active_at;   /* uv_hrtime() of the last work, for spinning */
   bool stopping;
   nt__driver_t* driver;
@@ -179,7 +182,7 @@ struct nt_context {
   nt__fifo_t ended;    /* entries that the host ended since collecting */
   size_t waiting;
   uint64_t waiting_bytes;
-  uint64_t uncredited;  /* delivered, not yet told to the I/O thread */
+  uint64_t uncredited;  /* delivered, not yet added to `credited` */
   nt__policy_t* policy; /* for new tasks */
   nt__fifo_t corked;    /* commands held by nt_cork() */
   unsigned cork_depth;
@@ -195,6 +198,7 @@ struct nt_context {
   atomic_bool host_sleeps; /* events need a signal */
   atomic_bool forked;      /* this process is a child of the owner */
   atomic_bool stop_posted;
+  atomic_uint_fast64_t credited; /* cost of the events delivered so far */
   atomic_uint_fast64_t bytes_in, bytes_out;
   atomic_uint spin_us;
   uv_mutex_t mutex;  /* guards nothing but the two conditions */

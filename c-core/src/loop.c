@@ -65,6 +65,7 @@ static void on_turn(uv_prepare_t* handle) {
     return;
   }
   nt__storage_run(io->storage);
+  nt__tasks_resume(ctx);
   nt__transfers_run(io->transfers);
   more = nt__driver_run(io->driver);
   more = nt__transfers_pending(io->transfers) || more;
@@ -74,7 +75,8 @@ static void on_turn(uv_prepare_t* handle) {
     return;
   }
   atomic_store(&ctx->io_sleeps, true);
-  if (!nt__mailbox_empty(&ctx->commands) || /* came in since we looked */
+  /* Has something changed since we looked? */
+  if (!nt__mailbox_empty(&ctx->commands) || nt__tasks_can_resume(ctx) ||
       nt__storage_pending(io->storage))
     stay_awake(ctx);
 }

@@ -92,6 +92,13 @@ void nt__profile_read(nt__transfer_t* t) {
   p->peer_ip = t->peer_ip;
 }
 
+/* Over HTTP/1.1 a small body goes out with the header, and libcurl counts it
+ * twice. */
+static bool is_counted_with_header(nt__transfer_t* t, uint64_t request_size) {
+  return t->body_size < SMALL_BODY_MAX && request_size >= t->body_size &&
+         strcmp(protocol_name(t->easy.curl), "http/1.1") == 0;
+}
+
 void nt__profile_count(nt__transfer_t* t) {
   CURL* curl = t->easy.curl;
   nt_context_t* ctx = nt__transfer_context(t);
@@ -102,9 +109,8 @@ void nt__profile_count(nt__transfer_t* t) {
 
   curl_easy_getinfo(curl, CURLINFO_REQUEST_SIZE, &request_size);
   curl_easy_getinfo(curl, CURLINFO_HEADER_SIZE, &header_size);
-  /* A small body goes out with the header and is counted with it, too. */
   sent = (uint64_t) request_size;
-  if (t->body_size >= SMALL_BODY_MAX || sent < t->body_size)
+  if (!is_counted_with_header(t, sent))
     sent += (uint64_t) info(curl, CURLINFO_SIZE_UPLOAD_T);
   received =
       (uint64_t) header_size + (uint64_t) info(curl, CURLINFO_SIZE_DOWNLOAD_T);

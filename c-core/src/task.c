@@ -75,6 +75,15 @@ void nt__tasks_resume(nt_context_t* ctx) {
   }
 }
 
+bool nt__tasks_can_resume(nt_context_t* ctx) {
+  nt__node_t* node;
+
+  for (node = ctx->io.held.next; node != &ctx->io.held; node = node->next)
+    if (!nt__is_over_mark(ctx, nt__container_of(node, nt__task_t, held)))
+      return true;
+  return false;
+}
+
 void nt__task_hold(nt__task_t* task) {
   if (!nt__node_linked(&task->held))
     nt__list_append(&task->ctx->io.held, &task->held);

@@ -226,10 +226,13 @@ static int error_of(const nt__transfer_t* t, CURLcode code) {
     return t->failure;
   if (t->complete)
     return 0;
+  /* Also what libcurl says of a header line above its own cap. */
+  if (code == CURLE_OUT_OF_MEMORY && !t->headers_done &&
+      t->stage >= NT__STAGE_FIRST_BYTE &&
+      t->alloc_failures == nt__alloc_failures())
+    return NT_E_HEADER_SIZE;
   if (code != CURLE_OK)
-    return nt__failure(t->easy.curl, code,
-                       !t->headers_done && t->stage >= NT__STAGE_FIRST_BYTE,
-                       t->task->message);
+    return nt__failure(t->easy.curl, code, t->task->message);
   /* libcurl is content with a header that a close has cut off. */
   return t->headers_done ? 0 : NT_E_DROPPED;
 }

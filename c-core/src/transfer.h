@@ -93,9 +93,10 @@ struct nt__transfer {
   uint64_t header_bytes;
   uint64_t discarded; /* bytes of the body of a redirect */
   uint64_t uploaded;
-  int failure;  /* why one of our callbacks refused to go on */
-  bool waiting; /* for the owner's disk */
-  bool running; /* counts in the limit of running transfers */
+  unsigned alloc_failures; /* of the process, when the hop began */
+  int failure;             /* why one of our callbacks refused to go on */
+  bool waiting;            /* for the owner's disk */
+  bool running;            /* counts in the limit of running transfers */
   bool headers_done;
   bool following; /* this response is a redirect to be followed */
   bool complete;  /* all that is wanted is here: end the hop */

@@ -10,7 +10,7 @@
 typedef struct nt__url {
   CURLU* handle;      /* given to libcurl */
   char* text;         /* absolute, without user and password */
-  char* authority;    /* host:port, the port always there */
+  char* authority;    /* host:port, the port always there; NULL unless http */
   bool http;          /* the scheme is http or https */
   bool secure;        /* the scheme is https */
   bool literal;       /* the host is an address: there is nothing to look up */

@@ -2,9 +2,10 @@
  *
  * libcurl parses the bundle of trusted certificates at the first handshake of
  * a multi, 15 to 30 ms in which nothing else on the loop moves, and keeps it.
- * So when a context has lived for a moment we begin a handshake with a listener
- * of our own on the loopback interface that never answers, and drop it. That is
- * an optimisation: where it fails, the first real handshake pays. */
+ * So when a context has lived for a moment and has nothing to do we begin a
+ * handshake with a listener of our own on the loopback interface that never
+ * answers, and drop it. That is an optimisation: where it fails, the first real
+ * handshake pays. */
 #include "warm.h"
 
 #include <stdio.h>
@@ -12,8 +13,7 @@
 #include "driver.h"
 
 enum {
-  DELAY_MS = 100,   /* a context that lives shorter does not pay */
-  DURATION_MS = 100 /* for the handshake to begin */
+  DELAY_MS = 100 /* before it begins, and for the handshake to get there */
 };
 
 struct nt__warm {
@@ -62,19 +62,29 @@ static void end(nt__warm_t* warm) {
   warm->listening = false;
 }
 
+static void begin(nt__timer_t* timer);
+
 static void on_end(nt__timer_t* timer) {
-  end(nt__container_of(timer, nt__warm_t, timer));
+  nt__warm_t* warm = nt__container_of(timer, nt__warm_t, timer);
+
+  end(warm);
+  if (++warm->easy.kind == NT__MULTI_STREAMS)
+    return;
+  timer->on_due = begin;
+  nt__timer_set(&warm->ctx->io.timers, timer, nt__now(warm->ctx) + DELAY_MS);
 }
 
 static void begin(nt__timer_t* timer) {
   nt__warm_t* warm = nt__container_of(timer, nt__warm_t, timer);
   nt__io_t* io = &warm->ctx->io;
-  int port = listen_on_loopback(warm);
   char url[64];
+  int port;
 
+  nt__timer_set(&io->timers, timer, nt__now(warm->ctx) + DELAY_MS);
+  if (io->tasks.count > 0) /* not while somebody waits */
+    return;
   timer->on_due = on_end;
-  nt__timer_set(&io->timers, timer, nt__now(warm->ctx) + DURATION_MS);
-  warm->easy.kind = NT__MULTI_TRANSFERS;
+  port = listen_on_loopback(warm);
   warm->easy.on_socket = on_socket;
   warm->easy.on_done = on_done;
   if (port == 0 ||
@@ -94,6 +104,7 @@ int nt__warm_open(nt_context_t* ctx) {
     return NT_E_NOMEM;
   warm->ctx = ctx;
   warm->timer.on_due = begin;
+  warm->easy.kind = NT__MULTI_TRANSFERS;
   nt__timer_set(&ctx->io.timers, &warm->timer, nt__now(ctx) + DELAY_MS);
   return 0;
 }

@@ -54,29 +54,27 @@ static void unknown_codes(void** state) {
 /* Of a handle that did nothing: no errno, verify result 0, no length. */
 static const struct {
   CURLcode curl;
-  int in_header;
   int code;
 } failures[] = {
-  { CURLE_OUT_OF_MEMORY, 0, NT_E_NOMEM },
-  { CURLE_OUT_OF_MEMORY, 1, NT_E_HEADER_SIZE },
-  { CURLE_URL_MALFORMAT, 0, NT_E_URL },
-  { CURLE_COULDNT_RESOLVE_HOST, 0, NT_E_RESOLVE },
-  { CURLE_COULDNT_RESOLVE_PROXY, 0, NT_E_PROXY },
-  { CURLE_COULDNT_CONNECT, 0, NT_E_CONNECT },
-  { CURLE_OPERATION_TIMEDOUT, 0, NT_E_TIMEOUT },
-  { CURLE_SEND_ERROR, 0, NT_E_DROPPED },
-  { CURLE_RECV_ERROR, 0, NT_E_DROPPED },
-  { CURLE_GOT_NOTHING, 0, NT_E_EMPTY_RESPONSE },
-  { CURLE_PARTIAL_FILE, 0, NT_E_CHUNKED },
-  { CURLE_UNSUPPORTED_PROTOCOL, 0, NT_E_HTTP },
-  { CURLE_WEIRD_SERVER_REPLY, 0, NT_E_HTTP },
-  { CURLE_HTTP2, 0, NT_E_HTTP2 },
-  { CURLE_HTTP2_STREAM, 0, NT_E_HTTP2 },
-  { CURLE_BAD_CONTENT_ENCODING, 0, NT_E_DECODING },
-  { CURLE_PEER_FAILED_VERIFICATION, 0, NT_E_CERT_NAME },
-  { CURLE_SSL_CACERT_BADFILE, 0, NT_E_TRUST },
-  { CURLE_SSL_CONNECT_ERROR, 0, NT_E_TLS },
-  { CURLE_TOO_MANY_REDIRECTS, 0, NT_E_NETWORK },
+  { CURLE_OUT_OF_MEMORY, NT_E_NOMEM },
+  { CURLE_URL_MALFORMAT, NT_E_URL },
+  { CURLE_COULDNT_RESOLVE_HOST, NT_E_RESOLVE },
+  { CURLE_COULDNT_RESOLVE_PROXY, NT_E_PROXY },
+  { CURLE_COULDNT_CONNECT, NT_E_CONNECT },
+  { CURLE_OPERATION_TIMEDOUT, NT_E_TIMEOUT },
+  { CURLE_SEND_ERROR, NT_E_DROPPED },
+  { CURLE_RECV_ERROR, NT_E_DROPPED },
+  { CURLE_GOT_NOTHING, NT_E_EMPTY_RESPONSE },
+  { CURLE_PARTIAL_FILE, NT_E_CHUNKED },
+  { CURLE_UNSUPPORTED_PROTOCOL, NT_E_HTTP },
+  { CURLE_WEIRD_SERVER_REPLY, NT_E_HTTP },
+  { CURLE_HTTP2, NT_E_HTTP2 },
+  { CURLE_HTTP2_STREAM, NT_E_HTTP2 },
+  { CURLE_BAD_CONTENT_ENCODING, NT_E_DECODING },
+  { CURLE_PEER_FAILED_VERIFICATION, NT_E_CERT_NAME },
+  { CURLE_SSL_CACERT_BADFILE, NT_E_TRUST },
+  { CURLE_SSL_CONNECT_ERROR, NT_E_TLS },
+  { CURLE_TOO_MANY_REDIRECTS, NT_E_NETWORK },
 };
 
 static void libcurl_results(void** state) {
@@ -86,12 +84,10 @@ static void libcurl_results(void** state) {
   (void) state;
   assert_non_null(curl);
   for (i = 0; i < COUNT(failures); i++)
-    assert_int_equal(
-        nt__failure(curl, failures[i].curl, failures[i].in_header != 0, ""),
-        failures[i].code);
-  assert_int_equal(nt__failure(curl, CURLE_RECV_ERROR, false,
-                               "No digit in chunked-encoding"),
-                   NT_E_HTTP);
+    assert_int_equal(nt__failure(curl, failures[i].curl, ""), failures[i].code);
+  assert_int_equal(
+      nt__failure(curl, CURLE_RECV_ERROR, "No digit in chunked-encoding"),
+      NT_E_HTTP);
   curl_easy_cleanup(curl);
 }
 

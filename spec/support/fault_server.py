@@ -4,8 +4,8 @@ One TCP port speaks HTTP/1.1; the path of a request chooses what goes wrong
 (ROUTES at the end). Further ports misbehave before any request is read. The
 same routes are served over TLS when --cert and --key are given, and on ::1
 where the machine has it. Prints one line of JSON with the ports when ready
-and ends when its stdin does. One thread, asyncio, nothing but the standard
-library.
+and ends when its stdin does. One thread, asyncio; brotli, which httpbin brings
+along, and else the standard library.
 """
 
 import argparse
@@ -19,6 +19,8 @@ import struct
 import sys
 import urllib.parse
 import zlib
+
+import brotli
 
 HOUR = 3600
 TEXT = "Grüße, 世界"
@@ -218,6 +220,11 @@ async def never(c, r):
     raise Stop
 
 
+async def never_header(c, r):
+    await c.send(b"HTTP/1.1 200 OK\r\nX-First: of many\r\n")
+    await never(c, r)
+
+
 async def never_body(c, r):
     await c.head(200, [("Content-Length", 1000)])
     await never(c, r)
@@ -363,9 +370,25 @@ async def big_header_line(c, r):
     await c.send(b"\r\n\r\nok")
 
 
+async def big_status_line(c, r):
+    await c.send(b"HTTP/1.1 200 ")
+    left = r.number("bytes", 10 << 20)
+    while left > 0:
+        await c.send(b"f" * min(left, 65536))
+        left -= 65536
+    await c.send(b"\r\nContent-Length: 2\r\n\r\nok")
+
+
+async def endless_hints(c, r):
+    while True:
+        await c.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")
+
+
 async def redirect_loop(c, r):
+    await asyncio.sleep(r.number("ms", 0) / 1000)
     turn = r.number("n", 0) + 1
-    await c.reply("", 302, [("Location", f"/redirect-loop?n={turn}")])
+    await c.reply("", 302, [("Location", f"/redirect-loop?n={turn}"
+                               f"&ms={r.number('ms', 0)}")])
 
 
 async def redirect_chain(c, r):
@@ -376,9 +399,12 @@ async def redirect_chain(c, r):
 
 async def redirect(c, r):
     fields = [("Location", r.get("to"))] if "to" in r.query else []
+    fields += header_parameters(r)
     body = b"m" * r.number("bytes", 0) or b"moved"
-    await c.reply(body, r.number("status", 302),
-                  fields + header_parameters(r))
+    if r.method == "HEAD":
+        await c.head(r.number("status", 302), fields)
+    else:
+        await c.reply(body, r.number("status", 302), fields)
 
 
 _BOMBS = {}
@@ -398,6 +424,18 @@ async def gzip_bomb(c, r):
     await c.start_chunked([("Content-Encoding", "gzip")])
     for start in range(0, len(data), 16384):
         await c.chunk(data[start:start + 16384])
+    await c.send(b"0\r\n\r\n")
+
+
+async def brotli_bomb(c, r):
+    packer = brotli.Compressor(quality=1)
+    block = bytes(1 << 20)
+    await c.start_chunked([("Content-Encoding", "br")])
+    for _ in range(r.number("bytes", 200 << 20) >> 20):
+        packed = packer.process(block)
+        if packed:
+            await c.chunk(packed)
+    await c.chunk(packer.finish())
     await c.send(b"0\r\n\r\n")
 
 
@@ -556,6 +594,8 @@ async def stream(c, r):
         STATE.progress[key] += size
         if every:
             await asyncio.sleep(every)
+    if r.get("stay"):
+        await never(c, r)
     await c.send(b"0\r\n\r\n")
 
 
@@ -604,6 +644,7 @@ ROUTES = {
     "/reset": reset_at_once,
     "/reset-in-body": reset_in_body,
     "/never": never,
+    "/never-header": never_header,            # silence in the header
     "/never-body": never_body,                # a header, then silence
     "/drip": drip,                            # ?every=MS&bytes=N
     "/drip-header": drip_header,              # ?every=MS
@@ -623,10 +664,13 @@ ROUTES = {
     "/http10": http10,
     "/big-headers": big_headers,              # ?bytes=N, many lines
     "/big-header-line": big_header_line,      # ?bytes=N, one line
-    "/redirect-loop": redirect_loop,
+    "/big-status-line": big_status_line,      # ?bytes=N
+    "/endless-hints": endless_hints,          # 103 after 103
+    "/redirect-loop": redirect_loop,          # ?ms=MS before each answer
     "/redirect-chain": redirect_chain,        # ?n=HOPS&status=, ends in /raw
     "/redirect": redirect,                    # ?to=URL&status&bytes&h=Name:v
     "/gzip-bomb": gzip_bomb,                  # ?bytes=N, unpacked
+    "/brotli-bomb": brotli_bomb,              # ?bytes=N, unpacked
     "/endless": endless,                      # chunked
     "/endless-close": endless_close,          # neither length nor chunks
     "/bad-gzip": bad_gzip,
@@ -643,7 +687,8 @@ ROUTES = {
     "/not-modified": not_modified,
     "/closes": closes,                        # says Connection: close
     "/last-time": last_time,                  # closes without saying so
-    "/stream": stream,                        # ?chunks=N&size=S&key=K&every=
+    # ?chunks=N&size=S&key=K&every=MS; with stay=1 silence instead of an end
+    "/stream": stream,
     "/stream-progress": stream_progress,      # ?key=K
     "/count": count,                          # ?of=K
     "/requests": requests,                    # ?of=K: as JSON, in order
@@ -730,8 +775,8 @@ async def blackhole_port(keep):
     raise RuntimeError("the backlog does not fill up")
 
 
-async def listen(handler, host="127.0.0.1", tls=None):
-    server = await asyncio.start_server(handler, host, 0, ssl=tls,
+async def listen(handler, host="127.0.0.1", tls=None, port=0):
+    server = await asyncio.start_server(handler, host, port, ssl=tls,
                                         limit=1 << 20, backlog=512)
     return server.sockets[0].getsockname()[1]
 
@@ -754,6 +799,8 @@ async def open_ports(options, keep):
     if options.cert:
         tls = tls_context(options.cert, options.key)
         ports["https"] = await listen(serve, tls=tls)
+    if options.also:
+        await listen(serve, port=options.also)
     try:
         ports["http6"] = await listen(serve, "::1")
     except OSError:
@@ -765,6 +812,7 @@ async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cert")
     parser.add_argument("--key")
+    parser.add_argument("--also", type=int, help="one more port for http")
     options = parser.parse_args()
     keep = []
     ports = await open_ports(options, keep)

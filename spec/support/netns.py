@@ -6,7 +6,8 @@
 Starts itself anew through unshare(1): as root in a network and a mount
 namespace, otherwise in a user namespace too. Inside, 127.0.0.1 is all there is,
 resolv.conf names it, and a fault server runs, which the program finds through
-NETTASK_TEST_FAULT_*. Ends with the program's status, 128 + n for a signal.
+NETTASK_TEST_FAULT_*, and on port 80. Ends with the program's status, 128 + n
+for a signal.
 """
 
 import argparse
@@ -84,7 +85,8 @@ def start_fault_server():
     tls = pathlib.Path(os.environ["NETTASK_TEST_TLS_DIR"])
     server = subprocess.Popen(
         [sys.executable, str(HERE / "fault_server.py"), "--cert",
-         str(tls / "valid.pem"), "--key", str(tls / "valid.key")],
+         str(tls / "valid.pem"), "--key", str(tls / "valid.key"),
+         "--also", "80"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     from servers import url_of
     ports = json.loads(server.stdout.readline())

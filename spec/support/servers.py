@@ -138,9 +138,11 @@ class Server:
         raise self.failed("does not answer")
 
     def end(self):
+        """Our own servers end with their stdin; a signal would race it."""
         if self.process.poll() is None:
             self.process.stdin.close()
-            self.process.terminate()
+            if self.process.stdout is None:
+                self.process.terminate()
 
     def join(self):
         """Returns the exit status; None when it had to be killed."""

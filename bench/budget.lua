@@ -1,0 +1,90 @@
+-- By how much update(budget) overruns its budget, when more events wait than
+-- it has time for: lua bench/budget.lua KIND URL COUNT SECONDS
+-- KIND is how the body is taken: "text", "json", or "chunk" for a streamed one.
+-- The events pile up first, so that no other thread is at work while frames
+-- are measured; the callbacks do nothing.
+
+local net = require "nettask"
+local baseline = require "bench.baseline"
+local measure = require "bench.measure"
+
+local kind, url = arg[1], arg[2]
+local count, seconds = tonumber(arg[3]), tonumber(arg[4])
+local BUDGET_MS = 0.05
+local DEADLINE = 20
+
+-- Marks high enough that a whole pile is waiting before the first frame.
+net.configure { policy = "open", highWaterBytes = 256 * 1024 * 1024,
+  limits = { maxRequests = 16, highWaterBytes = 128 * 1024 * 1024 } }
+
+local ended = 0
+
+local function success(res)
+  assert(res.statusCode == 200)
+  ended = ended + 1
+end
+
+local function fail(res)
+  error(res.errMsg)
+end
+
+local function ignore() end
+
+local function start()
+  local task = net.request { url = url, success = success, fail = fail,
+    dataType = kind == "json" and "json" or "text",
+    enableChunked = kind == "chunk" }
+  if kind == "chunk" then
+    task:onChunkReceived(ignore)
+  end
+end
+
+-- Until no more bytes come in.
+local function pile_up()
+  for _ = 1, count do
+    start()
+  end
+  local deadline = measure.clock() + DEADLINE
+  local bytes, quiet = -1, 0
+  while quiet < 5 do
+    assert(measure.clock() < deadline, "responses do not arrive")
+    baseline.sleep(0.02)
+    local now = net.stats().bytesIn
+    quiet = now == bytes and quiet + 1 or 0
+    bytes = now
+  end
+end
+
+-- By the clock, and by the CPU that the thread had: they differ when other
+-- processes take the core away.
+local overruns, cpu_overruns = {}, {}
+
+-- Frames that had more to do than time for.
+local function drain()
+  local deadline = measure.clock() + DEADLINE
+  ended = 0
+  while ended < count do
+    assert(measure.clock() < deadline, "events are missing")
+    local cpu, started = baseline.threadCpu(), measure.clock()
+    local _, waiting = net.update(BUDGET_MS)
+    local took = (measure.clock() - started) * 1000
+    if waiting > 0 then
+      overruns[#overruns + 1] = took - BUDGET_MS
+      cpu_overruns[#overruns] = (baseline.threadCpu() - cpu) * 1000 - BUDGET_MS
+    end
+  end
+end
+
+local stop_at = measure.clock() + seconds
+repeat
+  pile_up()
+  drain()
+until measure.clock() > stop_at
+
+measure.print {
+  p50_ms = measure.quantile(overruns, 0.5),
+  p999_ms = measure.quantile(overruns, 0.999),
+  max_ms = measure.quantile(overruns, 1),
+  cpu_p999_ms = measure.quantile(cpu_overruns, 0.999),
+  frames = #overruns,
+}

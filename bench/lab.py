@@ -1,0 +1,221 @@
+"""The place where clients are measured: nginx on one core, the client with all
+of its threads on another, and what a client's output means.
+
+A client ends with a line of JSON {"ops", "seconds", "cpu"}; wrk, h2load and
+curl are translated. CPU is the client's own, of all threads, in the measured
+window where the client can tell, else of the whole process.
+"""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import string
+import subprocess
+import sys
+import threading
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT / "spec" / "support"))
+import servers  # noqa: E402  (its certificates, processes and free ports)
+
+CLIENT_SECONDS = 120
+BIG_BYTES = 1 << 30
+
+
+class LabError(Exception):
+    pass
+
+
+class Sample:
+    """One run of one client."""
+
+    def __init__(self, ops, seconds, cpu):
+        if ops <= 0 or seconds <= 0:
+            raise LabError("a client did nothing")
+        self.rate = ops / seconds
+        self.cpu = cpu / ops
+
+
+# ---- Output of foreign clients -----------------------------------------------
+
+def find(pattern, text):
+    match = re.search(pattern, text)
+    if match is None:
+        raise LabError(f"no {pattern!r} in: {text}")
+    return float(match.group(1))
+
+
+def parse_json(text, _cpu):
+    values = json.loads(text.strip().splitlines()[-1])
+    return Sample(values["ops"], values["seconds"], values["cpu"])
+
+
+def parse_wrk(text, cpu):
+    if "Non-2xx" in text or "Socket errors" in text:
+        raise LabError(text)
+    ops = find(r"(\d+) requests in", text)
+    return Sample(ops, ops / find(r"Requests/sec:\s+([\d.]+)", text), cpu)
+
+
+def parse_h2load(text, cpu):
+    ops = find(r"(\d+) 2xx", text)
+    if find(r"(\d+) failed", text) or find(r"(\d+) errored", text):
+        raise LabError(text)
+    return Sample(ops, ops / find(r"([\d.]+) req/s", text), cpu)
+
+
+def parse_curl(text, cpu):
+    values = json.loads(text)
+    return Sample(values["bytes"], values["seconds"], cpu)
+
+
+# ---- Running -----------------------------------------------------------------
+
+class Client:
+    """A command whose {names} are filled in from the lab."""
+
+    def __init__(self, command, parse=parse_json, pinned=True):
+        self.command = command
+        self.parse = parse
+        self.pinned = pinned
+
+
+def two_cores():
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise LabError("the bench needs two cores, one for the server")
+    return cores[0], cores[-1]
+
+
+def read_once(path):
+    """Into the page cache, or the first client of all would do that."""
+    with open(path, "rb", buffering=0) as file:
+        while file.read(1 << 20):
+            pass
+
+
+def nginx_command(folder):
+    return servers.ENDS_WITH_US + [
+        servers.nginx_program(), "-p", folder, "-c", folder / "nginx.conf",
+        "-e", folder / "nginx.log"]
+
+
+def port_of(folder):
+    """The plain port in the configuration that was made there."""
+    return int(find(r"listen 127\.0\.0\.1:(\d+) backlog",
+                    (folder / "nginx.conf").read_text()))
+
+
+def make_bundle(folder):
+    """The system's authorities and ours: as large as what people have."""
+    system = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
+    ours = (folder / "tls" / "ca.pem").read_text()
+    (folder / "bundle.pem").write_text(system.read_text() + ours)
+
+
+class Lab:
+    def __init__(self, folder, build, lua_name, environment):
+        self.folder = pathlib.Path(folder)
+        self.server_core, self.client_core = two_cores()
+        self.environment = environment
+        self.names = {"build": build, "lua": lua_name,
+                      "ca": self.folder / "tls" / "ca.pem",
+                      "bundle": self.folder / "bundle.pem",
+                      "folder": self.folder, "python": sys.executable}
+        self.nginx = None
+
+    # -- The server --
+
+    def make_files(self):
+        www = self.folder / "www"
+        www.mkdir()
+        (www / "small").write_bytes(b"0123456789abcdef" * 64)
+        (www / "medium").write_bytes(b"0123456789abcdef" * 4096)
+        items = [{"id": i, "name": f"item {i}", "price": i * 1.25,
+                  "tags": ["a", "b", "c"], "stock": i % 7 == 0}
+                 for i in range(2000)]
+        text = json.dumps(items)[:60000]
+        items = items[:text.count('"id"') - 1]
+        (www / "medium.json").write_text(json.dumps(items))
+        with open(www / "big", "wb") as big:
+            big.truncate(BIG_BYTES)  # without blocks: no disk is measured
+        read_once(www / "big")
+
+    def start(self):
+        self.folder.mkdir(exist_ok=True)
+        servers.make_certificates(self.folder / "tls")
+        make_bundle(self.folder)
+        self.make_files()
+        self.start_nginx()
+
+    def start_nginx(self):
+        http, https = servers.free_ports(2)
+        template = string.Template((HERE / "nginx.conf").read_text())
+        (self.folder / "nginx.conf").write_text(template.substitute(
+            folder=self.folder, port_http=http, port_https=https,
+            cpu_mask=format(1 << self.server_core, "b"),
+            user="user root;" if os.geteuid() == 0 else ""))
+        self.nginx = servers.Server("nginx", nginx_command(self.folder),
+                                    self.folder)
+        self.nginx.wait_for_http(http, "/small")
+        self.names.update(port=http, http=f"http://127.0.0.1:{http}",
+                          https=f"https://127.0.0.1:{https}",
+                          tls_port=https)
+
+    def stop(self):
+        if self.nginx is not None:
+            self.nginx.end()
+            self.nginx.join()
+
+    # -- Clients --
+
+    def words(self, command):
+        return [word.format(**self.names) for word in command]
+
+    def execute(self, command, pinned=True, environment=None):
+        """Runs to the end; returns stdout and the CPU seconds it took."""
+        words = self.words(command)
+        if pinned:
+            words = ["taskset", "-c", str(self.client_core)] + words
+        env = {**os.environ, **self.environment, **(environment or {})}
+        with subprocess.Popen(words, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, cwd=ROOT, env=env,
+                              start_new_session=True) as process:
+            timer = threading.Timer(CLIENT_SECONDS, end_group, [process.pid])
+            timer.start()
+            try:
+                # Both are short, well below what a pipe holds.
+                out, err = process.stdout.read(), process.stderr.read()
+                _, status, use = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+            finally:
+                timer.cancel()
+        if process.returncode != 0:
+            raise LabError(f"{' '.join(words)}: {process.returncode}\n"
+                           f"{out}{err}")
+        return out, use.ru_utime + use.ru_stime
+
+    def sample(self, client):
+        out, cpu = self.execute(client.command, client.pinned)
+        return client.parse(out, cpu)
+
+    def values(self, command, **options):
+        """Of a program that prints one line of JSON with its own figures."""
+        out, _ = self.execute(command, **options)
+        return json.loads(out.strip().splitlines()[-1])
+
+    def values_in_netns(self, command, **options):
+        """The same where no name can be looked up."""
+        return self.values(["{python}", "bench/netns.py", "{folder}", "--",
+                            *command], **options)
+
+
+def end_group(pid):
+    try:
+        os.killpg(pid, signal.SIGKILL)  # a session of its own: only ours
+    except ProcessLookupError:
+        pass

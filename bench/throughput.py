@@ -1,0 +1,157 @@
+"""Rows in which two clients do the same work: T1 to T7.
+
+Every client of a group runs once a round, one after the other, starting with
+another one each round; so each comparison is between neighbours in time.
+"""
+
+import table
+from lab import Client, LabError, parse_curl, parse_h2load, parse_wrk
+
+SECONDS = "1.0"
+SPIN_MICROS = "100"
+
+
+def wrk(in_flight):
+    return Client(["wrk", "-t1", f"-c{in_flight}", "-d1s", "{http}/small"],
+                  parse_wrk)
+
+
+def core(in_flight):
+    return Client(["{build}/bench/core_get", "{http}/small", str(in_flight),
+                   SECONDS])
+
+
+def lua(in_flight):
+    return Client(["{lua}", "bench/get.lua", "{http}/small", str(in_flight),
+                   SECONDS])
+
+
+def lua_spinning(in_flight):
+    """Two threads that spin need a core each; the server shares one then."""
+    return Client(["{lua}", "bench/get.lua", "{http}/small", str(in_flight),
+                   SECONDS, SPIN_MICROS], pinned=False)
+
+
+def lua_peer(name, in_flight):
+    return Client(["{lua}", f"bench/peer_{name}.lua", "127.0.0.1", "{port}",
+                   "/small", str(in_flight), SECONDS])
+
+
+def undici(in_flight):
+    return Client(["node", "bench/peer_undici.mjs", "{http}", "/small",
+                   str(in_flight), SECONDS])
+
+
+def fetch(in_flight):
+    return Client(["node", "bench/peer_fetch.mjs", "{http}/small",
+                   str(in_flight), SECONDS])
+
+
+H2_STREAMS = "64"
+
+
+def h2_clients():
+    return {
+        "core": Client(["{build}/bench/core_get", "{https}/small", H2_STREAMS,
+                        SECONDS, "h2", "{ca}"]),
+        "h2load": Client(["h2load", "-D", "1", "-t", "1", "-c", "1", "-m",
+                          H2_STREAMS, "{https}/small"], parse_h2load),
+        "http2": Client(["node", "bench/peer_http2.mjs", "{https}", "/small",
+                         H2_STREAMS, SECONDS, "{ca}"]),
+    }
+
+
+def get_clients(in_flight):
+    return {
+        "wrk": wrk(in_flight), "core": core(in_flight), "lua": lua(in_flight),
+        "lua_http": lua_peer("lua_http", in_flight),
+        "undici": undici(in_flight), "fetch": fetch(in_flight),
+        "luv": lua_peer("luv", in_flight),
+        "copas": lua_peer("copas", in_flight),
+    }
+
+
+def stream_clients():
+    return {
+        "lua": Client(["{lua}", "bench/stream.lua", "{http}/big"]),
+        "curl": Client([
+            "curl", "-sS", "-o", "/dev/null", "-w",
+            '{{"bytes":%{{size_download}},"seconds":%{{time_total}}}}',
+            "{http}/big"], parse_curl),
+    }
+
+
+# (row, work, ours, peer's name, peer, target, goal)
+def get_rows(n):
+    return [
+        ("T1", f"GET 1 KB, {n} in flight, core", "core", "wrk", "wrk", .9, .95),
+        ("T2", f"GET 1 KB, {n} in flight, Lua", "lua", "wrk", "wrk", .55, .7),
+        ("T3", f"GET 1 KB, {n} in flight, Lua", "lua", "lua-http", "lua_http",
+         1.15, 1.5),
+        ("T4", f"GET 1 KB, {n} in flight, Lua", "lua", "undici", "undici",
+         1.25, 1.7),
+        ("T4", f"GET 1 KB, {n} in flight, Lua", "lua", "node fetch", "fetch",
+         10, 20),
+        ("T2", f"GET 1 KB, {n} in flight, Lua", "lua", "by hand on luv: a "
+         "ceiling", "luv", None, None),
+        ("T2", f"GET 1 KB, {n} in flight, Lua", "lua", "by hand on copas: a "
+         "ceiling", "copas", None, None),
+    ]
+
+
+ONE = "GET 1 KB, 1 in flight, "
+GROUPS = [
+    (get_clients(16), get_rows(16)),
+    (get_clients(64), get_rows(64)),
+    ({"wrk": wrk(1), "lua": lua(1), "lua_http": lua_peer("lua_http", 1),
+      "core": core(1), "spinning": lua_spinning(1)},
+     [("T5", ONE + "Lua", "lua", "wrk", "wrk", .65, None),
+      ("T5", ONE + "Lua", "lua", "lua-http", "lua_http", 1.0, None),
+      ("T5", ONE + "Lua, spinning", "spinning", "wrk", "wrk", None, 1.2),
+      ("T5", ONE + "Lua, spinning", "spinning", "lua-http", "lua_http", None,
+       1.7),
+      ("T5", ONE + "core", "core", "wrk", "wrk", None, None)]),
+    (h2_clients(),
+     [("T6", "GET over h2+TLS, 64 streams, core", "core", "h2load", "h2load",
+       .5, .65),
+      ("T6", "GET over h2+TLS, 64 streams, core", "core", "node http2",
+       "http2", 2, 3)]),
+    (stream_clients(),
+     [("T7", "1 GB to a Lua chunk listener", "lua", "curl to null", "curl",
+       .8, 1.2)]),
+]
+PER_BYTE = {"T7"}
+
+
+def take_samples(lab, clients, title, rounds, say):
+    """By name; those that failed are missing, and told to `say.failed`."""
+    samples = {name: [] for name in sorted(clients)}
+    for i in range(rounds):
+        names = sorted(samples)
+        start = i % len(names) if names else 0
+        for name in names[start:] + names[:start]:
+            say(f"round {i + 1}/{rounds}: {title}: {name}")
+            try:
+                samples[name].append(lab.sample(clients[name]))
+            except LabError as error:
+                say.failed(error)
+                del samples[name]
+    return samples
+
+
+def run_group(lab, clients, rows, rounds, say):
+    used = {name: clients[name] for row in rows for name in (row[2], row[4])}
+    samples = take_samples(lab, used, rows[0][1], rounds, say)
+    return [table.compare(row, work, against, target, goal, samples[ours],
+                          samples[theirs], row in PER_BYTE)
+            for row, work, ours, against, theirs, target, goal in rows
+            if ours in samples and theirs in samples]
+
+
+def run(lab, wanted, rounds, say):
+    lines = []
+    for clients, rows in GROUPS:
+        rows = [row for row in rows if row[0] in wanted]
+        if rows:
+            lines += run_group(lab, clients, rows, rounds, say)
+    return lines

@@ -1,0 +1,64 @@
+-- Closing and opening again, 1,000 times in every state of a request: nothing
+-- of a context may stay behind.
+
+local helper = require "helper"
+local residue = require "support.residue"
+local states = require "support.states"
+
+local net = helper.net
+
+local WARM_UP = 10
+-- A sanitizer keeps what was freed.
+local SANITIZED = (os.getenv("NETTASK_TEST_PRELOAD") or "") ~= ""
+
+-- The pipe to the shell that counts may be seen with both of its ends.
+local function descriptors_now()
+  local least = math.huge
+  for _ = 1, 4 do
+    least = math.min(least, residue.descriptors())
+  end
+  return least
+end
+
+local function resident_kib()
+  local pages = helper.read_file("/proc/self/statm"):match("^%d+ (%d+)")
+  return tonumber(pages) * 4
+end
+
+local function lua_kib()
+  collectgarbage()
+  collectgarbage()
+  return collectgarbage("count")
+end
+
+describe("close and open again", function()
+  after_each(helper.verify)
+
+  for _, name in ipairs(states.names) do
+    it("while a request is " .. name, function()
+      local function round()
+        local record = states.enter(name)
+        local calls = #record.order
+        net.close(5000)
+        net.update()
+        assert(#record.order == calls, "a callback after close()")
+        assert(record.task.state == "done")
+      end
+      local rounds = helper.rounds(1000)
+      for _ = 1, WARM_UP do round() end
+      local descriptors, threads = descriptors_now(), residue.threads()
+      local resident, heap = resident_kib(), lua_kib()
+      for _ = 1, rounds do round() end
+      assert.equal(descriptors, descriptors_now())
+      assert.equal(threads, residue.threads())
+      assert.is_true(lua_kib() - heap < 64, "the Lua heap grows")
+      local grown = resident_kib() - resident
+      -- What the allocators hold in reserve, a body or two of an upload.
+      local reserve = (name == "uploading" and 40 or 6) * 1024
+      assert.is_true(SANITIZED or grown < reserve,
+        ("resident memory grew by %d KiB"):format(grown))
+      local record = helper.fetch { url = helper.servers.fault.http .. "/" }
+      assert.equal("request:ok", record.complete.errMsg)
+    end)
+  end
+end)

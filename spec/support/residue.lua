@@ -1,0 +1,127 @@
+-- What a failed request may leave behind, and what it must not: tasks, events,
+-- descriptors, threads, memory, settings.
+--
+--   local mark = residue.mark()
+--   ... a request that fails ...
+--   residue.check(mark)   -- all has ended, the module works, nothing is left
+--
+-- The shell counts, since Lua cannot: its parent is this process.
+
+local helper = require "helper"
+
+local net, servers = helper.net, helper.servers
+
+local residue = {}
+
+local function count(folder)
+  local shell = assert(io.popen("ls /proc/$PPID/" .. folder .. " | wc -l"))
+  local number = tonumber(shell:read("*l"))
+  shell:close()
+  return number
+end
+
+-- The pipe to the shell is among them, always one.
+function residue.descriptors()
+  return count("fd")
+end
+
+function residue.threads()
+  return count("task")
+end
+
+-- The most memory that was ever resident, in KiB.
+function residue.peak()
+  local text = helper.read_file("/proc/self/status")
+  return tonumber(text:match("VmHWM:%s*(%d+)"))
+end
+
+-- The fault server answers as ever.
+local function ask()
+  assert(helper.ask(servers.fault.http .. "/") == "ok")
+end
+
+-- A context that has just been opened has more to open: it warms TLS up, and
+-- libuv keeps a descriptor in reserve from then on.
+local settled = false
+
+local function settle()
+  ask()
+  if not settled then
+    helper.run_for(300)
+    settled = true
+  end
+end
+
+-- With the connection that will be kept idle.
+function residue.mark()
+  settle()
+  return residue.descriptors()
+end
+
+-- Ends the context, with the connections that it has kept.
+function residue.close()
+  net.close()
+  settled = false
+end
+
+function residue.check_stats()
+  local stats = net.stats()
+  for state, number in pairs(stats.request) do
+    assert(number == 0, number .. " requests are " .. state)
+  end
+  for _, name in ipairs { "live", "queuedEvents", "queuedBytes" } do
+    assert(stats[name] == 0, name .. " is " .. stats[name])
+  end
+end
+
+-- For before_each and teardown: the settings of a fresh module, with trust in
+-- the authority of the specs.
+function residue.defaults()
+  net.configure {
+    policy = "miniprogram",
+    dialect = "wx",
+    baseUrl = false,
+    userAgent = false,
+    caFile = servers.ca,
+    limits = {
+      maxLookups = 16,
+      redirects = 20,
+      responseMaxBytes = 64 * 1024 * 1024,
+      headerMaxBytes = 256 * 1024,
+      highWaterBytes = 1024 * 1024,
+      contextHighWaterBytes = 64 * 1024 * 1024,
+    },
+  }
+end
+
+-- For after_each, with helper.verify(). A test that has left something does not
+-- spoil the next.
+function residue.check(mark)
+  local ok, err = pcall(function()
+    helper.verify()
+    residue.defaults()
+    residue.check_stats()
+    ask()
+    helper.run_until(function()
+      return residue.descriptors() <= mark
+    end, 5000, "descriptors to be closed")
+  end)
+  if not ok then
+    residue.close()
+    error(err, 0)
+  end
+end
+
+-- Lines of the log from now on, as "level: text"; the second result puts the
+-- default logger back.
+function residue.log()
+  local lines = {}
+  net.setLogger(function(level, text)
+    lines[#lines + 1] = level .. ": " .. text
+  end)
+  return lines, function()
+    net.setLogger(nil)
+  end
+end
+
+return residue
