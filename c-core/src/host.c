@@ -22,10 +22,9 @@ typedef struct nt__entry {
   int error;
   char* message;
   nt__command_t* abort_command; /* reserved */
-  nt__task_t* task;             /* since it started */
   uint64_t uncredited;
   uint64_t mark;    /* that it started under */
-  nt__task_t* task; /* once started; see credit() */
+  nt__task_t* task; /* once started; see credit(), is_sealed() */
 } nt__entry_t;
 
 /* Ids are never reused in a process, so one from a context that was closed

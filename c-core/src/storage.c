@@ -62,8 +62,7 @@ static void report(nt__storage_t* storage, nt__job_t* job) {
   nt__fifo_push(&storage->results, &job->link);
   if (storage->ctx != NULL) {
     atomic_store(&storage->has_results, true);
-    if (atomic_exchange(&storage->ctx->io_sleeps, false))
-      uv_async_send(&storage->ctx->io.wake);
+    nt__io_wake(storage->ctx);
   }
   uv_mutex_unlock(&storage->mutex);
 }
