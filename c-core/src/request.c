@@ -1,7 +1,9 @@
 /* HTTP requests: a transfer whose body is gathered, or streamed in chunks.
  *
  * The block of a request is one piece of memory: the task, the transfer, and
- * behind them the strings, fields and bytes that are sent. */
+ * behind them the strings, fields and bytes that are sent. The host keeps some
+ * blocks with their buffers and parsed URL for the next request: what one
+ * thread allocates and the other frees is what malloc is slowest at. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,13 +11,18 @@
 #include "transfer.h"
 
 enum {
-  DEFAULT_TOTAL_MS = 60000
+  DEFAULT_TOTAL_MS = 60000,
+  SPARE_MAX = 64,              /* blocks that a context keeps */
+  SPARE_BYTES_MAX = 32 * 1024, /* each */
+  BLOCK_UNIT = 512             /* so that they fit the next request, too */
 };
 
 typedef struct nt__request {
   nt__task_t task;
   nt__transfer_t transfer;
-  nt__buf_t body; /* of the response, unless it is streamed */
+  nt__buf_t body;   /* of the response, unless it is streamed */
+  nt__link_t spare; /* in ctx->spare_requests */
+  size_t capacity;  /* of `bytes` */
   char bytes[];
 } nt__request_t;
 
@@ -68,7 +75,7 @@ static int gather(nt__request_t* request, const char* data, size_t size) {
   uint64_t max = request->task.policy->values.response_max_bytes;
   uint64_t announced;
 
-  if (request->body.data == NULL) {
+  if (request->body.size == 0) {
     request->body.max = max;
     announced = announced_size(&request->transfer);
     if (max != 0 && announced > max)
@@ -133,13 +140,36 @@ static void request_show(const nt__task_t* task, nt_event_t* event) {
     event->profile = &t->profile;
 }
 
-static void request_release(nt__task_t* task) {
-  nt__request_t* request = of_task(task);
-
+static void destroy(nt__request_t* request) {
   nt__transfer_fini(&request->transfer);
   nt__buf_free(&request->body);
-  nt__task_fini(task);
   nt__free(request);
+}
+
+static bool is_worth_keeping(const nt__request_t* request) {
+  return request->capacity + request->body.capacity +
+             request->transfer.headers.bytes.capacity <=
+         SPARE_BYTES_MAX;
+}
+
+static void request_release(nt__task_t* task) {
+  nt__request_t* request = of_task(task);
+  nt_context_t* ctx = task->ctx;
+
+  nt__task_fini(task);
+  if (ctx->spare_count < SPARE_MAX && is_worth_keeping(request)) {
+    ctx->spare_count++;
+    nt__fifo_push(&ctx->spare_requests, &request->spare);
+  } else {
+    destroy(request);
+  }
+}
+
+void nt__requests_free(nt_context_t* ctx) {
+  nt__link_t* link;
+
+  while ((link = nt__fifo_shift(&ctx->spare_requests)) != NULL)
+    destroy(nt__container_of(link, nt__request_t, spare));
 }
 
 static const nt__task_class_t request_class = { request_start, request_abort,
@@ -235,40 +265,80 @@ static void put_fields(nt__transfer_t* t, char** cursor,
     put_field(t, cursor, header->name, header->value[0] == '\0' ? ";" : ": ",
               header->value);
   }
+  if (options->body_size == 0 && strcmp(options->method, "GET") == 0)
+    return;
   for (i = 0; i < UNWANTED_COUNT; i++)
     if (!has_header(options, unwanted[i]))
       put_field(t, cursor, unwanted[i], ":", "");
 }
 
-/* The block with everything but the URL. */
-static nt__request_t* new_request(const nt_request_options_t* options) {
-  nt__request_t* request = nt__malloc(sizeof(*request) + block_size(options));
-  nt__transfer_t* t;
-  char* cursor;
+static nt__request_t* new_block(size_t size) {
+  size_t capacity = (size + BLOCK_UNIT - 1) / BLOCK_UNIT * BLOCK_UNIT;
+  nt__request_t* request = nt__calloc(sizeof(*request) + capacity);
 
-  if (request == NULL)
-    return NULL;
+  if (request != NULL)
+    request->capacity = capacity;
+  return request;
+}
+
+/* Everything zero but the memory that a spare block brings along. */
+static void clean(nt__request_t* request) {
+  nt__request_t kept = *request;
+  nt__transfer_t* t = &request->transfer;
+
   memset(request, 0, sizeof(*request));
+  request->capacity = kept.capacity;
+  request->body = kept.body;
+  request->body.size = 0;
+  t->headers = kept.transfer.headers;
+  nt__headers_reset(&t->headers);
+  t->url = kept.transfer.url;
+}
+
+static nt__request_t* take_block(nt_context_t* ctx, size_t size) {
+  nt__link_t* link = nt__fifo_shift(&ctx->spare_requests);
+  nt__request_t* request;
+
+  if (link == NULL)
+    return new_block(size);
+  ctx->spare_count--;
+  request = nt__container_of(link, nt__request_t, spare);
+  if (request->capacity < size) {
+    destroy(request);
+    return new_block(size);
+  }
+  clean(request);
+  return request;
+}
+
+/* Fills in everything but the URL. */
+static void fill(nt__request_t* request, const nt_request_options_t* options) {
+  nt__transfer_t* t = &request->transfer;
+  char* cursor = request->bytes;
+
   request->task.class_ = &request_class;
-  nt__buf_init(&request->body, 0);
-  t = &request->transfer;
   t->ops = &transfer_ops;
   t->task = &request->task;
-  nt__headers_init(&t->headers, 0);
   t->timeouts = options->timeouts;
   t->redirect = options->redirect;
   t->http = options->http;
   t->flags = options->flags;
   t->profile.invoke_start = nt__unix_ms();
 
-  cursor = request->bytes;
   t->fields = (nt__field_t*) (void*) cursor;
   cursor += (options->header_count + UNWANTED_COUNT) * sizeof(nt__field_t);
   put_fields(t, &cursor, options);
   t->method = put(&cursor, options->method, strlen(options->method) + 1);
   t->body = put(&cursor, options->body, options->body_size);
   t->body_size = options->body_size;
-  return request;
+}
+
+static int set_url(nt__url_t* url, const nt_request_options_t* options) {
+  if (url->plain && options->base_url == NULL &&
+      strcmp(url->text, options->url) == 0)
+    return 0; /* a spare block's, of the same request before */
+  nt__url_free(url);
+  return nt__url_parse(url, options->base_url, options->url);
 }
 
 int nt_request_open(nt_context_t* ctx, nt_id_t* id) {
@@ -284,14 +354,15 @@ int nt_request_start(nt_context_t* ctx, nt_id_t id,
     err = check(options);
   if (err)
     return err;
-  request = new_request(options);
+  request = take_block(ctx, block_size(options));
   if (request == NULL)
     return NT_E_NOMEM;
-  err = nt__url_parse(&request->transfer.url, options->base_url, options->url);
+  err = set_url(&request->transfer.url, options);
   if (err) {
-    nt__free(request);
+    destroy(request);
     return err;
   }
+  fill(request, options);
   if (options->flags & NT_REQUEST_ANONYMOUS)
     nt__url_drop_credentials(&request->transfer.url);
   nt__task_start(ctx, id, &request->task);
