@@ -12,7 +12,9 @@
 
 enum {
   REDIRECT_BODY_MAX = 64 * 1024, /* more is not read to save a connection */
-  STREAM_BUFFER_SIZE = 256 * 1024
+  /* One buffer may inflate a thousandfold, all of which libcurl has to keep
+   * when the stream is held back; it gives up at 64 MiB. */
+  STREAM_BUFFER_SIZE = 16 * 1024
 };
 
 /* ---- The answer ---------------------------------------------------------- */

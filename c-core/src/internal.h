@@ -188,6 +188,7 @@ struct nt_context {
   nt__fifo_t spare_requests; /* see request.c */
   size_t spare_count;
   uv_thread_t thread;
+  bool joined; /* by exit(): a late nt_close() may still come */
 
   /* Both. */
   nt__mailbox_t commands;
