@@ -71,7 +71,8 @@ SERVER_LIBS := $(UV_LIBS) $(JANSSON_LIBS) \
 # ---- Flags ------------------------------------------------------------------
 
 WARNINGS := -Wall -Wextra -Wpedantic $(if $(WERROR),-Werror)
-COMPILE = $(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -fPIC -fvisibility=hidden -pthread \
+COMPILE = $(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -fPIC -fvisibility=hidden \
+  -fno-semantic-interposition -pthread \
   -MMD -MP $(SAN_FLAGS) $(CFLAGS)
 INCLUDE := -Ic-core/include
 
@@ -80,7 +81,7 @@ INCLUDE := -Ic-core/include
 ifeq ($(shell uname -s),Darwin)
   MODULE_LDFLAGS := -undefined dynamic_lookup
 else
-  MODULE_LDFLAGS := -Wl,-z,nodelete -Wl,--as-needed \
+  MODULE_LDFLAGS := -Wl,-z,nodelete -Wl,--as-needed -Wl,-Bsymbolic-functions \
     -Wl,--version-script=tools/exports.map
 endif
 

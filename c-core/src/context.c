@@ -52,6 +52,17 @@ static bool wait_stopped(nt_context_t* ctx, uint64_t deadline) {
   return done;
 }
 
+/* Done is not gone: OpenSSL's destructors run while a thread ends, and may not
+ * meet OpenSSL's own exit handler. */
+static bool join_stopped(nt_context_t* ctx, uint64_t deadline) {
+  if (!wait_stopped(ctx, deadline))
+    return false;
+  if (!ctx->joined)
+    uv_thread_join(&ctx->thread);
+  ctx->joined = true;
+  return true;
+}
+
 static uint64_t deadline_in(uint32_t ms) {
   return uv_hrtime() + (uint64_t) ms * 1000000;
 }
@@ -68,7 +79,7 @@ static void on_exit_process(void) {
   for (node = contexts.next; node != &contexts; node = node->next) {
     nt_context_t* ctx = nt__container_of(node, nt_context_t, registered);
 
-    if (wait_stopped(ctx, deadline)) /* it may remove temporary files */
+    if (join_stopped(ctx, deadline)) /* it may remove temporary files */
       nt__storage_wait(ctx->io.storage, deadline);
   }
   uv_mutex_unlock(&contexts_mutex);
@@ -232,9 +243,8 @@ void nt_close(nt_context_t* ctx, uint32_t deadline_ms) {
     return;
   delist(ctx);
   post_stop(ctx);
-  if (!wait_stopped(ctx, deadline))
+  if (!join_stopped(ctx, deadline))
     return; /* abandoned: the thread still uses the context */
-  uv_thread_join(&ctx->thread);
   nt__storage_close(ctx->io.storage, deadline);
   nt__host_free(ctx);
   nt__io_free(ctx);

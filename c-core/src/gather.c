@@ -38,7 +38,7 @@ int nt__gather(nt__transfer_t* t, nt__buf_t* body, const char* data,
 
   if (nt__is_over_mark(t->task->ctx, t->task))
     return NT__HOLD;
-  if (body->data == NULL)
+  if (body->size == 0)
     err = begin(t, body, size);
   if (err == 0)
     err = nt__buf_append(body, data, size);

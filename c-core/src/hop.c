@@ -12,7 +12,11 @@
 
 enum {
   REDIRECT_BODY_MAX = 64 * 1024, /* more is not read to save a connection */
-  BULK_BUFFER_SIZE = 256 * 1024  /* for bodies that do not stay in memory */
+  /* For what goes to a file. */
+  BULK_BUFFER_SIZE = 256 * 1024,
+  /* One buffer may inflate a thousandfold, all of which libcurl has to keep
+   * when the stream is held back; it gives up at 64 MiB. */
+  STREAM_BUFFER_SIZE = 16 * 1024
 };
 
 /* ---- The answer ---------------------------------------------------------- */
@@ -322,8 +326,10 @@ static void set_options(nt__transfer_t* t, CURL* curl) {
                    agent == NULL ? "nettask/" NT_VERSION : agent);
   curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, t->raw ? "identity" : "");
   curl_easy_setopt(curl, CURLOPT_HTTP_CONTENT_DECODING, t->raw ? 0L : 1L);
-  if (t->raw || (t->flags & NT_REQUEST_STREAM))
+  if (t->raw)
     curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) BULK_BUFFER_SIZE);
+  else if (t->flags & NT_REQUEST_STREAM)
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER_SIZE);
   set_version(t, curl);
   set_method(t, curl);
   set_fields(t, curl);

@@ -445,6 +445,7 @@ void nt__host_free(nt_context_t* ctx) {
   nt__mailbox_take(&ctx->commands, &ctx->corked);
   while ((link = nt__fifo_shift(&ctx->corked)) != NULL)
     nt__command_discard(nt__container_of(link, nt__command_t, link));
+  nt__requests_free(ctx);
   nt__table_free(&ctx->entries);
   nt__policy_unref(ctx->policy);
 }

@@ -189,7 +189,10 @@ struct nt_context {
   nt__task_t* lent_task; /* what the last event points into */
   nt__event_t* lent_event;
   struct nt__entry* lent_entry;
+  nt__fifo_t spare_requests; /* see request.c */
+  size_t spare_count;
   uv_thread_t thread;
+  bool joined; /* by exit(): a late nt_close() may still come */
 
   /* Both. */
   nt__mailbox_t commands;
@@ -215,6 +218,8 @@ struct nt_context {
 /* host.c. */
 void nt__host_init(nt_context_t* ctx);
 void nt__host_free(nt_context_t* ctx);
+/* request.c: frees the spare blocks. */
+void nt__requests_free(nt_context_t* ctx);
 /* Before the context's mark changes: what was delivered counts at once. */
 void nt__credit_flush(nt_context_t* ctx);
 

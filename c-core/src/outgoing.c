@@ -93,7 +93,10 @@ static void put_fields(nt__transfer_t* t, char** cursor,
     put_field(t, cursor, header->name, header->value[0] == '\0' ? ";" : ": ",
               header->value);
   }
-  for (i = 0; i < UNWANTED_COUNT && t->ops->on_read == NULL; i++)
+  if (t->ops->on_read != NULL ||
+      (options->body_size == 0 && strcmp(options->method, "GET") == 0))
+    return;
+  for (i = 0; i < UNWANTED_COUNT; i++)
     if (!has_header(options, unwanted[i]))
       put_field(t, cursor, unwanted[i], ":", "");
 }
@@ -102,7 +105,6 @@ void nt__outgoing_put(nt__transfer_t* t, const nt_request_options_t* options,
                       char* bytes) {
   char* cursor = bytes;
 
-  nt__headers_init(&t->headers, 0);
   t->timeouts = options->timeouts;
   t->redirect = options->redirect;
   t->http = options->http;

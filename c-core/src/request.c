@@ -1,7 +1,9 @@
 /* HTTP requests: a transfer whose body is gathered, or streamed in chunks.
  *
  * The block of a request is one piece of memory: the task, the transfer, and
- * behind them the strings, fields and bytes that are sent. */
+ * behind them the strings, fields and bytes that are sent. The host keeps some
+ * blocks with their buffers and parsed URL for the next request: what one
+ * thread allocates and the other frees is what malloc is slowest at. */
 #include <string.h>
 
 #include "gather.h"
@@ -9,13 +11,18 @@
 #include "outgoing.h"
 
 enum {
-  DEFAULT_TOTAL_MS = 60000
+  DEFAULT_TOTAL_MS = 60000,
+  SPARE_MAX = 64,              /* blocks that a context keeps */
+  SPARE_BYTES_MAX = 32 * 1024, /* each */
+  BLOCK_UNIT = 512             /* so that they fit the next request, too */
 };
 
 typedef struct nt__request {
   nt__task_t task;
   nt__transfer_t transfer;
-  nt__buf_t body; /* of the response, unless it is streamed */
+  nt__buf_t body;   /* of the response, unless it is streamed */
+  nt__link_t spare; /* in ctx->spare_requests */
+  size_t capacity;  /* of `bytes` */
   char bytes[];
 } nt__request_t;
 
@@ -90,13 +97,36 @@ static void request_show(nt__task_t* task, nt_event_t* event) {
   event->size = request->body.size;
 }
 
-static void request_release(nt__task_t* task) {
-  nt__request_t* request = of_task(task);
-
+static void destroy(nt__request_t* request) {
   nt__transfer_fini(&request->transfer);
   nt__buf_free(&request->body);
-  nt__task_fini(task);
   nt__free(request);
+}
+
+static bool is_worth_keeping(const nt__request_t* request) {
+  return request->capacity + request->body.capacity +
+             request->transfer.headers.bytes.capacity <=
+         SPARE_BYTES_MAX;
+}
+
+static void request_release(nt__task_t* task) {
+  nt__request_t* request = of_task(task);
+  nt_context_t* ctx = task->ctx;
+
+  nt__task_fini(task);
+  if (ctx->spare_count < SPARE_MAX && is_worth_keeping(request)) {
+    ctx->spare_count++;
+    nt__fifo_push(&ctx->spare_requests, &request->spare);
+  } else {
+    destroy(request);
+  }
+}
+
+void nt__requests_free(nt_context_t* ctx) {
+  nt__link_t* link;
+
+  while ((link = nt__fifo_shift(&ctx->spare_requests)) != NULL)
+    destroy(nt__container_of(link, nt__request_t, spare));
 }
 
 static const nt__task_class_t request_class = { request_start, request_abort,
@@ -109,20 +139,59 @@ void nt_request_options_init(nt_request_options_t* options) {
   options->timeouts.total = DEFAULT_TOTAL_MS;
 }
 
-/* The block with everything but the URL. */
-static nt__request_t* new_request(const nt_request_options_t* options) {
-  nt__request_t* request =
-      nt__malloc(sizeof(*request) + nt__outgoing_size(options));
+static nt__request_t* new_block(size_t size) {
+  size_t capacity = (size + BLOCK_UNIT - 1) / BLOCK_UNIT * BLOCK_UNIT;
+  nt__request_t* request = nt__calloc(sizeof(*request) + capacity);
 
-  if (request == NULL)
-    return NULL;
+  if (request != NULL)
+    request->capacity = capacity;
+  return request;
+}
+
+/* Everything zero but the memory that a spare block brings along. */
+static void clean(nt__request_t* request) {
+  nt__request_t kept = *request;
+  nt__transfer_t* t = &request->transfer;
+
   memset(request, 0, sizeof(*request));
+  request->capacity = kept.capacity;
+  request->body = kept.body;
+  request->body.size = 0;
+  t->headers = kept.transfer.headers;
+  nt__headers_reset(&t->headers);
+  t->url = kept.transfer.url;
+}
+
+static nt__request_t* take_block(nt_context_t* ctx, size_t size) {
+  nt__link_t* link = nt__fifo_shift(&ctx->spare_requests);
+  nt__request_t* request;
+
+  if (link == NULL)
+    return new_block(size);
+  ctx->spare_count--;
+  request = nt__container_of(link, nt__request_t, spare);
+  if (request->capacity < size) {
+    destroy(request);
+    return new_block(size);
+  }
+  clean(request);
+  return request;
+}
+
+/* Fills in everything but the URL. */
+static void fill(nt__request_t* request, const nt_request_options_t* options) {
   request->task.class_ = &request_class;
-  nt__buf_init(&request->body, 0);
   request->transfer.ops = &transfer_ops;
   request->transfer.task = &request->task;
   nt__outgoing_put(&request->transfer, options, request->bytes);
-  return request;
+}
+
+static int set_url(nt__url_t* url, const nt_request_options_t* options) {
+  if (url->plain && options->base_url == NULL &&
+      strcmp(url->text, options->url) == 0)
+    return 0; /* a spare block's, of the same request before */
+  nt__url_free(url);
+  return nt__url_parse(url, options->base_url, options->url);
 }
 
 int nt_request_open(nt_context_t* ctx, nt_id_t* id) {
@@ -138,14 +207,17 @@ int nt_request_start(nt_context_t* ctx, nt_id_t id,
     err = options == NULL ? NT_E_INVALID : nt__outgoing_check(options);
   if (err)
     return err;
-  request = new_request(options);
+  request = take_block(ctx, nt__outgoing_size(options));
   if (request == NULL)
     return NT_E_NOMEM;
-  err = nt__outgoing_put_url(&request->transfer, options);
+  err = set_url(&request->transfer.url, options);
   if (err) {
-    nt__free(request);
+    destroy(request);
     return err;
   }
+  fill(request, options);
+  if (options->flags & NT_REQUEST_ANONYMOUS)
+    nt__url_drop_credentials(&request->transfer.url);
   nt__task_start(ctx, id, &request->task);
   return 0;
 }

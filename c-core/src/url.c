@@ -104,6 +104,7 @@ static int read_text(nt__url_t* url, const char* base, const char* text) {
   int err;
 
   if (base == NULL && !has_part(url->handle, CURLUPART_USER)) {
+    url->plain = true;
     url->text = nt__strdup(text);
     return url->text == NULL ? NT_E_NOMEM : 0;
   }

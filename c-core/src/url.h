@@ -15,6 +15,7 @@ typedef struct nt__url {
   bool secure;        /* the scheme is https */
   bool literal;       /* the host is an address: there is nothing to look up */
   bool explicit_port; /* the port stood in the URL */
+  bool plain;         /* `text` is what was given, and all of it */
 } nt__url_t;
 
 /* Parses `text`, resolved against `base` unless that is NULL. 0, NT_E_NOMEM,

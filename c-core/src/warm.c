@@ -100,9 +100,11 @@ int nt__warm_open(nt_context_t* ctx) {
   nt__warm_t* warm = nt__calloc(sizeof(*warm));
 
   ctx->io.warm = warm;
-  if (warm == NULL || nt__timers_reserve(&ctx->io.timers, 1) != 0)
+  if (warm == NULL)
     return NT_E_NOMEM;
-  warm->ctx = ctx;
+  warm->ctx = ctx; /* for nt__warm_close(), which also follows an error */
+  if (nt__timers_reserve(&ctx->io.timers, 1) != 0)
+    return NT_E_NOMEM;
   warm->timer.on_due = begin;
   warm->easy.kind = NT__MULTI_TRANSFERS;
   nt__timer_set(&ctx->io.timers, &warm->timer, nt__now(ctx) + DELAY_MS);

@@ -52,26 +52,37 @@ static void push_lower(lua_State* L, const char* name) {
 typedef struct field {
   const char* name;
   const char* value;
+  size_t name_size;
+  size_t value_size;
   struct field* next; /* of the same name */
   struct field* last; /* of the chain; in its first field */
   size_t index;
   bool is_first;
 } field_t;
 
+/* The texts lie behind one another, so their sizes are known. */
 static size_t read_fields(const nt_headers_t* headers, field_t* fields) {
   size_t cursor = 0, count = 0;
 
-  while (count < headers->count &&
-         nt_headers_next(headers, &cursor, &fields[count].name,
-                         &fields[count].value)) {
+  while (count < headers->count) {
     field_t* field = &fields[count];
 
+    if (!nt_headers_next(headers, &cursor, &field->name, &field->value))
+      break;
+    field->name_size = (size_t) (field->value - field->name) - 1;
+    field->value_size = (size_t) (headers->bytes + cursor - field->value) - 1;
     field->index = count++;
     field->next = NULL;
     field->last = field;
     field->is_first = true;
   }
   return count;
+}
+
+/* Most pairs differ in the first letter, or in length. */
+static bool have_same_name(const field_t* a, const field_t* b) {
+  return a->name_size == b->name_size && lower(*a->name) == lower(*b->name) &&
+         ntl_same_name(a->name, b->name);
 }
 
 static void chain(field_t* first, field_t* field) {
@@ -83,7 +94,7 @@ static void chain(field_t* first, field_t* field) {
 static void chain_few(field_t* fields, size_t count) {
   for (size_t i = 1; i < count; i++) {
     for (size_t j = 0; j < i; j++) {
-      if (fields[j].is_first && ntl_same_name(fields[j].name, fields[i].name)) {
+      if (fields[j].is_first && have_same_name(&fields[j], &fields[i])) {
         chain(&fields[j], &fields[i]);
         break;
       }
@@ -111,7 +122,7 @@ static void chain_many(field_t* fields, field_t** sorted, size_t count) {
   qsort(sorted, count, sizeof(*sorted), compare_fields);
   first = sorted[0];
   for (size_t i = 1; i < count; i++) {
-    if (ntl_same_name(first->name, sorted[i]->name))
+    if (have_same_name(first, sorted[i]))
       chain(first, sorted[i]);
     else
       first = sorted[i];
@@ -144,7 +155,7 @@ static void push_values(lua_State* L, ntl_state_t* s, const field_t* field) {
 
   ntl_push_array(L, s);
   for (; field != NULL; field = field->next) {
-    lua_pushstring(L, field->value);
+    lua_pushlstring(L, field->value, field->value_size);
     lua_rawseti(L, -2, ++count);
   }
 }
@@ -170,11 +181,12 @@ static void keep_values(lua_State* L, ntl_state_t* s, int header,
 
 static void set_field(lua_State* L, ntl_state_t* s, int header, int cookies,
                       const field_t* field) {
-  bool is_cookie = ntl_same_name(field->name, "set-cookie");
+  bool is_cookie = field->name_size == strlen("set-cookie") &&
+                   ntl_same_name(field->name, "set-cookie");
 
-  lua_pushstring(L, field->name);
+  lua_pushlstring(L, field->name, field->name_size);
   if (field->next == NULL) {
-    lua_pushstring(L, field->value);
+    lua_pushlstring(L, field->value, field->value_size);
   } else {
     keep_values(L, s, header, field);
     push_joined(L, field, is_cookie ? "," : ", ");

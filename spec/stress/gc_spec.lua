@@ -30,9 +30,10 @@ describe("under the collector", function()
     helper.verify()
   end)
 
+  -- Compiled code of LuaJIT never leaves a collection without pause and end.
   local function relentless()
     collectgarbage("setpause", 0)
-    collectgarbage("setstepmul", 10000000)
+    collectgarbage("setstepmul", rawget(_G, "jit") and 1000 or 10000000)
   end
 
   -- Starts a request of a kind; returns a function that checks its end.
@@ -174,7 +175,9 @@ describe("under the collector", function()
       net.wait(2)
       net.update()
     end
-    net.close()
+    -- Those that have not run yet must not close the last one.
+    collectgarbage()
+    collectgarbage()
     local record = helper.fetch { url = fault.http .. "/" }
     assert.equal("request:ok", record.complete.errMsg)
   end)
