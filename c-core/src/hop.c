@@ -60,8 +60,10 @@ static bool is_interim(nt__transfer_t* t) {
 static bool end_headers(nt__transfer_t* t) {
   int result;
 
-  if (is_interim(t))
+  if (is_interim(t)) {
+    t->status = 0;
     return true;
+  }
   t->headers_done = true;
   t->following = is_redirect(t);
   if (t->following) {

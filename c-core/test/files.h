@@ -28,7 +28,8 @@ enum { /* flags */
   FILES_417 = 1 << 12,         /* refuses every Expect */
   FILES_MOVED_EARLY = 1 << 13, /* 307 of /moved before the body */
   FILES_STATUS_503 = 1 << 14,
-  FILES_SLOW_READER = 1 << 15 /* waits for server_release() half-way */
+  FILES_SLOW_READER = 1 << 15, /* waits for server_release() half-way */
+  FILES_HALF_413 = 1 << 16     /* after half of the body */
 };
 
 typedef struct files {
@@ -268,6 +269,19 @@ static inline bool files_take_body(connection_t* c, files_t* files,
   return done == size;
 }
 
+static inline uint64_t files_length(const char* head) {
+  const char* length = files_field(head, "\r\nContent-Length: ");
+
+  return length == NULL ? 0 : strtoull(length, NULL, 10);
+}
+
+static inline bool files_skip_body(connection_t* c, files_t* files,
+                                   const char* head, const char* rest) {
+  files_view_t view = files_look(files);
+
+  return files_take_body(c, files, &view, rest, files_length(head));
+}
+
 static inline bool files_expect(connection_t* c, const files_view_t* view,
                                 const char* head, bool* refused) {
   bool expects = strstr(head, "\r\nExpect: 100-continue\r\n") != NULL;
@@ -295,8 +309,7 @@ static inline bool files_answer_early(connection_t* c,
 
 static inline bool files_post(connection_t* c, files_t* files, char* path,
                               const char* head, const char* rest) {
-  const char* length = files_field(head, "\r\nContent-Length: ");
-  uint64_t size = length == NULL ? 0 : strtoull(length, NULL, 10);
+  uint64_t size = files_length(head);
   files_view_t view = files_look(files);
   bool moved = strcmp(path, "/moved") == 0;
   bool refused;
@@ -304,7 +317,9 @@ static inline bool files_post(connection_t* c, files_t* files, char* path,
   pthread_mutex_lock(&files->mutex);
   files->posts++;
   pthread_mutex_unlock(&files->mutex);
-  if (view.flags & FILES_EARLY_413)
+  if (view.flags & FILES_HALF_413)
+    files_take_body(c, files, &view, rest, size / 2);
+  if (view.flags & (FILES_EARLY_413 | FILES_HALF_413))
     return files_answer_early(c, &view);
   if (moved && (view.flags & FILES_MOVED_EARLY)) {
     connection_answer(c, "307 Moved", "Location: /upload\r\n", "", 0);
@@ -337,13 +352,13 @@ static inline void files_serve(connection_t* c, void* arg) {
     if (rest == NULL || sscanf(c->request, "%*s %63s", path) != 1)
       return;
     connection_note(c, path);
-    c->request[sizeof(head) - 1] = '\0';
-    strcpy(head, c->request);
+    snprintf(head, sizeof(head), "%.*s", (int) sizeof(head) - 1, c->request);
     pthread_mutex_lock(&files->mutex);
     memcpy(files->head, head, sizeof(head));
     pthread_mutex_unlock(&files->mutex);
     if (strcmp(path, "/other") == 0)
-      more = connection_answer(c, "302 Found", "Location: /file\r\n", "", 0);
+      more = files_skip_body(c, files, head, rest) &&
+             connection_answer(c, "302 Found", "Location: /file\r\n", "", 0);
     else if (strncmp(head, "POST", 4) == 0 || strncmp(head, "PUT", 3) == 0)
       more = files_post(c, files, path, head, rest);
     else
