@@ -107,7 +107,7 @@ int nt__file_root_write(const nt_policy_t* policy, const char* path,
   if (folder == NULL)
     return NT_E_NOMEM;
   memcpy(folder, path, size);
-  strcpy(folder + size, size == 0 ? "." : "");
+  memcpy(folder + size, size == 0 ? "." : "", size == 0 ? 2 : 1);
   err = resolve(folder, policy->write_roots, policy->write_root_count,
                 NT_E_NO_FOLDER, &resolved);
   nt__free(folder);

@@ -84,11 +84,9 @@ static const char* extension_in(const char* url, size_t* size) {
   const char* p;
 
   for (p = path; p != NULL && *p != '\0' && *p != '?' && *p != '#'; p++) {
-    if (*p == '/')
-      dot = NULL;
-    else if (*p == '.')
+    if (*p == '.')
       dot = p + 1;
-    else if (!is_plain(*p))
+    else if (!is_plain(*p)) /* a slash, too */
       dot = NULL;
   }
   *size = dot == NULL ? 0 : (size_t) (p - dot);

@@ -50,12 +50,11 @@ static int refuse(nt__part_file_t* part, int error, const char* message) {
 /* ---- Opening ------------------------------------------------------------- */
 
 static char* append(const char* path, const char* suffix) {
-  char* longer = nt__malloc(strlen(path) + strlen(suffix) + 1);
+  size_t size = strlen(path) + strlen(suffix) + 1;
+  char* longer = nt__malloc(size);
 
-  if (longer == NULL)
-    return NULL;
-  strcpy(longer, path);
-  strcat(longer, suffix);
+  if (longer != NULL)
+    snprintf(longer, size, "%s%s", path, suffix);
   return longer;
 }
 

@@ -242,16 +242,16 @@ static block_t* take_block(nt__sink_t* sink) {
   return block;
 }
 
-static void put(nt__sink_t* sink, const char* data, size_t size) {
-  memcpy(sink->filling->data + sink->filling->size, data, size);
-  sink->filling->size += size;
+static void put(block_t* block, const char* data, size_t size) {
+  memcpy(block->data + block->size, data, size);
+  block->size += size;
 }
 
 int nt__sink_write(nt__sink_t* sink, const char* data, size_t size) {
   block_t* next;
   size_t room;
 
-  if (sink->error)
+  if (sink->error != 0 || size == 0)
     return sink->error;
   room = sink->filling == NULL ? 0 : BLOCK_SIZE - sink->filling->size;
   if (size > room) {
@@ -261,14 +261,14 @@ int nt__sink_write(nt__sink_t* sink, const char* data, size_t size) {
       return sink->waiting ? NT__WAIT : NT_E_NOMEM;
     }
     if (sink->filling != NULL) {
-      put(sink, data, room);
+      put(sink->filling, data, room);
       post_filling(sink);
       data += room;
       size -= room;
     }
     sink->filling = next;
   }
-  put(sink, data, size);
+  put(sink->filling, data, size);
   if (sink->under_way == 0 && nt__now(sink->ctx) - sink->posted_at >= FLUSH_MS)
     post_filling(sink);
   return 0;

@@ -98,11 +98,12 @@ static segment_t* last_segment(nt__source_t* source) {
 }
 
 int nt__source_add_file(nt__source_t* source, const char* path) {
-  segment_t* segment = nt__calloc(sizeof(*segment) + strlen(path) + 1);
+  size_t size = strlen(path) + 1;
+  segment_t* segment = nt__calloc(sizeof(*segment) + size);
 
   if (segment == NULL)
     return NT_E_NOMEM;
-  strcpy(segment->path, path);
+  memcpy(segment->path, path, size);
   if (!nt__list_empty(&source->segments))
     segment->text_start =
         last_segment(source)->text_start + last_segment(source)->text_size;

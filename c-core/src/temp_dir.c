@@ -252,7 +252,7 @@ int nt__temp_dirs_name(nt__temp_dirs_t* dirs, const char* base, char** out) {
   char* place = find_base(base);
   folder_t* folder;
   char name[NAME_MAX_SIZE];
-  int err = 0;
+  int err = NT_E_FILE;
 
   *out = NULL;
   if (place == NULL)
@@ -261,7 +261,7 @@ int nt__temp_dirs_name(nt__temp_dirs_t* dirs, const char* base, char** out) {
   if (folder == NULL)
     err = add_folder(dirs, place, &folder);
   nt__free(place);
-  if (err)
+  if (folder == NULL)
     return err;
   snprintf(name, sizeof(name), "%lu", ++dirs->files);
   *out = nt__file_join(folder->path, name, "");

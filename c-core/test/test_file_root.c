@@ -120,6 +120,7 @@ static void writing_below_a_root(void** state) {
   for (i = 0; i < COUNT(writes); i++)
     check(folder, nt__file_root_write, &policy, writes[i].path, writes[i].error,
           writes[i].resolved);
+  free(root);
 }
 
 static void without_roots(void** state) {

@@ -131,7 +131,7 @@ static const unsigned char* body_at(const reply_t* reply, uint64_t offset) {
   if (pattern[LWS_PRE + 1] == 0)
     for (i = 0; i < PATTERN_PERIOD + PIECE_BYTES; i++)
       pattern[LWS_PRE + i] = (unsigned char) (i % PATTERN_PERIOD);
-  return pattern + LWS_PRE + offset % PATTERN_PERIOD;
+  return pattern + LWS_PRE + (reply->offset + offset) % PATTERN_PERIOD;
 }
 
 static int is_small(const exchange_t* ex) {
@@ -249,6 +249,7 @@ void exchange_reset(exchange_t* ex) {
   free(ex->reply.owned);
   free(ex->body);
   json_decref(ex->document);
+  upload_free(ex->upload);
   memset(ex, 0, sizeof(*ex));
 }
 
@@ -327,6 +328,10 @@ static int grow_body(exchange_t* ex, size_t needed) {
 }
 
 int exchange_body(exchange_t* ex, const void* data, size_t size) {
+  if (ex->upload != NULL) {
+    upload_read(ex->upload, data, size);
+    return 0;
+  }
   if (ex->route == NULL || ex->route->finish == NULL || ex->too_large)
     return 0;
   if (ex->body_size + size > MAX_BODY_BYTES) {
