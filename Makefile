@@ -245,7 +245,7 @@ stress:
 	  $(if $(SANITIZE),--sanitize $(SANITIZE)) --timeout 1800 --stress
 
 bench:
-	tools/deps.sh install core server bench $(LUA_NAME)
+	tools/deps.sh install core server bench luajit $(LUA_NAME)
 	$(SUBMAKE) all benches
 	bench/run --build $(BUILD) --lua $(LUA)
 

@@ -26,7 +26,7 @@ describe("configure", function()
   after_each(function()
     net.configure(DEFAULTS)
     net.setLogger(function() end)
-    helper.verify()
+    states.verify()
     net.setLogger(nil)
   end)
 

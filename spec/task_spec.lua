@@ -9,7 +9,7 @@ local net, servers = helper.net, helper.servers
 local fault = servers.fault
 
 describe("RequestTask", function()
-  after_each(helper.verify)
+  after_each(states.verify)
 
   local function copy(list)
     return { (table.unpack or unpack)(list) }

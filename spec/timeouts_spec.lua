@@ -177,20 +177,21 @@ describe("time-outs", function()
   it("neither total nor stall run while the host holds back", function()
     local key = new_key "held"
     local record = helper.start {
-      url = fault.http .. "/stream?chunks=256&size=16384&key=" .. key,
-      enableChunked = true, timeouts = { stall = S, total = 2 * LONG },
+      -- Slowly enough that the clocks run again when the host goes on.
+      url = fault.http .. "/stream?chunks=128&size=16384&every=2&key=" .. key,
+      enableChunked = true, timeouts = { stall = S, total = 3 * LONG },
     }
     net.pause()
     helper.run_until(function()
       return net.stats().queuedBytes >= 1024 * 1024
     end, 5000, "the mark")
-    helper.run_for(3 * LONG)
+    helper.run_for(4 * LONG)
     net.resume()
     helper.run_until(function() return record.done end)
     assert.equal("request:ok", record.complete.errMsg)
     local size = 0
     for _, chunk in ipairs(record.chunks) do size = size + #chunk end
-    assert.equal(256 * 16384, size)
+    assert.equal(128 * 16384, size)
   end)
 
   -- ---- Defaults -----------------------------------------------------------

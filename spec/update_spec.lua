@@ -13,7 +13,7 @@ describe("the frame loop", function()
   after_each(function()
     net.resume()
     net.setLogger(nil)
-    helper.verify()
+    states.verify()
   end)
 
   -- n tasks whose last event, and nothing else, waits on the host side.

@@ -16,8 +16,8 @@ packages() {
     server) echo libwebsockets-dev libwebsockets-evlib-uv zlib1g-dev ;;
     test) echo python3 openssl nginx python3-httpbin gunicorn \
       lua-busted libcmocka-dev iproute2 util-linux mount procps ;;
-    bench) echo python3 wrk nginx nghttp2-client curl strace \
-      util-linux ;;
+    bench) echo python3 wrk nginx nghttp2-client curl strace openssl \
+      util-linux iproute2 lua-http lua-luv lua-copas lua-socket ;;
     lint) echo clang-format clang-tidy lua-check luarocks ;;
     fuzz) echo clang libclang-rt-14-dev ;;
     lua5.1) echo lua5.1 liblua5.1-0-dev ;;

@@ -270,7 +270,8 @@ typedef struct nt_event {
 } nt_event_t;
 
 /* Takes in what the background thread has handed over and returns how many
- * events wait. With nothing new: one atomic load, no system call. */
+ * events wait, at most: some may be of tasks that were aborted since. With
+ * nothing new: one atomic load, no system call. */
 NT_API size_t nt_collect(nt_context_t* context);
 
 /* Events taken in and not delivered. */

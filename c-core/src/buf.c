@@ -49,6 +49,8 @@ int nt__buf_append(nt__buf_t* buf, const void* data, size_t size) {
 
   if (needed < size)
     return NT_E_NOMEM;
+  if (buf->max != 0 && needed > buf->max) /* it may have had a larger one */
+    return NT_E_FULL;
   if (buf->data == NULL || needed > buf->capacity) {
     err = nt__buf_reserve(buf, grown(buf, needed));
     if (err)

@@ -2,12 +2,18 @@
  * at once. */
 #include "internal.h"
 
+static void put(nt__io_t* io, nt__event_t* event) {
+  nt__fifo_push(&io->outbox, &event->link);
+  io->outbox_count++;
+  io->outbox_cost += event->cost;
+}
+
 void nt__event_post(nt_context_t* ctx, nt__event_t* event, size_t payload) {
   event->cost = payload + NT__EVENT_COST;
   ctx->io.posted += event->cost;
   if (event->task != NULL)
     event->task->posted += event->cost;
-  nt__fifo_push(&ctx->io.outbox, &event->link);
+  put(&ctx->io, event);
 }
 
 void nt__event_post_state(nt_context_t* ctx, nt_id_t id, nt_state_t state) {
@@ -18,14 +24,30 @@ void nt__event_post_state(nt_context_t* ctx, nt_id_t id, nt_state_t state) {
   event->type = NT__EV_STATE;
   event->id = id;
   event->error = (int) state;
-  nt__fifo_push(&ctx->io.outbox, &event->link);
+  put(&ctx->io, event);
+}
+
+/* Moves the outbox into the host's mailbox, as one batch. */
+static void post_batch(nt_context_t* ctx) {
+  nt__io_t* io = &ctx->io;
+  nt__event_t* first = nt__container_of(io->outbox.first, nt__event_t, link);
+  nt__fifo_t one = { NULL, NULL };
+
+  first->batch.events = io->outbox;
+  first->batch.count = io->outbox_count;
+  first->batch.cost = io->outbox_cost;
+  io->outbox.first = io->outbox.last = NULL;
+  io->outbox_count = 0;
+  io->outbox_cost = 0;
+  nt__fifo_push(&one, &first->batch.link);
+  nt__mailbox_post(&ctx->events, &one);
 }
 
 void nt__events_publish(nt_context_t* ctx) {
   if (ctx->io.outbox.first == NULL)
     return;
   ctx->io.active_at = uv_hrtime();
-  nt__mailbox_post(&ctx->events, &ctx->io.outbox);
+  post_batch(ctx);
   if (!atomic_exchange(&ctx->host_sleeps, false))
     return;
   /* Once we have had the lock the host waits, or has seen the mailbox. */

@@ -8,6 +8,11 @@
 
 #include "internal.h"
 
+enum {
+  SORT_A_COLLECT = 64, /* events sorted at once: some 10 us */
+  SORT_A_POLL = 8
+};
+
 /* What is known of an id until its last event is delivered. */
 typedef struct nt__entry {
   nt_id_t id;
@@ -187,23 +192,54 @@ static void take_in_ended(nt_context_t* ctx) {
   }
 }
 
-size_t nt_collect(nt_context_t* ctx) {
-  nt__fifo_t events = { NULL, NULL };
+/* Sorting touches memory that the other core has written: a share at a time, so
+ * that no frame pays for all that came while the host was away. */
+static void sort_some(nt_context_t* ctx, size_t count) {
   nt__link_t* link;
 
+  while (count-- > 0 && (link = nt__fifo_shift(&ctx->incoming)) != NULL) {
+    nt__event_t* event = nt__container_of(link, nt__event_t, link);
+
+    ctx->incoming_count--;
+    ctx->incoming_cost -= event->cost;
+    sort_in(ctx, event);
+  }
+}
+
+static void take_in(nt_context_t* ctx) {
+  nt__fifo_t batches = { NULL, NULL };
+  nt__link_t* link;
+
+  nt__mailbox_take(&ctx->events, &batches);
+  while ((link = nt__fifo_shift(&batches)) != NULL) {
+    nt__batch_t* batch = nt__container_of(link, nt__batch_t, link);
+
+    ctx->incoming_count += batch->count;
+    ctx->incoming_cost += batch->cost;
+    nt__fifo_join(&ctx->incoming, &batch->events);
+  }
+}
+
+size_t nt_collect(nt_context_t* ctx) {
   if (ctx->ended.first != NULL)
     take_in_ended(ctx);
-  if (nt__mailbox_empty(&ctx->events) ||
-      atomic_load_explicit(&ctx->forked, memory_order_relaxed))
-    return ctx->waiting;
-  nt__mailbox_take(&ctx->events, &events);
-  while ((link = nt__fifo_shift(&events)) != NULL)
-    sort_in(ctx, nt__container_of(link, nt__event_t, link));
-  return ctx->waiting;
+  if (!nt__mailbox_empty(&ctx->events) &&
+      !atomic_load_explicit(&ctx->forked, memory_order_relaxed))
+    take_in(ctx);
+  if (ctx->incoming.first != NULL)
+    sort_some(ctx, SORT_A_COLLECT);
+  return nt_waiting(ctx);
+}
+
+/* True when an event can be delivered: what came in may be nothing of that. */
+static bool has_event(nt_context_t* ctx) {
+  while (ctx->waiting == 0 && ctx->incoming.first != NULL)
+    sort_some(ctx, SORT_A_COLLECT);
+  return ctx->waiting > 0;
 }
 
 size_t nt_waiting(const nt_context_t* ctx) {
-  return ctx->waiting;
+  return ctx->waiting + ctx->incoming_count;
 }
 
 /* ---- Ending ------------------------------------------------------------- */
@@ -349,8 +385,10 @@ int nt_poll(nt_context_t* ctx, nt_event_t* out) {
   if (atomic_load_explicit(&ctx->forked, memory_order_relaxed))
     return 0;
   take_back(ctx);
-  if (ctx->waiting == 0 && nt_collect(ctx) == 0)
-    return 0;
+  sort_some(ctx, SORT_A_POLL);
+  while (!has_event(ctx))
+    if (nt_collect(ctx) == 0)
+      return 0;
 
   node = nt__list_shift(&ctx->ready);
   entry = nt__container_of(node, nt__entry_t, ready);
@@ -372,7 +410,7 @@ static bool spin(nt_context_t* ctx, uint64_t deadline) {
   if (end > deadline)
     end = deadline;
   do {
-    if (nt_collect(ctx) > 0)
+    if (nt_collect(ctx) > 0 && has_event(ctx))
       return true;
   } while (uv_hrtime() < end);
   return false;
@@ -408,7 +446,7 @@ int nt_wait(nt_context_t* ctx, int timeout_ms) {
   /* What arrives may be nothing to deliver: the end of an aborted task. */
   while (!spin(ctx, deadline))
     if (!sleep_until(ctx, deadline))
-      return nt_collect(ctx) > 0;
+      return nt_collect(ctx) > 0 && has_event(ctx);
   return 1;
 }
 
@@ -424,8 +462,8 @@ void nt_stats(const nt_context_t* ctx, nt_stats_t* stats) {
     stats->open += entry->state == NT_STATE_OPEN;
     stats->closing += entry->state == NT_STATE_CLOSING;
   }
-  stats->waiting_events = ctx->waiting;
-  stats->waiting_bytes = ctx->waiting_bytes;
+  stats->waiting_events = nt_waiting(ctx);
+  stats->waiting_bytes = ctx->waiting_bytes + ctx->incoming_cost;
   stats->bytes_in = atomic_load(&ctx->bytes_in);
   stats->bytes_out = atomic_load(&ctx->bytes_out);
 }
@@ -438,6 +476,7 @@ void nt__host_free(nt_context_t* ctx) {
 
   take_back(ctx);
   nt_collect(ctx);
+  sort_some(ctx, SIZE_MAX);
   while ((entry = nt__table_next(&ctx->entries, &cursor)) != NULL) {
     drop_waiting(ctx, entry);
     free_entry(entry);

@@ -62,9 +62,19 @@ void nt__commands_run(nt_context_t* ctx);
 
 /* ---- Events: I/O to host ----------------------------------------------- */
 
+/* Events that were posted together: the mailbox takes them as one, so that
+ * taking in a thousand events touches few of them. */
+typedef struct nt__batch {
+  nt__link_t link;
+  nt__fifo_t events;
+  size_t count;
+  uint64_t cost; /* of all of them */
+} nt__batch_t;
+
 typedef struct nt__event {
   nt__link_t link;
-  int type; /* nt_event_type_t or NT__EV_STATE */
+  nt__batch_t batch; /* used in the first of a batch */
+  int type;          /* nt_event_type_t or NT__EV_STATE */
   nt_id_t id;
   int error;        /* END; the new state for NT__EV_STATE */
   size_t cost;      /* what it counts against the high-water marks */
@@ -161,9 +171,11 @@ typedef struct nt__io {
   uv_check_t woken;  /* after each poll */
   uv_idle_t busy;    /* while active the poll does not sleep */
   nt__timers_t timers;
-  nt__table_t tasks;    /* id to nt__task_t */
-  nt__node_t held;      /* tasks whose source is held back */
-  nt__fifo_t outbox;    /* events of this turn */
+  nt__table_t tasks; /* id to nt__task_t */
+  nt__node_t held;   /* tasks whose source is held back */
+  nt__fifo_t outbox; /* events of this turn */
+  size_t outbox_count;
+  uint64_t outbox_cost;
   nt__policy_t* policy; /* newest; for what all tasks share */
   uint64_t posted;      /* cost of all events so far */
   uint64_t active_at;   /* uv_hrtime() of the last work, for spinning */
@@ -180,7 +192,10 @@ struct nt_context {
   nt__table_t entries; /* id to nt__entry_t */
   nt__node_t ready;    /* entries that have events, in turn */
   nt__fifo_t ended;    /* entries that the host ended since collecting */
-  size_t waiting;
+  nt__fifo_t incoming; /* taken in, not sorted into the entries yet */
+  size_t incoming_count;
+  uint64_t incoming_cost;
+  size_t waiting; /* in the entries */
   uint64_t waiting_bytes;
   uint64_t uncredited;  /* delivered, not yet added to `credited` */
   nt__policy_t* policy; /* for new tasks */

@@ -87,6 +87,18 @@ static inline nt__link_t* nt__fifo_shift(nt__fifo_t* fifo) {
   return link;
 }
 
+/* Moves all of `from` behind what is in `fifo`. */
+static inline void nt__fifo_join(nt__fifo_t* fifo, nt__fifo_t* from) {
+  if (from->first == NULL)
+    return;
+  if (fifo->last == NULL)
+    fifo->first = from->first;
+  else
+    fifo->last->next = from->first;
+  fifo->last = from->last;
+  from->first = from->last = NULL;
+}
+
 /* ---- Mailbox: between two threads --------------------------------------- */
 
 /* A stack that producers push onto and the one consumer takes whole, which is
@@ -122,23 +134,16 @@ static inline void nt__mailbox_post(nt__mailbox_t* box, nt__fifo_t* letters) {
 /* Appends everything that is in the box to `out`, oldest first. */
 static inline void nt__mailbox_take(nt__mailbox_t* box, nt__fifo_t* out) {
   nt__link_t* link = atomic_exchange(&box->top, NULL);
-  nt__link_t* last = link;
-  nt__link_t* first = NULL;
+  nt__fifo_t all = { NULL, link };
 
-  if (link == NULL)
-    return;
   while (link != NULL) {
     nt__link_t* next = link->next;
 
-    link->next = first;
-    first = link;
+    link->next = all.first;
+    all.first = link;
     link = next;
   }
-  if (out->last == NULL)
-    out->first = first;
-  else
-    out->last->next = first;
-  out->last = last;
+  nt__fifo_join(out, &all);
 }
 
 #endif

@@ -18,7 +18,7 @@ end
 -- Transport errors carry Chromium's code and name.
 local function transport(name, code, text, alipay)
   define(name, { text = ("%d:net::ERR_%s"):format(code, text), errno = 600001,
-    errCode = code, error = alipay or ALIPAY.network, transport = true })
+    errCode = code, error = alipay or ALIPAY.network, detailed = true })
 end
 
 local function plain(name, text, errno, code, alipay)
@@ -34,6 +34,7 @@ end
 
 plain("ABORTED", "abort", 1, -3, ALIPAY.stopped)
 plain("TIMEOUT", "timeout", 5, -7, ALIPAY.timeout)
+by_code[core.errors.TIMEOUT].detailed = true -- which of the time-outs
 plain("URL", nil, 600009, -300, ALIPAY.parameter)
 plain("METHOD", "invalid method", 600005, -1, ALIPAY.parameter)
 plain("HEADER", "invalid header", 600005, -1, ALIPAY.parameter)
@@ -133,7 +134,7 @@ function errors.of_code(code, message, url, secure)
     errCode = fields.errCode, error = fields.error,
     reason = code == core.errors.SCHEME and secure and SECURE
       or fields.reason,
-    detail = fields.transport and message ~= "" and message or nil,
+    detail = fields.detailed and message ~= "" and message or nil,
   }
 end
 

@@ -58,7 +58,7 @@ core.bind {
 local function check_function(f, name)
   if f ~= nil and f ~= false and type(f) ~= "function" then
     error(("bad argument #1 to '%s' (function expected, got %s)"):format(name,
-      type(f)), 3)
+      type(f)), 4)
   end
   return f or nil
 end

@@ -1,9 +1,11 @@
 /* nettask for Lua, as seen by a host that embeds it: link the module in, load
  * it, and drive the frame loop from C.
  *
- *   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+ *   lua_getglobal(L, "package");
+ *   lua_getfield(L, -1, "preload");
  *   lua_pushcfunction(L, luaopen_nettask_core);
  *   lua_setfield(L, -2, "nettask.core");
+ *   lua_pop(L, 2);
  *   // ... run the script, then each frame:
  *   nettask_update(L, 2.0);
  *

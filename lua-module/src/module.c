@@ -221,6 +221,7 @@ static void push_features(lua_State* L) {
   set_version(L, "libuv", features.libuv);
   set_version(L, "libcurl", features.libcurl);
   set_version(L, "tls", features.tls);
+  set_flag(L, "libwebsockets", 0); /* serves the demo, is not linked here */
   set_flag(L, "http2", features.http2);
   set_flag(L, "http3", features.http3);
   set_flag(L, "brotli", features.brotli);

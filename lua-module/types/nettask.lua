@@ -16,6 +16,7 @@ local nettask = {}
 ---@field libuv string
 ---@field libcurl string
 ---@field tls string `""` without TLS
+---@field libwebsockets false it serves the demo, and is not part of the module
 ---@field http2 boolean
 ---@field http3 boolean
 ---@field brotli boolean
@@ -37,7 +38,7 @@ local nettask = {}
 local Buffer = {}
 
 ---The bytes from i to j, with the indices of string.sub.
----@param i integer
+---@param i? integer default 1
 ---@param j? integer default -1
 ---@return string
 function Buffer:sub(i, j) end

@@ -31,7 +31,7 @@ local function lua_kib()
 end
 
 describe("close and open again", function()
-  after_each(helper.verify)
+  after_each(states.verify)
 
   for _, name in ipairs(states.names) do
     it("while a request is " .. name, function()

@@ -27,7 +27,7 @@ describe("under the collector", function()
     collectgarbage("setpause", 200)
     collectgarbage("setstepmul", 200)
     net.resume()
-    helper.verify()
+    states.verify()
   end)
 
   -- Compiled code of LuaJIT never leaves a collection without pause and end.

@@ -123,12 +123,13 @@ function enter.body(options)
   return record
 end
 
--- A piece of a streamed body waits to be delivered.
+-- Pieces of a streamed body wait to be delivered.
 function enter.chunk(options)
   return start_paused(options,
     fault.http .. "/stream?every=5&chunks=10000&key=" .. states.key("chunk"),
     { enableChunked = true }, function(record, stats)
       return record.task.state == "open" and stats.queuedEvents >= 3
+        and stats.queuedBytes >= 32768
     end)
 end
 
@@ -181,6 +182,16 @@ function states.leave(record)
   record.task:abort()
   for _, task in ipairs(record.others or {}) do
     task:abort { silent = true }
+  end
+end
+
+-- helper.verify() for after_each: a test that has left something does not
+-- spoil the next.
+function states.verify()
+  local ok, err = pcall(helper.verify)
+  if not ok then
+    net.close()
+    error(err, 0)
   end
 end
 
