@@ -6,6 +6,7 @@
  * its line end: reading begins as if one had come. Bytes that may be the start
  * of a delimiter wait in the window for the next piece. */
 
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -33,7 +34,7 @@ struct upload {
   json_t* parts;
   json_t* part; /* the one that is read; NULL: none */
   uint64_t part_bytes, bytes;
-  struct lws_genhash_ctx hash;
+  EVP_MD_CTX* hash; /* of the part */
   size_t used;
   char window[WINDOW_BYTES];
 };
@@ -96,7 +97,7 @@ static void end_part(upload_t* upload) {
 
   if (upload->part == NULL)
     return;
-  lws_genhash_destroy(&upload->hash, digest);
+  EVP_DigestFinal_ex(upload->hash, digest, NULL);
   json_object_set_new(upload->part, "bytes",
                       json_integer((json_int_t) upload->part_bytes));
   json_object_set_new(upload->part, "sha256", json_hex(digest, sizeof(digest)));
@@ -106,7 +107,7 @@ static void end_part(upload_t* upload) {
 
 static void begin_part(upload_t* upload) {
   if (json_array_size(upload->parts) == MAX_PARTS ||
-      lws_genhash_init(&upload->hash, LWS_GENHASH_TYPE_SHA256) != 0) {
+      EVP_DigestInit_ex(upload->hash, EVP_sha256(), NULL) != 1) {
     upload->state = UPLOAD_BROKEN;
     return;
   }
@@ -116,7 +117,7 @@ static void begin_part(upload_t* upload) {
 }
 
 static void add_data(upload_t* upload, size_t size) {
-  if (size > 0 && lws_genhash_update(&upload->hash, upload->window, size) != 0)
+  if (size > 0 && EVP_DigestUpdate(upload->hash, upload->window, size) != 1)
     upload->state = UPLOAD_BROKEN;
   upload->part_bytes += size;
 }
@@ -246,7 +247,8 @@ void begin_upload(exchange_t* ex, uint64_t number) {
   if (ex->upload == NULL)
     return;
   ex->upload->parts = json_array();
-  if (find_delimiter(ex->upload, type) < 0) {
+  ex->upload->hash = EVP_MD_CTX_new();
+  if (ex->upload->hash == NULL || find_delimiter(ex->upload, type) < 0) {
     upload_free(ex->upload);
     ex->upload = NULL;
     return;
@@ -268,12 +270,9 @@ void finish_upload(exchange_t* ex) {
 }
 
 void upload_free(upload_t* upload) {
-  unsigned char digest[DIGEST_BYTES];
-
   if (upload == NULL)
     return;
-  if (upload->part != NULL)
-    lws_genhash_destroy(&upload->hash, digest);
+  EVP_MD_CTX_free(upload->hash);
   json_decref(upload->part);
   json_decref(upload->parts);
   free(upload);
