@@ -57,7 +57,9 @@ struct nt__sink {
   char extension[NT__EXTENSION_MAX];
   bool commit;
   bool remove;
-  int result; /* of the job that is done */
+  int open_result;
+  int begin_result;
+  int close_result;
 
   nt__part_file_t file; /* storage thread, while a job is under way */
 };
@@ -118,14 +120,14 @@ static void run_open(nt__job_t* job, nt__files_t* files) {
 
   sink->file.files = files;
   sink->file.policy = &sink->policy->values;
-  sink->result = nt__part_open(&sink->file, sink->path);
+  sink->open_result = nt__part_open(&sink->file, sink->path);
 }
 
 static void on_opened(nt__job_t* job) {
   nt__sink_t* sink = nt__container_of(job, nt__sink_t, open_job);
 
   if (sink->owner != NULL)
-    sink->ops->on_open(sink->owner, sink->result, sink->file.message);
+    sink->ops->on_open(sink->owner, sink->open_result, sink->file.message);
 }
 
 int nt__sink_open(nt__sink_t* sink, nt__task_t* task, const nt__sink_ops_t* ops,
@@ -166,15 +168,15 @@ static void run_begin(nt__job_t* job, nt__files_t* files) {
   nt__sink_t* sink = nt__container_of(job, nt__sink_t, begin_job);
 
   (void) files;
-  sink->result = nt__part_begin(&sink->file, sink->offset,
-                                sink->has_sidecar ? &sink->sidecar : NULL);
+  sink->begin_result = nt__part_begin(
+      &sink->file, sink->offset, sink->has_sidecar ? &sink->sidecar : NULL);
 }
 
 static void on_begun(nt__job_t* job) {
   nt__sink_t* sink = nt__container_of(job, nt__sink_t, begin_job);
 
-  if (sink->result)
-    fail(sink, sink->result);
+  if (sink->begin_result)
+    fail(sink, sink->begin_result);
 }
 
 void nt__sink_begin(nt__sink_t* sink, uint64_t offset,
@@ -280,9 +282,9 @@ static void run_close(nt__job_t* job, nt__files_t* files) {
   nt__sink_t* sink = nt__container_of(job, nt__sink_t, close_job);
 
   (void) files;
-  sink->result = 0;
+  sink->close_result = 0;
   if (sink->commit)
-    sink->result = nt__part_commit(&sink->file, sink->extension);
+    sink->close_result = nt__part_commit(&sink->file, sink->extension);
   nt__part_close(&sink->file, sink->remove);
 }
 
@@ -290,12 +292,13 @@ static void on_closed(nt__job_t* job) {
   nt__sink_t* sink = nt__container_of(job, nt__sink_t, close_job);
   char* path = NULL;
 
-  if (sink->commit && sink->result == 0) {
+  if (sink->commit && sink->close_result == 0) {
     path = sink->file.target;
     sink->file.target = NULL;
   }
   if (sink->owner != NULL)
-    sink->ops->on_close(sink->owner, sink->result, sink->file.message, path);
+    sink->ops->on_close(sink->owner, sink->close_result, sink->file.message,
+                        path);
   else
     nt__free(path);
   nt__sink_free(sink);

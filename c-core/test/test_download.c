@@ -71,12 +71,15 @@ static void assert_nothing_left(fixture_t* f) {
   assert_int_equal(folder_count(f->folder.path), 0);
 }
 
-/* The same once the storage thread has had its time: after an abort it is told
- * at once, and cleans up then. */
-static void wait_nothing_left(fixture_t* f) {
+/* After an abort the storage thread is told at once, and cleans up then. */
+static void wait_gone(fixture_t* f, const char* name) {
   uint64_t end = uv_hrtime() + (uint64_t) PATIENCE_MS * 1000000;
+  char path[PATH_MAX];
+  char part[PATH_MAX];
 
-  while (folder_count(f->folder.path) > 0) {
+  snprintf(path, sizeof(path), "%s", in_folder(&f->folder, name));
+  snprintf(part, sizeof(part), "%s.part", in_folder(&f->folder, name));
+  while (file_exists(path) || file_exists(part)) {
     assert_true(uv_hrtime() < end);
     sched_yield();
   }
@@ -446,7 +449,7 @@ static void abort_in_the_body(void** state) {
   host_next(f->host, &ev);
   assert_int_equal(ev.type, NT_EV_END);
   assert_int_equal(ev.error, NT_E_ABORTED);
-  wait_nothing_left(f);
+  wait_gone(f, "a");
 }
 
 static void abort_before_it_begins(void** state) {
@@ -463,9 +466,14 @@ static void abort_before_it_begins(void** state) {
   }
   for (i = 0; i < MANY; i++)
     nt_abort(f->host->net, ids[i]);
-  for (i = 0; i < MANY; i++)
+  for (i = 0; i < MANY; i++) {
+    char name[16];
+
     expect_error(f, ids[i], NT_E_ABORTED);
-  wait_nothing_left(f);
+    snprintf(name, sizeof(name), "%d", i);
+    wait_gone(f, name);
+  }
+  assert_nothing_left(f);
 }
 
 /* What is in place cannot be taken back: the end is a success, and nothing
@@ -526,7 +534,7 @@ static void abort_at_any_moment(void** state) {
     } else {
       assert_int_equal(ev.error, NT_E_ABORTED);
     }
-    wait_nothing_left(f);
+    wait_gone(f, "a");
   }
 }
 

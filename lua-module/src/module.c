@@ -245,6 +245,8 @@ static void fill_core(lua_State* L, ntl_state_t* s) {
   ntl_update_open(L, s);
   ntl_host_open(L);
   ntl_request_open(L);
+  ntl_download_open(L);
+  ntl_upload_open(L);
 }
 
 /* One table a Lua state, however often it is asked for. */
