@@ -209,8 +209,7 @@ describe("the file of a download", function()
     local path = kind == "path" and place .. "/file" or nil
     net.configure { tempDir = place }
     tell(helper.begin("downloadFile", { filePath = path,
-      url = servers.demo .. "/file/4000000", resume = kind == "resume" }))
-    assert(residue.descriptors)
+      url = servers.demo .. "/file/4000000" }))
     net.close()
     assert(#files.list(place) == 0, table.concat(files.list(place), " "))
     net.configure { tempDir = place }
@@ -221,7 +220,7 @@ describe("the file of a download", function()
   for _, kind in ipairs { "path", "temporary" } do
     it("may not fit on the disk: " .. kind, function()
       local result = files.child(files.small_disk(folder, "1m"),
-        'local residue = require "support.residue"\n' .. FULL, folder, kind)
+        FULL, folder, kind)
       check_told(result, DISK_FULL)
     end)
   end

@@ -14,6 +14,7 @@
 
 enum {
   NAME_MAX_SIZE = 64,
+  PATH_SIZE = 4096,
   RANDOM_DIGITS = 16,
   MAX_ENTRIES = 1 << 20 /* of a folder, that are looked at */
 };
@@ -35,7 +36,7 @@ void nt__temp_dirs_init(nt__temp_dirs_t* dirs) {
 
 /* The system's place, if none is given; to be freed. */
 static char* find_base(const char* base) {
-  char path[4096];
+  char path[PATH_SIZE];
   size_t size = sizeof(path);
 
   if (base != NULL)
@@ -45,25 +46,24 @@ static char* find_base(const char* base) {
 
 /* ---- Removing ------------------------------------------------------------ */
 
-static void remove_entry(void* arg, const char* name) {
-  char* path;
+/* Without an allocation, as it must not fail for want of memory. */
+static void remove_in(const char* folder, const char* name) {
+  char path[PATH_SIZE];
+  int size = snprintf(path, sizeof(path), "%s/%s", folder, name);
 
-  if (strcmp(name, lock_name) == 0)
-    return;
-  path = nt__file_join(arg, name, "");
-  if (path != NULL)
+  if (size > 0 && size < (int) sizeof(path))
     nt__file_remove(path);
-  nt__free(path);
+}
+
+static void remove_entry(void* arg, const char* name) {
+  if (strcmp(name, lock_name) != 0)
+    remove_in(arg, name);
 }
 
 /* The lock goes last: until then nobody else touches the folder. */
 static void remove_folder(const char* path, uv_file lock) {
-  char* lock_path = nt__file_join(path, lock_name, "");
-
   nt__file_list(path, MAX_ENTRIES, remove_entry, (void*) path);
-  if (lock_path != NULL)
-    nt__file_remove(lock_path);
-  nt__free(lock_path);
+  remove_in(path, lock_name);
   nt__file_remove_folder(path);
   nt__file_unlock(lock);
   nt__file_close(lock);

@@ -183,7 +183,7 @@ function errors.of_code(code, message, url, secure, codes)
   -- A redirect may lead to another URL than the script's; then that is named.
   if code == core.errors.URL then return errors.url(message or url) end
   return {
-    text = fields.text or message or "", errno = fields.errno,
+    text = fields.text or message or core.message(code), errno = fields.errno,
     errCode = fields.errCode, error = fields.error,
     reason = code == core.errors.SCHEME and secure and SECURE
       or fields.reason,

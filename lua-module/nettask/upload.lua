@@ -20,8 +20,8 @@ local function add_fields(parts, form)
   end
 end
 
--- `file` is { name, filePath | data, fileName, type, fileType }, checked; `type`
--- is a media type, or one of the words. Returns a failure.
+-- `file` is { name, filePath | data, fileName, type, fileType }, checked. Its
+-- `type` is a media type, or a word like fileType. Returns a failure.
 local function add_file(parts, file, label)
   local path, kind, media = file.filePath, file.fileType, file.type
   if path and path:find("\0", 1, true) then

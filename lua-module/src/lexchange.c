@@ -69,7 +69,6 @@ static const char* plain_text(lua_State* L, int idx) {
 int ntl_get_text(lua_State* L, int table, const char* name, const char** text) {
   int err = 0;
 
-  *text = NULL;
   lua_getfield(L, table, name);
   if (lua_type(L, -1) == LUA_TSTRING) {
     *text = plain_text(L, -1);

@@ -23,9 +23,9 @@ int ntl_exchange_read(lua_State* L, nt_request_options_t* options);
 int ntl_exchange_code(lua_State* L, int code);
 
 bool ntl_get_flag(lua_State* L, int table, const char* name);
-/* The string in that field of the table, which anchors it; NULL when there is
- * none. Returns 0, or NT_E_INVALID when it has a NUL: nobody may see less of
- * it than was checked. */
+/* The string in that field of the table, which anchors it; `*text` is left
+ * alone when there is none. Returns 0, or NT_E_INVALID when it has a NUL:
+ * nobody may see less of it than was checked. */
 int ntl_get_text(lua_State* L, int table, const char* name, const char** text);
 
 /* ---- Events -------------------------------------------------------------- */

@@ -1,6 +1,8 @@
 /* UploadTask: fields and files as multipart/form-data, which the core reads
  * from the disk as it sends. What it shares with requests is in lexchange.c.
  */
+#include <string.h>
+
 #include "lbuffer.h"
 #include "lexchange.h"
 
@@ -51,13 +53,14 @@ static int upload_refuse(lua_State* L) {
  * anchors what the part borrows. */
 static int read_part(lua_State* L, nt_part_t* part) {
   int table = lua_gettop(L);
-  int bad = ntl_get_text(L, table, "name", &part->name) |
-            ntl_get_text(L, table, "path", &part->path) |
-            ntl_get_text(L, table, "fileName", &part->file_name) |
-            ntl_get_text(L, table, "type", &part->type) |
-            ntl_get_text(L, table, "fallbackType", &part->fallback_type);
+  int bad;
 
-  part->size = 0;
+  memset(part, 0, sizeof(*part));
+  bad = ntl_get_text(L, table, "name", &part->name) |
+        ntl_get_text(L, table, "path", &part->path) |
+        ntl_get_text(L, table, "fileName", &part->file_name) |
+        ntl_get_text(L, table, "type", &part->type) |
+        ntl_get_text(L, table, "fallbackType", &part->fallback_type);
   lua_getfield(L, table, "data");
   part->data = ntl_bytes_test(L, lua_gettop(L), &part->size);
   lua_pop(L, 1);

@@ -13,6 +13,8 @@ import asyncio
 import base64
 import itertools
 import json
+import random
+import re
 import socket
 import ssl
 import struct
