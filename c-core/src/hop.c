@@ -63,13 +63,13 @@ static size_t on_header(char* line, size_t one, size_t size, void* arg) {
 
   (void) one;
   nt__stage_touch(t);
-  if (t->headers_done) /* trailers */
-    return size;
   t->header_bytes += size;
   if (max != 0 && t->header_bytes > max) {
     t->failure = NT_E_HEADER_SIZE;
     return 0;
   }
+  if (t->headers_done) /* trailers */
+    return size;
   if (size > 5 && memcmp(line, "HTTP/", 5) == 0) {
     begin_response(t, line);
     return size;
