@@ -140,7 +140,7 @@ static int on_connected(void* arg, char* peer_ip, char* local_ip, int peer_port,
   (void) local_ip;
   (void) peer_port;
   (void) local_port;
-  nt__driver_connected(&t->easy);
+  t->easy.connected = true;
   nt__lookup_end(nt__transfer_context(t)->io.lookups, &t->lookup, 0);
   nt__stage_enter(t, NT__STAGE_FIRST_BYTE);
   return CURL_PREREQFUNC_OK;
