@@ -25,10 +25,12 @@ local function start(options)
   return helper.begin("downloadFile", options)
 end
 
-local NO_FOLDER = { "save failed: no such folder", 603300, -1 }
-local NOT_A_FILE = { "save failed: not a regular file", 603300, -1 }
-local DISK_FULL = { "save failed: disk full", 603300, -1 }
-local BUSY = { "save failed: file is in use", 603300, -1 }
+local NO_FOLDER = { "save failed: the folder of the file does not exist",
+  603300, -1 }
+local NOT_A_FILE = { "save failed: the path is no plain file", 603300, -1 }
+local DISK_FULL = { "save failed: no space left", 603300, -1 }
+local BUSY = { "save failed: another download writes to this file", 603300,
+  -1 }
 local PERMISSION = { "no permission for path", 603303, -1 }
 local OUTSIDE = PERMISSION
 

@@ -95,6 +95,7 @@ describe("bad servers", function()
     { "says gzip and sends none", "/bad-gzip", DECODING },
     { "says br and sends none",
       "/respond?h=Content-Encoding:br&body=no%20brotli%20at%20all", DECODING },
+    { "sends trailers for ever", "/endless-trailers", BIG_HEADERS },
     { "uses a coding that nobody knows", "/unknown-encoding", DECODING },
   }
   for _, case in ipairs(late) do

@@ -282,10 +282,13 @@ describe("the end", function()
           net.close()
         end
       end
-      -- The pipe to the shell that counts may be seen with both of its ends.
+      -- The shell that counts may see both ends of its pipe.
       local function descriptors()
-        return math.min(residue.descriptors(), residue.descriptors(),
-          residue.descriptors())
+        local least = math.huge
+        for _ = 1, 8 do
+          least = math.min(least, residue.descriptors())
+        end
+        return least
       end
       round()
       local before, threads = descriptors(), residue.threads()

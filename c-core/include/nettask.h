@@ -197,8 +197,8 @@ NT_API void nt_policy_init(nt_policy_t* policy, nt_preset_t preset);
 NT_API int nt_open(nt_context_t** context);
 
 /* Ends every task without an event and frees the context. Waits at most
- * `deadline_ms` for the background thread; one that is late is abandoned, with
- * its memory. NULL is ignored. */
+ * `deadline_ms` for the background thread; one that is late frees the context
+ * itself, later. NULL is ignored. */
 NT_API void nt_close(nt_context_t* context, uint32_t deadline_ms);
 
 /* Tasks started from now on run under a copy of `policy`; those that run keep

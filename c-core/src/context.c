@@ -57,7 +57,7 @@ static bool wait_stopped(nt_context_t* ctx, uint64_t deadline) {
 static bool join_stopped(nt_context_t* ctx, uint64_t deadline) {
   if (!wait_stopped(ctx, deadline))
     return false;
-  if (!ctx->joined)
+  if (!ctx->joined && !ctx->abandoned)
     uv_thread_join(&ctx->thread);
   ctx->joined = true;
   return true;
@@ -129,36 +129,6 @@ static void delist(nt_context_t* ctx) {
   uv_mutex_unlock(&contexts_mutex);
 }
 
-/* ---- The thread ---------------------------------------------------------- */
-
-static void io_main(void* arg) {
-  nt_context_t* ctx = arg;
-
-  nt__io_run(ctx);
-  uv_mutex_lock(&ctx->mutex);
-  ctx->io_done = true;
-  uv_cond_signal(&ctx->stopped);
-  uv_mutex_unlock(&ctx->mutex);
-}
-
-/* The thread, and those that libcurl starts from it, inherit a full mask: the
- * host's signals stay with the host, and a write to a dead peer raises none. */
-static int start_thread(nt_context_t* ctx) {
-  int err;
-#ifndef _WIN32
-  sigset_t all;
-  sigset_t before;
-
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-#endif
-  err = uv_thread_create(&ctx->thread, io_main, ctx);
-#ifndef _WIN32
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-#endif
-  return err == 0 ? 0 : NT_E_SYSTEM;
-}
-
 static int init_sync(nt_context_t* ctx) {
   if (uv_mutex_init(&ctx->mutex) != 0)
     return NT_E_SYSTEM;
@@ -179,6 +149,73 @@ static void destroy_sync(nt_context_t* ctx) {
   uv_cond_destroy(&ctx->stopped);
   uv_cond_destroy(&ctx->arrived);
   uv_mutex_destroy(&ctx->mutex);
+}
+
+/* ---- The thread ---------------------------------------------------------- */
+
+/* Nobody will join it. */
+static void detach_thread(nt_context_t* ctx) {
+#ifdef _WIN32
+  CloseHandle(ctx->thread);
+#else
+  pthread_detach(ctx->thread);
+#endif
+}
+
+/* The storage thread may be late, too: it is waited for until `deadline`. */
+static void free_context(nt_context_t* ctx, uint64_t deadline) {
+  nt__storage_close(ctx->io.storage, deadline);
+  nt__host_free(ctx);
+  nt__io_free(ctx);
+  destroy_sync(ctx);
+  nt__free(ctx);
+}
+
+static void io_main(void* arg) {
+  nt_context_t* ctx = arg;
+  bool abandoned;
+
+  nt__io_run(ctx);
+  uv_mutex_lock(&ctx->mutex);
+  ctx->io_done = true;
+  abandoned = ctx->abandoned;
+  uv_cond_signal(&ctx->stopped);
+  uv_mutex_unlock(&ctx->mutex);
+  if (!abandoned)
+    return;
+  delist(ctx);
+  free_context(ctx, 0);
+}
+
+/* The thread is late: it frees the context when it gets there, and exit() waits
+ * for it until then. False when it has ended after all. */
+static bool abandon(nt_context_t* ctx) {
+  bool late;
+
+  uv_mutex_lock(&ctx->mutex);
+  late = ctx->abandoned = !ctx->io_done;
+  if (late)
+    detach_thread(ctx);
+  uv_mutex_unlock(&ctx->mutex); /* from here on the context may be gone */
+  return late;
+}
+
+/* The thread, and those that libcurl starts from it, inherit a full mask: the
+ * host's signals stay with the host, and a write to a dead peer raises none. */
+static int start_thread(nt_context_t* ctx) {
+  int err;
+#ifndef _WIN32
+  sigset_t all;
+  sigset_t before;
+
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+#endif
+  err = uv_thread_create(&ctx->thread, io_main, ctx);
+#ifndef _WIN32
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+#endif
+  return err == 0 ? 0 : NT_E_SYSTEM;
 }
 
 /* ---- Public -------------------------------------------------------------- */
@@ -241,15 +278,12 @@ void nt_close(nt_context_t* ctx, uint32_t deadline_ms) {
 
   if (ctx == NULL || atomic_load(&ctx->forked))
     return;
-  delist(ctx);
   post_stop(ctx);
-  if (!join_stopped(ctx, deadline))
-    return; /* abandoned: the thread still uses the context */
-  nt__storage_close(ctx->io.storage, deadline);
-  nt__host_free(ctx);
-  nt__io_free(ctx);
-  destroy_sync(ctx);
-  nt__free(ctx);
+  if (!wait_stopped(ctx, deadline) && abandon(ctx))
+    return;
+  delist(ctx);
+  join_stopped(ctx, UINT64_MAX);
+  free_context(ctx, deadline);
 }
 
 int nt_policy_set(nt_context_t* ctx, const nt_policy_t* values) {

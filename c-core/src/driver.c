@@ -45,7 +45,6 @@ typedef struct nt__socket {
   nt__driver_t* driver;
   nt__multi_t* multi;
   curl_socket_t fd;
-  bool kept;    /* its connection stands: on_close_socket() will come */
   bool polled;  /* `poll` is initialised */
   bool resting; /* libcurl does not want to hear of it now */
   int events;   /* what `poll` watches */
@@ -121,6 +120,7 @@ static int watch(nt__socket_t* socket, int events) {
   return uv_poll_start(&socket->poll, events, on_poll) == 0 ? 0 : -1;
 }
 
+/* NULL for a handle of libcurl's own. */
 static nt__easy_t* easy_of(CURL* curl) {
   nt__easy_t* easy = NULL;
 
@@ -144,10 +144,11 @@ static int want(nt__multi_t* multi, curl_socket_t fd, int what) {
   return watch(socket, events);
 }
 
-static void unwant(nt__socket_t* socket) {
+/* The poll stays if the connection stands: then on_close_socket() will come. */
+static void unwant(const nt__easy_t* easy, nt__socket_t* socket) {
   if (socket == NULL)
     return;
-  if (socket->kept)
+  if (easy != NULL && easy->connected)
     socket->resting = true;
   else
     remove_socket(socket);
@@ -158,13 +159,12 @@ static void unwant(nt__socket_t* socket) {
 static int on_want(CURL* curl, curl_socket_t fd, int what, void* arg,
                    void* unused) {
   nt__multi_t* multi = arg;
-  nt__easy_t* easy;
+  nt__easy_t* easy = easy_of(curl);
 
   (void) unused;
   if (what == CURL_POLL_REMOVE) {
-    unwant(find_socket(multi->driver, fd));
-  } else if (want(multi, fd, what) != 0) {
-    easy = easy_of(curl);
+    unwant(easy, find_socket(multi->driver, fd));
+  } else if (want(multi, fd, what) != 0 && easy != NULL) {
     if (!nt__node_linked(&easy->broken))
       nt__list_append(&multi->driver->broken, &easy->broken);
   }
@@ -188,20 +188,6 @@ static curl_socket_t on_open_socket(void* arg, curlsocktype purpose,
     fcntl(fd, F_SETFD, FD_CLOEXEC);
 #endif
   return fd;
-}
-
-void nt__driver_connected(nt__easy_t* easy) {
-  nt__socket_t* socket;
-  curl_socket_t fd = CURL_SOCKET_BAD;
-  long made = 0;
-
-  curl_easy_getinfo(easy->curl, CURLINFO_NUM_CONNECTS, &made);
-  if (made == 0)
-    return;
-  curl_easy_getinfo(easy->curl, CURLINFO_ACTIVESOCKET, &fd);
-  socket = find_socket(easy->driver, fd);
-  if (socket != NULL)
-    socket->kept = true;
 }
 
 /* The poll goes before the descriptor, whose number may come back at once. */
@@ -271,6 +257,7 @@ int nt__driver_acquire(nt__driver_t* driver, nt__easy_t* easy,
   if (easy->curl == NULL)
     return NT_E_NOMEM;
   easy->driver = driver;
+  easy->connected = false;
   nt__node_init(&easy->broken);
   set_common(easy, policy);
   return 0;

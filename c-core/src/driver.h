@@ -24,6 +24,7 @@ typedef struct nt__easy {
   CURL* curl; /* NULL between acquire and release */
   nt__multi_kind_t kind;
   bool added;
+  bool connected;    /* its connection stands; set in CURLOPT_PREREQFUNCTION */
   nt__node_t broken; /* to fail in the next turn */
   /* Inside libcurl: a name has been looked up, a socket is being made. */
   void (*on_socket)(struct nt__easy* easy);
@@ -46,9 +47,6 @@ void nt__driver_release(nt__easy_t* easy);
 
 /* Starts it. Not inside a libcurl callback. NT_E_NOMEM. */
 int nt__driver_add(nt__easy_t* easy);
-
-/* In CURLOPT_PREREQFUNCTION: the connection stands. */
-void nt__driver_connected(nt__easy_t* easy);
 
 /* Lets a paused one go on; may call its write callback. */
 void nt__driver_continue(nt__easy_t* easy);

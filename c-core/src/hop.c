@@ -86,13 +86,13 @@ static size_t on_header(char* line, size_t one, size_t size, void* arg) {
 
   (void) one;
   nt__stage_touch(t);
-  if (t->headers_done) /* trailers */
-    return size;
   t->header_bytes += size;
   if (max != 0 && t->header_bytes > max) {
     t->failure = NT_E_HEADER_SIZE;
     return 0;
   }
+  if (t->headers_done) /* trailers */
+    return size;
   if (size > 5 && memcmp(line, "HTTP/", 5) == 0) {
     begin_response(t, line);
     return size;
@@ -193,7 +193,7 @@ static int on_connected(void* arg, char* peer_ip, char* local_ip, int peer_port,
   (void) local_ip;
   (void) peer_port;
   (void) local_port;
-  nt__driver_connected(&t->easy);
+  t->easy.connected = true;
   nt__lookup_end(nt__transfer_context(t)->io.lookups, &t->lookup, 0);
   nt__stage_enter(t, NT__STAGE_FIRST_BYTE);
   return CURL_PREREQFUNC_OK;

@@ -219,10 +219,11 @@ struct nt_context {
   atomic_uint_fast64_t credited; /* cost of the events delivered so far */
   atomic_uint_fast64_t bytes_in, bytes_out;
   atomic_uint spin_us;
-  uv_mutex_t mutex;  /* guards nothing but the two conditions */
+  uv_mutex_t mutex;  /* of the two conditions */
   uv_cond_t arrived; /* events, for a host that sleeps */
   uv_cond_t stopped;
-  bool io_done; /* under the mutex */
+  bool io_done;   /* under the mutex */
+  bool abandoned; /* under the mutex: nt_close() did not wait */
   nt__command_t stop;
   nt__node_t registered; /* in the process's list of contexts */
 

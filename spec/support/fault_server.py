@@ -564,6 +564,14 @@ async def trailers(c, r):
     await c.send(b"0\r\nX-Sum: 42\r\n\r\n")
 
 
+async def endless_trailers(c, r):
+    await c.start_chunked()
+    await c.chunk(b"body")
+    await c.send(b"0\r\n")
+    while True:
+        await c.send(b"X-Trailer: and so on\r\n" * 100)
+
+
 async def no_content(c, r):
     await c.head(204)
 
@@ -744,6 +752,7 @@ ROUTES = {
     "/respond": respond,                      # ?status&type&body&base64&h=N:v
     "/headers-odd": headers_odd,
     "/early-hints": early_hints,
+    "/endless-trailers": endless_trailers,
     "/trailers": trailers,
     "/no-content": no_content,
     "/not-modified": not_modified,
