@@ -35,20 +35,21 @@ local PERMISSION = { "no permission for path", 603303, -1 }
 local OUTSIDE = PERMISSION
 
 describe("the file of a download", function()
-  local folder, mark
+  local folder
 
-  setup(residue.defaults)
+  setup(function()
+    residue.defaults()
+    net.setLogger(function() end)
+  end)
+
+  teardown(function() net.setLogger(nil) end)
 
   before_each(function()
-    mark = residue.mark()
+    files.mark()
     folder = files.folder()
   end)
 
-  after_each(function()
-    net.configure { fileRoots = { read = false, write = false },
-      tempDir = false }
-    residue.check(mark)
-  end)
+  after_each(files.check_closed)
 
   local function check_told(result, expected)
     files.check_told(result, "downloadFile", expected[1], expected[2],
@@ -59,7 +60,6 @@ describe("the file of a download", function()
 
   it("needs its folder", function()
     bad({ url = SMALL, filePath = folder .. "/none/file" }, NO_FOLDER)
-    bad({ url = SMALL, filePath = folder .. "/none/" }, NO_FOLDER)
     write_file(folder .. "/plain", "x")
     bad({ url = SMALL, filePath = folder .. "/plain/file" }, NO_FOLDER)
     assert.same({ "plain" }, files.list(folder))
@@ -88,7 +88,8 @@ describe("the file of a download", function()
     files.shell("mkdir", folder .. "/folder")
     files.shell("mkfifo", folder .. "/fifo")
     for _, path in ipairs { folder .. "/folder", folder .. "/fifo",
-      "/dev/null", "/dev/zero", folder, folder .. "/.", folder .. "/.." } do
+      "/dev/null", "/dev/zero", folder, folder .. "/.", folder .. "/..",
+      folder .. "/new/" } do
       bad({ url = SMALL, filePath = path }, NOT_A_FILE)
     end
     assert.same({ "fifo", "folder" }, files.list(folder))
@@ -310,6 +311,5 @@ describe("the file of a download", function()
     running { url = demo .. "/file/2000000?rate=1000000" }
     residue.close()
     assert.same({}, files.list(folder))
-    mark = residue.mark()
   end)
 end)

@@ -5,7 +5,9 @@
 --   files.pattern(n)                   -- what the demo server's /file/n says
 
 local helper = require "helper"
+local residue = require "support.residue"
 
+local net = helper.net
 local files = {}
 
 local count = 0
@@ -72,6 +74,39 @@ function files.noise(size, seed)
       math.floor(state / 65536) % 256)
   end
   return table.concat(pieces):sub(1, size)
+end
+
+-- The files that this process has open: paths, sorted. The lock of a folder for
+-- temporary files is not among them: it stays until the context is closed.
+function files.open()
+  local paths = {}
+  local shell = assert(io.popen("find /proc/$PPID/fd -type l -printf '%l\n'"))
+  for path in shell:lines() do
+    if path:find("^/") and not path:find("^/dev/")
+      and not path:find("/%.lock$") then
+      paths[#paths + 1] = path
+    end
+  end
+  shell:close()
+  table.sort(paths)
+  return table.concat(paths, "\n")
+end
+
+-- For before_each and after_each: all has ended, no file has been left open.
+local opened
+
+function files.mark()
+  opened = files.open()
+end
+
+function files.check_closed()
+  helper.verify()
+  residue.defaults()
+  net.configure { fileRoots = { read = false, write = false },
+    tempDir = false, timeouts = { download = 60000, upload = 60000 },
+    limits = { downloadMaxBytes = 52428800, uploadMaxBytes = 0 } }
+  residue.check_stats()
+  assert(files.open() == opened, "open: " .. files.open())
 end
 
 -- ---- Tasks ------------------------------------------------------------------
