@@ -289,6 +289,20 @@ static int refuse_chunked(exchange_t* ex) {
   return answer(ex);
 }
 
+/* Clients wait about a second for this before they send a large body, and
+ * libwebsockets leaves it to us. */
+static int send_continue(struct lws* wsi) {
+  static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+  unsigned char bytes[LWS_PRE + sizeof(text)];
+
+  if (lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_EXPECT) <= 0)
+    return 0;
+  memcpy(bytes + LWS_PRE, text, sizeof(text));
+  return lws_write(wsi, bytes + LWS_PRE, sizeof(text) - 1, LWS_WRITE_HTTP) < 0
+             ? -1
+             : 0;
+}
+
 int exchange_begin(exchange_t* ex, struct lws* wsi, const char* path) {
   uint64_t number = 0;
 
@@ -306,7 +320,7 @@ int exchange_begin(exchange_t* ex, struct lws* wsi, const char* path) {
   ex->route->begin(ex, number);
   if (expects_body(wsi)) {
     ex->state = EXCHANGE_READING;
-    return 0;
+    return send_continue(wsi);
   }
   return exchange_body_end(ex);
 }
