@@ -27,7 +27,8 @@ local function prepare(record, given, settings)
   local list, header_fault = exchange.header(given.header or given.headers,
     false)
   if not list then return nil, header_fault end
-  local params = exchange.params(record, given, settings, list)
+  local params = exchange.params(record, given, list, settings.baseUrl,
+    settings.downloadTimeout)
   record.file_path = given.filePath
   params.anonymous = given.withCredentials == false
   params.path = given.filePath
@@ -38,7 +39,7 @@ local function prepare(record, given, settings)
 end
 
 return {
-  name = "downloadFile", ok = "downloadFile:ok", timeout = "downloadTimeout",
+  name = "downloadFile", ok = "downloadFile:ok",
   open = core.downloadOpen, start = core.downloadStart,
   refuse = core.downloadRefuse,
   check = options.download,

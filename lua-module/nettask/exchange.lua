@@ -9,12 +9,15 @@
 -- interceptors) calls launch() later; whatever wants to know the outcome (a
 -- promise) sets record.settle, which is called last.
 --
+-- The settings and the logger go only to functions that were kept in locals:
+-- see init.lua.
+--
 -- An API is a table:
---   name     as in errMsg
+--   name, ok as in errMsg
 --   codes    its own failures for codes of the core, see errors.lua
 --   open, start, refuse  functions of the core
 --   check    check(given, log, settings) -> failure or nothing
---   timeout  the setting with its default time
+--   raw      whether it has getRawResult
 --   prepare  prepare(record, given, settings) -> params, or nil and a failure
 
 local core = require "nettask.core"
@@ -94,26 +97,21 @@ local function total_of(given, default)
   return timeout and timeout > 0 and timeout or default
 end
 
--- What the core wants to know of every exchange; `list` is the header.
-function exchange.params(record, given, settings, list)
+-- What the core wants to know of every exchange; `list` is the header,
+-- `timeout` the default.
+function exchange.params(record, given, list, base_url, timeout)
   local fast = given.useHighPerformanceMode
   record.performance = fast
   return {
     url = given.url,
-    baseUrl = settings.baseUrl,
+    baseUrl = base_url,
     headers = list,
-    total = total_of(given, settings[record.api.timeout]),
+    total = total_of(given, timeout),
     timeouts = given.timeouts,
     http2 = fast or given.enableHttp2,
     http3 = fast or given.enableQuic,
     profile = given.enableProfile ~= false,
   }
-end
-
--- The task ends, in a later update(), with that failure.
-local function refuse(task, record, fault)
-  record.fault = fault
-  record.api.refuse(task)
 end
 
 local function start_fault(code, header, given, api)
@@ -125,11 +123,11 @@ end
 -- ---- Results ----------------------------------------------------------------
 
 -- For log lines: where to, without what may be secret.
-local function describe(record)
+local function describe(api, record)
   local url = record.url
   if type(url) ~= "string" then url = "no url" end
   url = url:gsub("[?#].*", ""):gsub("^(%a[%w+.-]*://)[^/]*@", "%1")
-  return ("%s %s"):format(record.method or record.api.name, url)
+  return ("%s %s"):format(record.method or api.name, url)
 end
 
 local function fail_result(name, fault, reasons, alipay)
@@ -149,15 +147,15 @@ local function fail_result(name, fault, reasons, alipay)
   return res
 end
 
-local function log_failure(record, fault, log)
+local function log_failure(api, record, fault, log)
   local handled = record.fail or record.complete or record.settle
   if fault.reason then
-    log.write("warn", ("%s refused by %s"):format(describe(record),
+    log.write("warn", ("%s refused by %s"):format(describe(api, record),
       fault.reason))
   elseif not handled then
     local level = fault.errno == 1 and "debug" or "warn" -- 1: abort()
     log.write(level, ("%s failed, and nobody handles it: %s"):format(
-      describe(record), fault.detail or fault.text))
+      describe(api, record), fault.detail or fault.text))
   end
 end
 
@@ -191,7 +189,13 @@ end
 -- table. `report` hears of an error in getRawResult.
 function exchange.new(api, settings, log, report)
   local check, prepare = api.check, api.prepare
-  local open, send = api.open, api.start
+  local open, send, end_task = api.open, api.start, api.refuse
+
+  -- The task ends, in a later update(), with that failure.
+  local function refuse(task, record, fault)
+    record.fault = fault
+    end_task(task)
+  end
 
   local function launch(task, record, given)
     local params, fault = prepare(record, given, settings)
@@ -221,7 +225,6 @@ function exchange.new(api, settings, log, report)
     end
     local fault = check(given, log, settings)
     local record = {
-      api = api,
       url = given.url,
       success = callback(given.success),
       fail = callback(given.fail),
@@ -244,29 +247,29 @@ function exchange.new(api, settings, log, report)
 end
 
 -- finish(), which the core calls for the last event of every exchange: see
--- lexchange.h. May be called again for the same event when memory ran out.
-function exchange.finisher(settings, log)
-  local function failure(record, fault, reasons)
-    log_failure(record, fault, log)
-    return fail_result(record.api.name, fault, reasons,
-      settings.dialect == "my")
+-- lexchange.h. `apis` are those by kind. May be called again for the same event
+-- when memory ran out.
+function exchange.finisher(settings, log, apis)
+  local function failure(api, record, fault, reasons)
+    log_failure(api, record, fault, log)
+    return fail_result(api.name, fault, reasons, settings.dialect == "my")
   end
 
   -- An answer has come.
-  local function answer(record, reasons, status, header, cookies, profile, data,
-      defect, path, size)
+  local function answer(api, record, reasons, status, header, cookies, profile,
+      data, defect, path, size)
     local fault = (defect or status >= 400)
       and answer_fault(status, defect, settings)
     local alipay = settings.dialect == "my"
     local res
     if fault then
-      res = failure(record, fault, reasons)
+      res = failure(api, record, fault, reasons)
       res.data, res.statusCode, res.header = data, status, header
       res.cookies, res.profile = cookies, profile
     else
       res = {
         data = data, statusCode = status, header = header, cookies = cookies,
-        errMsg = record.api.ok, profile = profile, useHttpDNS = false,
+        errMsg = api.ok, profile = profile, useHttpDNS = false,
         exception = { retryCount = 0, reasons = reasons },
       }
     end
@@ -276,15 +279,15 @@ function exchange.finisher(settings, log)
       record.complete, record.settle
   end
 
-  return function(record, code, message, reasons, ...)
+  return function(record, kind, code, message, reasons, ...)
     if record.silent then return end
-    if code == 0 then return answer(record, reasons, ...) end
+    local api = apis[kind]
+    if code == 0 then return answer(api, record, reasons, ...) end
     -- The core keeps the first reason; to the script abort() comes first.
     if record.aborted then code = E.ABORTED end
-    local fault = code ~= E.ABORTED and record.fault
-      or errors.of_code(code, message, record.url, settings.requireSecure,
-        record.api.codes)
-    return false, failure(record, fault, reasons), record.fail,
+    local fault = code ~= E.ABORTED and record.fault or errors.of_code(code,
+      message, record.url, settings.requireSecure, api.codes)
+    return false, failure(api, record, fault, reasons), record.fail,
       record.complete, record.settle
   end
 end

@@ -47,14 +47,17 @@ local function write_log(level, text, once)
   if once then log.once(level, text) else log.write(level, text) end
 end
 
-local function api(definition)
-  return exchange.new(definition, settings, log, report)
+local apis = { request = request_api, download = download_api,
+  upload = upload_api }
+
+local function start_of(api)
+  return exchange.new(api, settings, log, report)
 end
 
 core.bind {
   report = report,
   log = write_log,
-  finish = exchange.finisher(settings, log),
+  finish = exchange.finisher(settings, log, apis),
   profile = make_profile,
 }
 
@@ -93,9 +96,9 @@ local guarded_by_core = { "close", "pause", "resume" }
 local net = {
   _VERSION = "nettask " .. core.features.nettask,
   features = core.features,
-  request = api(request_api),
-  downloadFile = api(download_api),
-  uploadFile = api(upload_api),
+  request = start_of(request_api),
+  downloadFile = start_of(download_api),
+  uploadFile = start_of(upload_api),
   update = core.update,
   run = core.run,
   wait = core.wait,

@@ -63,7 +63,8 @@ local function prepare(record, given, settings)
   local url, body = convert(given.url, method, given.data, content_type)
   if not url then return nil, body end
   local chunked = given.enableChunked
-  local params = exchange.params(record, given, settings, list)
+  local params = exchange.params(record, given, list, settings.baseUrl,
+    settings.requestTimeout)
   record.method = method
   record.chunked = chunked
   record.decode = decode_of(given)
@@ -78,7 +79,7 @@ local function prepare(record, given, settings)
 end
 
 return {
-  name = "request", ok = "request:ok", timeout = "requestTimeout",
+  name = "request", ok = "request:ok",
   open = core.requestOpen, start = core.requestStart,
   refuse = core.requestRefuse,
   check = options.request,

@@ -76,13 +76,14 @@ local function prepare(record, given, settings)
   if not parts then return nil, fault end
   local list, header_fault = exchange.header(given.header or given.headers)
   if not list then return nil, header_fault end
-  local params = exchange.params(record, given, settings, list)
+  local params = exchange.params(record, given, list, settings.baseUrl,
+    settings.uploadTimeout)
   params.parts = parts
   return params
 end
 
 return {
-  name = "uploadFile", ok = "uploadFile:ok", timeout = "uploadTimeout",
+  name = "uploadFile", ok = "uploadFile:ok",
   open = core.uploadOpen, start = core.uploadStart, refuse = core.uploadRefuse,
   check = options.upload,
   codes = errors.upload,

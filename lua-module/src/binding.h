@@ -79,7 +79,7 @@ typedef struct ntl_state {
 typedef struct ntl_kind {
   const char* type_name; /* metatable, and start of tostring() */
   const char* label;     /* in messages: "RequestTask" */
-  const char* counted;   /* in stats(): "request" */
+  const char* name;      /* in stats(), and for the Lua layer: "request" */
   /* The record is on top of the stack, which is left as found. Calls user
    * functions through ntl_call() alone. May raise before the first of those
    * and is then called again for the same event. */

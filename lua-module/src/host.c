@@ -289,7 +289,7 @@ static void count_task(const ntl_state_t* s, const ntl_task_t* task,
   if (s->context != NULL) /* a finaliser may have closed it meanwhile */
     state = nt_state(s->context, task->id);
   for (int kind = 0; kind < KINDS && state != NT_STATE_DONE; kind++) {
-    if (strcmp(kinds[kind], task->kind->counted) == 0)
+    if (strcmp(kinds[kind], task->kind->name) == 0)
       counts[kind][state]++;
   }
 }

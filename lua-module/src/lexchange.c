@@ -253,11 +253,13 @@ static void call_back(lua_State* L, ntl_state_t* s, int base,
 }
 
 static void push_finish(lua_State* L, ntl_state_t* s, int record,
-                        const nt_event_t* event, ntl_push_body_t push) {
+                        const nt_event_t* event, const ntl_kind_t* kind,
+                        ntl_push_body_t push) {
   int base = lua_gettop(L) + 1;
 
   ntl_push_ref(L, s->handlers[NTL_ON_FINISH]);
   lua_pushvalue(L, record);
+  lua_pushstring(L, kind->name);
   lua_pushinteger(L, event->error);
   lua_pushstring(L, event->message);
   ntl_push_array(L, s);
@@ -279,7 +281,7 @@ void ntl_exchange_end(lua_State* L, ntl_state_t* s, int record,
                       ntl_push_body_t push) {
   int base = lua_gettop(L) + 1;
 
-  push_finish(L, s, record, event, push);
+  push_finish(L, s, record, event, kind, push);
   ntl_untrack(L, s, event->id);
   call_back(L, s, base, kind);
 }

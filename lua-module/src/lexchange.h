@@ -40,9 +40,10 @@ void ntl_exchange_progress(lua_State* L, ntl_state_t* s, int record,
  * many values that are. */
 typedef int (*ntl_push_body_t)(lua_State* L, int record,
                                const nt_event_t* event);
-/* finish(record, code, message, reasons, status, header, cookies, profile,
- * data, defect, path, size) -> ok, res, f, g, h. Without a response all from
- * status on is nil. Then calls f, g and h. */
+/* finish(record, kind, code, message, reasons, status, header, cookies,
+ * profile, data, defect, path, size) -> ok, res, f, g, h. `kind` is the name
+ * of the kind; without a response all from status on is nil. Then calls f, g
+ * and h. */
 void ntl_exchange_end(lua_State* L, ntl_state_t* s, int record,
                       const nt_event_t* event, const ntl_kind_t* kind,
                       ntl_push_body_t push);

@@ -28,8 +28,8 @@ static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event) {
       ntl_exchange_headers(L, s, record, event, &upload_kind);
       break;
     case NT_EV_PROGRESS:
-      ntl_exchange_progress(L, s, record, event, &upload_kind,
-                            "totalBytesSent", "totalBytesExpectedToSend");
+      ntl_exchange_progress(L, s, record, event, &upload_kind, "totalBytesSent",
+                            "totalBytesExpectedToSend");
       break;
     case NT_EV_END:
       ntl_exchange_end(L, s, record, event, &upload_kind, push_data);
