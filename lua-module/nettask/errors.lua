@@ -154,7 +154,7 @@ end
 
 -- A value that an option cannot have.
 function errors.option(name, value)
-  return { text = ('invalid %s "%s"'):format(name, value), errno = 600005,
+  return { text = "invalid " .. name .. ' "' .. value .. '"', errno = 600005,
     errCode = -1, error = ALIPAY.parameter }
 end
 
