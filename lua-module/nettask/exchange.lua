@@ -115,7 +115,8 @@ function exchange.params(record, given, list, base_url, timeout)
 end
 
 local function start_fault(code, header, given, api)
-  if code == E.HEADER then return errors.header(header or "?") end
+  -- Without a name it is the media type of a part.
+  if code == E.HEADER then return errors.header(header or "content-type") end
   if code == E.METHOD then return errors.method(given.method) end
   return errors.of_code(code, nil, given.url, nil, api.codes)
 end
