@@ -92,11 +92,12 @@ function files.open()
   return table.concat(paths, "\n")
 end
 
--- For before_each and after_each: all has ended, no file has been left open.
+-- For before_each and after_each: all has ended, and no file has been left open
+-- of those that were not before the first test.
 local opened
 
 function files.mark()
-  opened = files.open()
+  opened = opened or files.open()
 end
 
 function files.check_closed()
@@ -106,7 +107,8 @@ function files.check_closed()
     tempDir = false, timeouts = { download = 60000, upload = 60000 },
     limits = { downloadMaxBytes = 52428800, uploadMaxBytes = 0 } }
   residue.check_stats()
-  assert(files.open() == opened, "open: " .. files.open())
+  helper.run_until(function() return files.open() == opened end, 2000,
+    "files to be closed")
 end
 
 -- ---- Tasks ------------------------------------------------------------------
