@@ -261,7 +261,7 @@ describe("the file of a download", function()
     assert.is_false(first.done)
     first.task:abort()
     helper.finish(first)
-    assert.same({}, files.list(folder))
+    helper.run_until(function() return #files.list(folder) == 0 end)
   end)
 
   it("is free again after an abort and after a failure", function()
