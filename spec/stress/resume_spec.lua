@@ -39,8 +39,10 @@ describe("a download that is killed", function()
   -- One more try in a child, killed after up to 300 ms.
   local function try(sha256)
     local seconds = ("%.3f"):format((10 + random(300 * helper.slow)) / 1000)
-    local result = files.child({ "timeout", "-s", "KILL", seconds }, CHILD,
-      URL, path, sha256)
+    -- In the foreground, or timeout kills itself, too, and does not wait until
+    -- the child is gone and its locks with it.
+    local result = files.child({ "timeout", "--foreground", "-s", "KILL",
+      seconds }, CHILD, URL, path, sha256)
     -- The shell may say what has become of it.
     assert(result.err == "" or result.err == "Killed\n", result.err)
     if result.status == 0 then
