@@ -306,7 +306,9 @@ typedef enum nt_state {
 NT_API nt_state_t nt_state(const nt_context_t* context, nt_id_t id);
 
 /* Ends a task: drops its undelivered events and delivers NT_EV_END with
- * NT_E_ABORTED, also when it had just succeeded. Ended tasks are ignored. */
+ * NT_E_ABORTED, also when it had just succeeded. A download ends when nothing
+ * is left of it on the disk, and with success if its file is in place already.
+ * Ended tasks are ignored. */
 NT_API void nt_abort(nt_context_t* context, nt_id_t id);
 
 /* The same with the host's own error and message (a refused argument, say). */

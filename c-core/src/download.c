@@ -34,6 +34,7 @@ typedef struct nt__download {
   nt__timer_t timer;
   nt__sink_t* sink; /* NULL when it is over */
   bool opened;
+  bool closing; /* what ends the sink is under way */
   uint32_t flags;
   uint64_t offset; /* that was asked for; 0: all */
   uint64_t size;   /* of the file, so far */
@@ -93,6 +94,19 @@ static bool is_hopeless(int error) {
   return error == NT_E_FILE_SIZE || error == NT_E_DIGEST;
 }
 
+/* The host hears of the end when nothing is left of it on the disk. */
+static void discard(nt__download_t* download) {
+  nt__task_t* task = &download->task;
+
+  download->timer.on_due = on_due;
+  nt__timer_set(&task->ctx->io.timers, &download->timer,
+                nt__now(task->ctx) + DISCARD_MS);
+  if (download->closing)
+    return;
+  download->closing = true;
+  nt__sink_discard(download->sink, is_hopeless(task->error));
+}
+
 static void on_end(nt__transfer_t* t) {
   nt__download_t* download = of_transfer(t);
   nt__task_t* task = t->task;
@@ -104,13 +118,10 @@ static void on_end(nt__transfer_t* t) {
   if (!download->opened) {
     end(download);
   } else if (task->error == 0) {
+    download->closing = true;
     nt__sink_finish(download->sink);
   } else {
-    /* The host hears of the end when nothing is left of it on the disk. */
-    download->timer.on_due = on_due;
-    nt__timer_set(&task->ctx->io.timers, &download->timer,
-                  nt__now(task->ctx) + DISCARD_MS);
-    nt__sink_discard(download->sink, is_hopeless(task->error));
+    discard(download);
   }
 }
 
@@ -266,8 +277,13 @@ static void download_start(nt__task_t* task) {
 }
 
 static void download_abort(nt__task_t* task) {
-  nt__transfer_cancel(&of_task(task)->transfer);
-  end(of_task(task));
+  nt__download_t* download = of_task(task);
+
+  nt__transfer_cancel(&download->transfer);
+  if (download->opened && !task->ctx->io.stopping)
+    discard(download);
+  else
+    end(download);
 }
 
 static void download_resume(nt__task_t* task) {

@@ -22,14 +22,14 @@ typedef struct nt__entry {
   nt_state_t state;
   bool started; /* the I/O thread has the block */
   bool ended;   /* by the host, with `error` and `message` */
-  bool muted;   /* the host wanted it to end, but the result may stand: only
-                 * the last event is still delivered */
+  bool muted;   /* the host wanted it to end: only its last event is still
+                 * delivered, with `error` unless it is a success */
   int error;
   char* message;
   nt__command_t* abort_command; /* reserved */
   uint64_t uncredited;
   uint64_t mark;    /* that it started under */
-  nt__task_t* task; /* once started; see credit(), is_sealed() */
+  nt__task_t* task; /* once started; see credit(), mute() */
 } nt__entry_t;
 
 /* Ids are never reused in a process, so one from a context that was closed
@@ -264,19 +264,28 @@ static bool has_ended_on_io(const nt__entry_t* entry) {
   return entry->state == NT_STATE_CLOSING;
 }
 
-static bool is_sealed(const nt__entry_t* entry) {
-  return entry->task != NULL && entry->task->fate != NULL &&
-         !nt__fate_abort(entry->task->fate);
+static void tell_io(nt_context_t* ctx, nt__entry_t* entry) {
+  if (entry->started && !has_ended_on_io(entry)) {
+    nt__command_post(ctx, entry->abort_command);
+    entry->abort_command = NULL;
+  }
 }
 
-/* What was done cannot be undone: nothing but the last event is delivered, and
- * it is a success if it says so. */
+static bool has_fate(const nt__entry_t* entry) {
+  return entry->task != NULL && entry->task->fate != NULL;
+}
+
+/* It ends when the I/O thread says so: then nothing is left of it, or else what
+ * was done cannot be undone, and the end is a success. */
 static void mute(nt_context_t* ctx, nt__entry_t* entry) {
-  entry->muted = true;
+  if (nt__fate_abort(entry->task->fate))
+    tell_io(ctx, entry);
   while (entry->events.first != NULL && entry->events.first->next != NULL)
     drop_first(ctx, entry);
   if (entry->events.first != NULL && !has_ended_on_io(entry))
     drop_waiting(ctx, entry);
+  entry->muted = true;
+  entry->state = NT_STATE_CLOSING;
 }
 
 void nt_fail(nt_context_t* ctx, nt_id_t id, int error, const char* message) {
@@ -287,14 +296,11 @@ void nt_fail(nt_context_t* ctx, nt_id_t id, int error, const char* message) {
     return;
   entry->error = error;
   entry->message = message == NULL ? NULL : nt__strdup(message);
-  if (is_sealed(entry)) {
+  if (has_fate(entry)) {
     mute(ctx, entry);
     return;
   }
-  if (entry->started && !has_ended_on_io(entry)) {
-    nt__command_post(ctx, entry->abort_command);
-    entry->abort_command = NULL;
-  }
+  tell_io(ctx, entry);
   drop_waiting(ctx, entry);
   entry->ended = true;
   entry->state = NT_STATE_CLOSING;

@@ -107,7 +107,8 @@ bool nt__is_over_mark(nt_context_t* ctx, nt__task_t* task);
 typedef struct nt__task_class {
   /* The task is in the table of the loop; it ends through nt__task_end(). */
   void (*start)(nt__task_t* task);
-  /* Ends at once, with nt__task_end(). */
+  /* Ends with nt__task_end(), at once if the loop is stopping or the task has
+   * no fate: then its host has been told already. */
   void (*abort)(nt__task_t* task);
   /* Below its mark again: read on. */
   void (*resume)(nt__task_t* task);
@@ -125,7 +126,8 @@ struct nt__task {
   nt__command_t start;  /* the START command */
   nt__event_t head;     /* HEADERS, reserved */
   nt__node_t held;      /* in ctx->io.held while its source is held back */
-  nt__fate_t* fate;     /* NULL: an abort is never too late */
+  nt__fate_t* fate;     /* NULL: an abort is never too late, and needs no end
+                         * from here */
   uint64_t posted;      /* cost of its events so far */
   atomic_uint_fast64_t credited; /* of that, what the host has delivered */
   int error;                     /* how it ended, with `message` */

@@ -126,7 +126,7 @@ static void run_open(nt__job_t* job, nt__files_t* files) {
 static void on_opened(nt__job_t* job) {
   nt__sink_t* sink = nt__container_of(job, nt__sink_t, open_job);
 
-  if (sink->owner != NULL)
+  if (sink->owner != NULL && !sink->closing)
     sink->ops->on_open(sink->owner, sink->open_result, sink->file.message);
 }
 
