@@ -49,7 +49,9 @@ describe("a download that is killed", function()
       assert.equal("downloadFile:ok\nnil\nnil\n", result.out)
       return true
     end
-    assert.equal(137, result.status)
+    -- 124: it ended by itself just when its time was over.
+    assert.is_true(result.status == 137 or result.status == 124,
+      result.status)
     return false
   end
 
