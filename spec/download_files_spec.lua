@@ -5,6 +5,7 @@
 local files = require "support.files"
 local helper = require "helper"
 local residue = require "support.residue"
+local wire = require "support.wire"
 
 local net, servers = helper.net, helper.servers
 local demo, fault = servers.demo, servers.fault
@@ -66,11 +67,12 @@ describe("the file of a download", function()
   end)
 
   it("is looked at before anything is sent", function()
-    local before = helper.ask(fault.http .. "/connections")
+    local key = wire.key()
+    local url = wire.url("/", { key = key })
     bad({ url = "http://127.0.0.1:1/", filePath = folder .. "/none/file" },
       NO_FOLDER)
-    bad({ url = fault.http .. "/", filePath = folder }, NOT_A_FILE)
-    assert.equal(before, helper.ask(fault.http .. "/connections"))
+    bad({ url = url, filePath = folder }, NOT_A_FILE)
+    assert.same({}, wire.seen(key))
   end)
 
   it("needs permission", function()

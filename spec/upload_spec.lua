@@ -406,15 +406,14 @@ describe("uploadFile", function()
   -- ---- Sources that are none ------------------------------------------------
 
   it("a file must be there, before anything is sent", function()
-    local before = helper.ask(fault.http .. "/connections")
-    bad({ url = fault.http .. "/", filePath = folder .. "/none", name = "f" },
+    local key = wire.key()
+    local url = wire.url("/", { key = key })
+    bad({ url = url, filePath = folder .. "/none", name = "f" }, NOT_FOUND)
+    bad({ url = url, filePath = folder .. "/none/none", name = "f" },
       NOT_FOUND)
-    bad({ url = fault.http .. "/", filePath = folder .. "/none/none",
-      name = "f" }, NOT_FOUND)
-    bad({ url = fault.http .. "/", files = {
-      { name = "a", filePath = text }, { name = "b", filePath = "/none" } } },
-      NOT_FOUND)
-    assert.equal(before, helper.ask(fault.http .. "/connections"))
+    bad({ url = url, files = { { name = "a", filePath = text },
+      { name = "b", filePath = "/none" } } }, NOT_FOUND)
+    assert.same({}, wire.seen(key))
   end)
 
   it("it must be readable", function()
