@@ -351,7 +351,7 @@ describe("downloadFile with resume", function()
       good { url = noise(1), sha256 = digest }
     end)
 
-    it("a wrong one keeps nothing, not even what was there", function()
+    it("a wrong one keeps nothing, and leaves what was there", function()
       bad({ url = noise(2), filePath = path, sha256 = digest }, WRONG)
       bad({ url = noise(2), filePath = path, sha256 = digest, resume = true },
         WRONG)

@@ -467,18 +467,6 @@ describe("uploadFile", function()
       fileName = "m" } } }
   end)
 
-  it("one that shrinks meanwhile is a failure", function()
-    local path = folder .. "/shrinks"
-    files.shell("truncate", "-s", "50000000", path)
-    local record = start { url = fault.http .. "/read-nothing",
-      filePath = path, name = "f" }
-    helper.run_until(function() return #record.progress > 0 end)
-    files.shell("truncate", "-s", "1000", path)
-    record.task:abort()
-    helper.finish(record)
-    files.check(record, "uploadFile", "abort", 1, -3)
-  end)
-
   -- ---- Servers --------------------------------------------------------------
 
   it("307 and 308 send the body again, from its start", function()
