@@ -42,15 +42,15 @@ extern "C" {
 #endif
 
 #if defined(_WIN32) && defined(NT_SHARED)
-# ifdef NT_BUILDING
-#  define NT_API __declspec(dllexport)
-# else
-#  define NT_API __declspec(dllimport)
-# endif
+#  ifdef NT_BUILDING
+#    define NT_API __declspec(dllexport)
+#  else
+#    define NT_API __declspec(dllimport)
+#  endif
 #elif defined(__GNUC__)
-# define NT_API __attribute__((visibility("default")))
+#  define NT_API __attribute__((visibility("default")))
 #else
-# define NT_API
+#  define NT_API
 #endif
 
 #define NT_VERSION "0.1.0"
@@ -64,57 +64,57 @@ typedef uint64_t nt_id_t;
 /* ---- Errors ------------------------------------------------------------ */
 
 /* XX(name, value, text). The names and numbers are API. */
-#define NT_ERROR_MAP(XX)                                                      \
-  XX(NOMEM, -1, "out of memory")                                              \
-  XX(SYSTEM, -2, "the operating system refused a resource")                   \
-  XX(INVALID, -3, "invalid argument")                                         \
-  XX(STATE, -4, "the task is not in a state for this call")                   \
-  XX(CLOSED, -5, "no such task: it has ended, or the context is closed")      \
-  XX(FORKED, -6, "the context belongs to the parent process")                 \
-  XX(FULL, -7, "too many tasks")                                              \
-  XX(ABORTED, -8, "aborted")                                                  \
-  XX(TIMEOUT, -9, "timed out")                                                \
-  XX(URL, -20, "invalid URL")                                                 \
-  XX(URL_TOO_LONG, -21, "URL longer than the policy allows")                  \
-  XX(SCHEME, -22, "URL scheme is not allowed")                                \
-  XX(PORT, -23, "URL port is not allowed")                                    \
-  XX(METHOD, -24, "invalid method")                                           \
-  XX(HEADER, -25, "invalid header")                                           \
-  XX(REDIRECTS, -26, "too many redirects")                                    \
-  XX(BODY_SIZE, -27, "response body larger than its cap")                     \
-  XX(HEADER_SIZE, -28, "response headers larger than their cap")              \
-  XX(RESOLVE, -40, "host name could not be resolved")                         \
-  XX(REFUSED, -41, "connection refused")                                      \
-  XX(RESET, -42, "connection reset")                                          \
-  XX(DROPPED, -43, "connection closed")                                       \
-  XX(CONNECT, -44, "connection failed")                                       \
-  XX(CONNECT_TIMEOUT, -45, "connection timed out")                            \
-  XX(UNREACHABLE, -46, "address unreachable")                                 \
-  XX(ADDRESS, -47, "address invalid")                                         \
-  XX(OFFLINE, -48, "no network")                                              \
-  XX(PROXY, -49, "proxy connection failed")                                   \
-  XX(TLS, -60, "TLS protocol error")                                          \
-  XX(CERT_NAME, -61, "certificate is for another host")                       \
-  XX(CERT_DATE, -62, "certificate has expired or is not valid yet")           \
-  XX(CERT_AUTHORITY, -63, "certificate authority is not trusted")             \
-  XX(TRUST, -64, "trusted certificates could not be read")                    \
-  XX(EMPTY_RESPONSE, -80, "server closed without an answer")                  \
-  XX(HTTP, -81, "answer is not HTTP")                                         \
-  XX(HTTP2, -82, "HTTP/2 protocol error")                                     \
-  XX(DECODING, -83, "content could not be decoded")                           \
-  XX(LENGTH_MISMATCH, -84, "body shorter than its Content-Length")            \
-  XX(CHUNKED, -85, "chunked body is incomplete")                              \
-  XX(NETWORK, -99, "network error")                                           \
-  XX(NO_FILE, -100, "file not found")                                         \
-  XX(NO_FOLDER, -101, "the folder of the file does not exist")                \
-  XX(NOT_A_FILE, -102, "the path names a folder, a pipe, a link or a device") \
-  XX(OUTSIDE, -103, "the path is outside of the allowed folders")             \
-  XX(PERMISSION, -104, "no permission for the file")                          \
-  XX(DISK_FULL, -105, "no space left for the file")                           \
-  XX(BUSY, -106, "another download writes to this file")                      \
-  XX(FILE_SIZE, -107, "file larger than its cap")                             \
-  XX(DIGEST, -108, "the file does not have the expected digest")              \
-  XX(FILE_CHANGED, -109, "the file changed while it was sent")                \
+#define NT_ERROR_MAP(XX)                                                       \
+  XX(NOMEM, -1, "out of memory")                                               \
+  XX(SYSTEM, -2, "the operating system refused a resource")                    \
+  XX(INVALID, -3, "invalid argument")                                          \
+  XX(STATE, -4, "the task is not in a state for this call")                    \
+  XX(CLOSED, -5, "no such task: it has ended, or the context is closed")       \
+  XX(FORKED, -6, "the context belongs to the parent process")                  \
+  XX(FULL, -7, "too many tasks")                                               \
+  XX(ABORTED, -8, "aborted")                                                   \
+  XX(TIMEOUT, -9, "timed out")                                                 \
+  XX(URL, -20, "invalid URL")                                                  \
+  XX(URL_TOO_LONG, -21, "URL longer than the policy allows")                   \
+  XX(SCHEME, -22, "URL scheme is not allowed")                                 \
+  XX(PORT, -23, "URL port is not allowed")                                     \
+  XX(METHOD, -24, "invalid method")                                            \
+  XX(HEADER, -25, "invalid header")                                            \
+  XX(REDIRECTS, -26, "too many redirects")                                     \
+  XX(BODY_SIZE, -27, "response body larger than its cap")                      \
+  XX(HEADER_SIZE, -28, "response headers larger than their cap")               \
+  XX(RESOLVE, -40, "host name could not be resolved")                          \
+  XX(REFUSED, -41, "connection refused")                                       \
+  XX(RESET, -42, "connection reset")                                           \
+  XX(DROPPED, -43, "connection closed")                                        \
+  XX(CONNECT, -44, "connection failed")                                        \
+  XX(CONNECT_TIMEOUT, -45, "connection timed out")                             \
+  XX(UNREACHABLE, -46, "address unreachable")                                  \
+  XX(ADDRESS, -47, "address invalid")                                          \
+  XX(OFFLINE, -48, "no network")                                               \
+  XX(PROXY, -49, "proxy connection failed")                                    \
+  XX(TLS, -60, "TLS protocol error")                                           \
+  XX(CERT_NAME, -61, "certificate is for another host")                        \
+  XX(CERT_DATE, -62, "certificate has expired or is not valid yet")            \
+  XX(CERT_AUTHORITY, -63, "certificate authority is not trusted")              \
+  XX(TRUST, -64, "trusted certificates could not be read")                     \
+  XX(EMPTY_RESPONSE, -80, "server closed without an answer")                   \
+  XX(HTTP, -81, "answer is not HTTP")                                          \
+  XX(HTTP2, -82, "HTTP/2 protocol error")                                      \
+  XX(DECODING, -83, "content could not be decoded")                            \
+  XX(LENGTH_MISMATCH, -84, "body shorter than its Content-Length")             \
+  XX(CHUNKED, -85, "chunked body is incomplete")                               \
+  XX(NETWORK, -99, "network error")                                            \
+  XX(NO_FILE, -100, "file not found")                                          \
+  XX(NO_FOLDER, -101, "the folder of the file does not exist")                 \
+  XX(NOT_A_FILE, -102, "the path names a folder, a pipe, a link or a device")  \
+  XX(OUTSIDE, -103, "the path is outside of the allowed folders")              \
+  XX(PERMISSION, -104, "no permission for the file")                           \
+  XX(DISK_FULL, -105, "no space left for the file")                            \
+  XX(BUSY, -106, "another download writes to this file")                       \
+  XX(FILE_SIZE, -107, "file larger than its cap")                              \
+  XX(DIGEST, -108, "the file does not have the expected digest")               \
+  XX(FILE_CHANGED, -109, "the file changed while it was sent")                 \
   XX(FILE, -110, "reading or writing the file failed")
 
 typedef enum nt_error {
@@ -132,10 +132,10 @@ NT_API const char* nt_error_message(int error);
 /* ---- The library ------------------------------------------------------- */
 
 typedef struct nt_features {
-  const char* nettask;   /* versions; static strings */
+  const char* nettask; /* versions; static strings */
   const char* libuv;
   const char* libcurl;
-  const char* tls;       /* "OpenSSL/3.0.17", "" without TLS */
+  const char* tls;                     /* "OpenSSL/3.0.17", "" without TLS */
   int http2, http3, brotli, zstd, idn; /* 1 or 0 */
 } nt_features_t;
 
@@ -161,25 +161,26 @@ enum {
   NT_POLICY_NO_URL_PORT = 1 << 1     /* no explicit port in a URL */
 };
 
-/* What tasks may do and use. Enforced on the first URL and on every redirect. */
+/* What tasks may do and use. Enforced on the first URL and on every redirect.
+ */
 typedef struct nt_policy {
-  uint32_t flags;              /* NT_POLICY_* */
-  uint32_t max_requests;       /* running at once, others wait in order; 10 */
-  uint32_t max_lookups;        /* names being looked up at once; 16 */
-  uint32_t max_redirects;      /* hops; here 0 means that none is followed; 20 */
-  uint64_t url_max_bytes;      /* 0 */
-  uint64_t header_max_bytes;   /* response headers of one hop; 256 KiB */
-  uint64_t response_max_bytes; /* body after decoding, not streamed; 64 MiB */
-  uint64_t task_high_water;    /* undelivered bytes at which a task's source
-                                * is no longer read; at least 64 KiB; 1 MiB */
-  uint64_t context_high_water; /* the same for all tasks; 64 MiB */
-  uint32_t spin_us;            /* how long both threads spin before they
-                                * sleep; 0 */
-  const char* user_agent;      /* NULL: "nettask/x.y.z" */
-  const char* ca_file;         /* PEM bundle; NULL: the system's */
-  uint64_t download_max_bytes; /* of one file; 50 MiB */
-  uint64_t upload_max_bytes;   /* of the files of one upload together; 0 */
-  const char* temp_dir;        /* for temporary files; NULL: the system's */
+  uint32_t flags;            /* NT_POLICY_* */
+  uint32_t max_requests;     /* running at once, others wait in order; 10 */
+  uint32_t max_lookups;      /* names being looked up at once; 16 */
+  uint32_t max_redirects;    /* hops; here 0 means that none is followed; 20 */
+  uint64_t url_max_bytes;    /* 0 */
+  uint64_t header_max_bytes; /* response headers of one hop; 256 KiB */
+  uint64_t response_max_bytes;   /* body after decoding, not streamed; 64 MiB */
+  uint64_t task_high_water;      /* undelivered bytes at which a task's source
+                                  * is no longer read; at least 64 KiB; 1 MiB */
+  uint64_t context_high_water;   /* the same for all tasks; 64 MiB */
+  uint32_t spin_us;              /* how long both threads spin before they
+                                  * sleep; 0 */
+  const char* user_agent;        /* NULL: "nettask/x.y.z" */
+  const char* ca_file;           /* PEM bundle; NULL: the system's */
+  uint64_t download_max_bytes;   /* of one file; 50 MiB */
+  uint64_t upload_max_bytes;     /* of the files of one upload together; 0 */
+  const char* temp_dir;          /* for temporary files; NULL: the system's */
   const char* const* read_roots; /* folders below which files may be read;
                                   * NULL: anywhere */
   size_t read_root_count;
@@ -230,43 +231,43 @@ NT_API int nt_headers_next(const nt_headers_t* headers, size_t* cursor,
 /* How a request went. Instants are Unix time in ms, 0 when the phase did not
  * happen; on a reused connection the connect instants equal fetch_start. */
 typedef struct nt_profile {
-  int64_t invoke_start;            /* nt_request_start() */
-  int64_t queue_start, queue_end;  /* waiting for its turn */
+  int64_t invoke_start;           /* nt_request_start() */
+  int64_t queue_start, queue_end; /* waiting for its turn */
   int64_t redirect_start, redirect_end;
-  int64_t fetch_start;             /* of the last hop, as all that follow */
+  int64_t fetch_start; /* of the last hop, as all that follow */
   int64_t lookup_start, lookup_end;
   int64_t connect_start, connect_end;
   int64_t tls_start, tls_end;
   int64_t request_start, request_end;
   int64_t response_start, response_end;
-  double rtt_ms;                   /* TCP handshake; 0 when reused */
-  double http_rtt_ms;              /* request sent to first byte */
-  double throughput_kbps;          /* of the body on the wire */
+  double rtt_ms;                       /* TCP handshake; 0 when reused */
+  double http_rtt_ms;                  /* request sent to first byte */
+  double throughput_kbps;              /* of the body on the wire */
   uint64_t bytes_sent, bytes_received; /* on the wire, all hops */
-  const char* protocol;            /* "http/1.1", "h2", "quic", "unknown" */
-  const char* peer_ip;             /* "" when unknown */
+  const char* protocol;                /* "http/1.1", "h2", "quic", "unknown" */
+  const char* peer_ip;                 /* "" when unknown */
   int peer_port;
-  int reused;                      /* 1: on a connection that was open */
+  int reused; /* 1: on a connection that was open */
 } nt_profile_t;
 
 typedef struct nt_event {
   nt_event_type_t type;
   nt_id_t id;
-  int error;             /* END: 0, or why the task failed */
-  const char* message;   /* END: detail for people; "" without error */
-  int status;            /* HTTP status; 0 when no response came */
-  nt_headers_t headers;  /* HEADERS and END */
-  const char* url;       /* HEADERS and END of a response: after redirects */
-  uint32_t redirects;    /* how many were followed */
-  const void* data;      /* CHUNK; END: body unless streamed. Writable and
-                          * NUL-terminated; may be NULL when size is 0 */
+  int error;            /* END: 0, or why the task failed */
+  const char* message;  /* END: detail for people; "" without error */
+  int status;           /* HTTP status; 0 when no response came */
+  nt_headers_t headers; /* HEADERS and END */
+  const char* url;      /* HEADERS and END of a response: after redirects */
+  uint32_t redirects;   /* how many were followed */
+  const void* data;     /* CHUNK; END: body unless streamed. Writable and
+                         * NUL-terminated; may be NULL when size is 0 */
   size_t size;
   const nt_profile_t* profile; /* END with NT_REQUEST_PROFILE, else NULL */
-  uint64_t done;         /* PROGRESS: bytes written, or sent. END of a download:
-                          * bytes in its file */
-  uint64_t total;        /* PROGRESS: of `done`, in the end; 0: unknown */
-  int percent;           /* PROGRESS: 0 to 100; 0 while `total` is unknown */
-  const char* path;      /* END of a download that succeeded: its file */
+  uint64_t done;    /* PROGRESS: bytes written, or sent. END of a download:
+                     * bytes in its file */
+  uint64_t total;   /* PROGRESS: of `done`, in the end; 0: unknown */
+  int percent;      /* PROGRESS: 0 to 100; 0 while `total` is unknown */
+  const char* path; /* END of a download that succeeded: its file */
 } nt_event_t;
 
 /* Takes in what the background thread has handed over and returns how many
@@ -337,15 +338,18 @@ NT_API int nt_header_check(const char* name, const char* value);
 
 /* Stages of one hop. All stand still while the host holds the source back. */
 typedef struct nt_timeouts {
-  uint32_t dns;        /* name lookup */
-  uint32_t connect;    /* TCP, or QUIC, to the first address that answers */
+  uint32_t dns;     /* name lookup */
+  uint32_t connect; /* TCP, or QUIC, to the first address that answers */
   uint32_t tls;
   uint32_t first_byte; /* request sent to first byte of the answer */
   uint32_t stall;      /* longest silence in a body */
   uint32_t total;      /* from leaving the queue, all hops; 60000 */
 } nt_timeouts_t;
 
-typedef enum nt_redirect { NT_REDIRECT_FOLLOW, NT_REDIRECT_MANUAL } nt_redirect_t;
+typedef enum nt_redirect {
+  NT_REDIRECT_FOLLOW,
+  NT_REDIRECT_MANUAL
+} nt_redirect_t;
 
 /* Highest HTTP version that may be used; lower ones are a silent fallback. */
 enum {
@@ -355,17 +359,17 @@ enum {
 };
 
 enum {
-  NT_REQUEST_STREAM = 1 << 0,  /* NT_EV_CHUNK instead of a body; HTTP/1.1 */
-  NT_REQUEST_PROFILE = 1 << 1, /* END carries the profile */
+  NT_REQUEST_STREAM = 1 << 0,   /* NT_EV_CHUNK instead of a body; HTTP/1.1 */
+  NT_REQUEST_PROFILE = 1 << 1,  /* END carries the profile */
   NT_REQUEST_ANONYMOUS = 1 << 2 /* user:password of the URL is not sent */
 };
 
 typedef struct nt_request_options {
-  const char* url;        /* http or https; required */
-  const char* base_url;   /* what a relative `url` is resolved against, or NULL */
-  const char* method;     /* "GET"; any token. HEAD, CONNECT and TRACE mean
-                           * what HTTP says; CONNECT asks for the URL's
-                           * host:port and ends with its answer */
+  const char* url;      /* http or https; required */
+  const char* base_url; /* what a relative `url` is resolved against, or NULL */
+  const char* method;   /* "GET"; any token. HEAD, CONNECT and TRACE mean
+                         * what HTTP says; CONNECT asks for the URL's
+                         * host:port and ends with its answer */
   const nt_header_t* headers; /* sent in this order; a content-type is sent
                                * only if it is among them */
   size_t header_count;
@@ -428,8 +432,8 @@ NT_API int nt_download_start(nt_context_t* context, nt_id_t id,
 
 /* One part of multipart/form-data: a file, bytes, or a plain field. */
 typedef struct nt_part {
-  const char* name;      /* required */
-  const char* path;      /* a file, sent as it is read; NULL: `data` */
+  const char* name; /* required */
+  const char* path; /* a file, sent as it is read; NULL: `data` */
   const void* data;
   size_t size;
   const char* file_name; /* NULL: the last part of `path`, or a plain field */
