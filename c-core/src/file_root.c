@@ -59,12 +59,47 @@ static bool is_allowed(const char* resolved, const char* const* roots,
   return allowed;
 }
 
+/* Cuts the last part of a path off; false when nothing would be left. */
+static bool cut_last(char* path) {
+  size_t size = strlen(path);
+
+  while (size > 0 && is_separator(path[size - 1]))
+    size--;
+  while (size > 0 && !is_separator(path[size - 1]))
+    size--;
+  path[size] = '\0';
+  return size > 0;
+}
+
+/* Whether the nearest folder that is there is allowed: of what lies elsewhere
+ * nothing is told, not even that it is missing. */
+static bool may_be_told(const char* path, const char* const* roots,
+                        size_t count) {
+  char* above;
+  char* resolved = NULL;
+  bool may;
+
+  if (roots == NULL)
+    return true;
+  above = nt__strdup(path);
+  if (above == NULL)
+    return false;
+  while (nt__file_resolve(above, &resolved) != 0 && cut_last(above))
+    ;
+  if (resolved == NULL) /* relative: below where we are */
+    nt__file_resolve(".", &resolved);
+  may = resolved != NULL && is_allowed(resolved, roots, count);
+  nt__free(resolved);
+  nt__free(above);
+  return may;
+}
+
 /* Resolves what must be there and checks it; `*out` is NULL on error. */
 static int resolve(const char* path, const char* const* roots, size_t count,
                    int missing, char** out) {
   int err = nt__file_error(nt__file_resolve(path, out), missing);
 
-  if (err == 0 && !is_allowed(*out, roots, count))
+  if (err ? !may_be_told(path, roots, count) : !is_allowed(*out, roots, count))
     err = NT_E_OUTSIDE;
   if (err) {
     nt__free(*out);

@@ -69,6 +69,10 @@ static const struct {
   { "in/none/file", NT_E_NO_FILE, NULL },
   { "in/file/file", NT_E_NO_FILE, NULL },
   { "in/loop", NT_E_NOT_A_FILE, NULL },
+  { "out/none", NT_E_OUTSIDE, NULL },
+  { "out/none/file", NT_E_OUTSIDE, NULL },
+  { "none", NT_E_OUTSIDE, NULL },
+  { "in/leave/none", NT_E_OUTSIDE, NULL },
 };
 
 static void reading_below_a_root(void** state) {
@@ -108,6 +112,10 @@ static const struct {
   { "in/none/new", NT_E_NO_FOLDER, NULL },
   { "in/file/new", NT_E_NO_FOLDER, NULL },
   { "in/loop/new", NT_E_NOT_A_FILE, NULL },
+  { "in/none/deep/new", NT_E_NO_FOLDER, NULL },
+  { "out/none/new", NT_E_OUTSIDE, NULL },
+  { "none/new", NT_E_OUTSIDE, NULL },
+  { "in/leave/none/new", NT_E_OUTSIDE, NULL },
 };
 
 static void writing_below_a_root(void** state) {
@@ -165,14 +173,36 @@ static void relative_paths(void** state) {
   assert_int_equal(nt__file_root_write(&policy, "", &out), NT_E_NOT_A_FILE);
 }
 
+static void relative_paths_below_a_root(void** state) {
+  folder_t* folder = *state;
+  char* root = strdup(in_folder(folder, "in"));
+  const char* roots[] = { root };
+  nt_policy_t policy = { .write_roots = roots, .write_root_count = 1 };
+  char before[PATH_MAX];
+  char* out;
+
+  assert_non_null(getcwd(before, sizeof(before)));
+  assert_int_equal(chdir(root), 0);
+  assert_int_equal(nt__file_root_write(&policy, "none/a", &out),
+                   NT_E_NO_FOLDER);
+  assert_int_equal(chdir(".."), 0);
+  assert_int_equal(nt__file_root_write(&policy, "none/a", &out), NT_E_OUTSIDE);
+  assert_int_equal(chdir(before), 0);
+  free(root);
+}
+
 #define FOLDER_TEST(name)                                                      \
   cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    FOLDER_TEST(reading_below_a_root), FOLDER_TEST(writing_below_a_root),
-    FOLDER_TEST(without_roots),        FOLDER_TEST(no_root_at_all),
-    FOLDER_TEST(the_root_of_all),      FOLDER_TEST(relative_paths),
+    FOLDER_TEST(reading_below_a_root),
+    FOLDER_TEST(writing_below_a_root),
+    FOLDER_TEST(without_roots),
+    FOLDER_TEST(no_root_at_all),
+    FOLDER_TEST(the_root_of_all),
+    FOLDER_TEST(relative_paths),
+    FOLDER_TEST(relative_paths_below_a_root),
   };
 
   return cmocka_run_group_tests_name("file_root", tests, NULL, NULL);
