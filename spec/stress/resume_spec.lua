@@ -7,8 +7,9 @@ local residue = require "support.residue"
 
 local net, servers = helper.net, helper.servers
 
+-- Takes longer than any child is given, so that all but a few are killed.
 local SIZE = 4000000
-local URL = servers.demo .. ("/file/%d?rate=40000000"):format(SIZE)
+local URL = servers.demo .. ("/file/%d?rate=10000000"):format(SIZE)
 
 local CHILD = [[
 local url, path, digest = ...
