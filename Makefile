@@ -59,14 +59,14 @@ JANSSON_FLAGS := $(call cflags,JANSSON,jansson)
 LUA_FLAGS := $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(call \
   pkg,--cflags,$(LUA_NAME)))
 SERVER_FLAGS := $(UV_FLAGS) $(JANSSON_FLAGS) \
-  $(call pkg,--cflags,libwebsockets zlib)
+  $(call pkg,--cflags,libwebsockets libcrypto zlib)
 
 UV_LIBS := $(call libs,UV,libuv,uv)
 CORE_LIBS := $(UV_LIBS) $(call libs,CURL,libcurl,curl) -pthread
 JANSSON_LIBS := $(call libs,JANSSON,jansson,jansson)
 MODULE_LIBS := $(CORE_LIBS) $(JANSSON_LIBS)
 SERVER_LIBS := $(UV_LIBS) $(JANSSON_LIBS) \
-  $(call pkg,--libs,libwebsockets zlib) -pthread
+  $(call pkg,--libs,libwebsockets libcrypto zlib) -pthread
 
 # ---- Flags ------------------------------------------------------------------
 

@@ -143,6 +143,29 @@ def frame(lab, rounds, _say):
     return lines
 
 
+# ---- Files -------------------------------------------------------------------
+
+def files(lab, rounds, _say):
+    lines = []
+    for what, command in (
+            ("a download of 1 GB", ["down", "{folder}/out", "{http}/big", "1"]),
+            ("8 downloads of 128 MB", ["down", "{folder}/out", "{http}/part",
+                                       "8"]),
+            ("an upload of 512 MB", ["up", "{folder}/www/upload",
+                                     "{demo}/small"])):
+        results = rounds_of(lambda: lab.values(
+            ["{lua}", "bench/transfer.lua", *command]), rounds)
+        note = f"max {middle(results, 'update_max')} ms"
+        lines.append(Line("files", f"update(), p99, during {what}", "", 0.5,
+                          None, False, "ms", column(results, "update_p99"),
+                          note))
+        # One task's buffers; eight have theirs.
+        lines.append(Line("files", f"memory above idle, {what}", "",
+                          16 if "8" not in what else None, None, False, "MB",
+                          column(results, "memory_mb")))
+    return lines
+
+
 # ---- Memory, system calls ----------------------------------------------------
 
 def idle_memory(lab, rounds, _say):
@@ -199,4 +222,4 @@ def idle_calls(lab, rounds, _say):
 
 ROWS = [("T10", tls_stall), ("T11", lookup_stall), ("T21", idle),
         ("T22", dispatch), ("T23", budget), ("T24", idle_memory),
-        ("T25", idle_calls), ("frame", frame)]
+        ("T25", idle_calls), ("frame", frame), ("files", files)]

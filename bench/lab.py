@@ -23,6 +23,8 @@ import servers  # noqa: E402  (its certificates, processes and free ports)
 
 CLIENT_SECONDS = 120
 BIG_BYTES = 1 << 30
+UPLOAD_BYTES = 512 << 20
+PART_BYTES = 128 << 20  # of eight files at once
 
 
 class LabError(Exception):
@@ -70,6 +72,13 @@ def parse_h2load(text, cpu):
 def parse_curl(text, cpu):
     values = json.loads(text)
     return Sample(values["bytes"], values["seconds"], cpu)
+
+
+def parse_curls(text, cpu):
+    """Several transfers side by side, a line for each."""
+    lines = [json.loads(line) for line in text.splitlines()]
+    return Sample(sum(line["bytes"] for line in lines),
+                  max(line["seconds"] for line in lines), cpu)
 
 
 # ---- Running -----------------------------------------------------------------
@@ -126,6 +135,7 @@ class Lab:
                       "bundle": self.folder / "bundle.pem",
                       "folder": self.folder, "python": sys.executable}
         self.nginx = None
+        self.demo = None
 
     # -- The server --
 
@@ -140,9 +150,12 @@ class Lab:
         text = json.dumps(items)[:60000]
         items = items[:text.count('"id"') - 1]
         (www / "medium.json").write_text(json.dumps(items))
-        with open(www / "big", "wb") as big:
-            big.truncate(BIG_BYTES)  # without blocks: no disk is measured
-        read_once(www / "big")
+        for name, size in (("big", BIG_BYTES), ("part", PART_BYTES),
+                           ("upload", UPLOAD_BYTES)):
+            with open(www / name, "wb") as file:
+                file.truncate(size)  # without blocks: no disk is measured
+            read_once(www / name)
+        (self.folder / "out").mkdir()
 
     def start(self):
         self.folder.mkdir(exist_ok=True)
@@ -150,6 +163,15 @@ class Lab:
         make_bundle(self.folder)
         self.make_files()
         self.start_nginx()
+        self.start_demo()
+
+    def start_demo(self):
+        """Takes uploads: nginx answers before it has read a body."""
+        self.demo = servers.Server("demo", [
+            "taskset", "-c", str(self.server_core),
+            self.names["build"] / "demo-server", "--until-eof"], self.folder,
+            stdout=subprocess.PIPE)
+        self.names["demo"] = self.demo.read_ports()["http"]
 
     def start_nginx(self):
         http, https = servers.free_ports(2)
@@ -166,9 +188,10 @@ class Lab:
                           tls_port=https)
 
     def stop(self):
-        if self.nginx is not None:
-            self.nginx.end()
-            self.nginx.join()
+        for server in (self.nginx, self.demo):
+            if server is not None:
+                server.end()
+                server.join()
 
     # -- Clients --
 

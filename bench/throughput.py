@@ -1,11 +1,11 @@
-"""Rows in which two clients do the same work: T1 to T7.
+"""Rows in which two clients do the same work: T1 to T9, and files at once.
 
 Every client of a group runs once a round, one after the other, starting with
 another one each round; so each comparison is between neighbours in time.
 """
 
 import table
-from lab import Client, LabError, parse_curl, parse_h2load, parse_wrk
+from lab import Client, LabError, parse_curl, parse_curls, parse_h2load, parse_wrk
 
 SECONDS = "1.0"
 SPIN_MICROS = "100"
@@ -81,6 +81,42 @@ def stream_clients():
     }
 
 
+CURL_FORMAT = ('{{"bytes":%%{{size_%s}},"seconds":%%{{time_total}}}}'
+               "\\n")
+
+
+def curl_files(url, count, parse):
+    """Its files are new ones each time, as ours are."""
+    names = [f"{{folder}}/out/curl-{i}" for i in range(count)]
+    outputs = [word for name in names for word in ("-o", name, url)]
+    words = ["curl", "-sS", "--parallel-immediate", "--parallel",
+             "--parallel-max", str(count)] if count > 1 else ["curl", "-sS"]
+    return Client(["sh", "-c", 'rm -f "$0"/curl-*; exec "$@"', "{folder}/out",
+                   *words, "-w", CURL_FORMAT % "download", *outputs], parse)
+
+
+def lua_files(url, count):
+    return Client(["{lua}", "bench/transfer.lua", "down", "{folder}/out", url,
+                   str(count)])
+
+
+def file_clients(path, count):
+    url = "{http}/" + path
+    return {"lua": lua_files(url, count),
+            "curl": curl_files(url, count, parse_curls)}
+
+
+def upload_clients():
+    source = "{folder}/www/upload"
+    return {
+        "lua": Client(["{lua}", "bench/transfer.lua", "up", source,
+                       "{demo}/small"]),
+        "curl": Client(["curl", "-sS", "-o", "/dev/null", "-w",
+                        CURL_FORMAT % "upload", "-F", f"file=@{source}",
+                        "{demo}/small"], parse_curls),
+    }
+
+
 # (row, work, ours, peer's name, peer, target, goal)
 def get_rows(n):
     return [
@@ -119,8 +155,17 @@ GROUPS = [
     (stream_clients(),
      [("T7", "1 GB to a Lua chunk listener", "lua", "curl to null", "curl",
        .8, 1.2)]),
+    (file_clients("big", 1),
+     [("T8", "1 GB to a file, host at 60 fps", "lua", "curl", "curl", 1.5,
+       2.2)]),
+    (upload_clients(),
+     [("T9", "512 MB multipart upload, host at 60 fps", "lua", "curl -F",
+       "curl", 1.1, 1.5)]),
+    (file_clients("part", 8),
+     [("files", "8 files of 128 MB at once, host at 60 fps", "lua",
+       "curl --parallel", "curl", 1, None)]),
 ]
-PER_BYTE = {"T7"}
+PER_BYTE = {"T7", "T8", "T9", "files"}
 
 
 def take_samples(lab, clients, title, rounds, say):

@@ -1,9 +1,9 @@
 -- lua examples/arcade.lua BASE-URL [--frames N] [--plain]
 --
--- A game loop at 60 frames a second that keeps up to ten requests to the demo
--- server in flight and draws what becomes of them. Everything happens on this
--- one Lua thread: a frame starts some requests, calls net.update(), which runs
--- the callbacks of what has arrived, draws, and waits for the next frame. The
+-- A game loop at 60 frames a second that keeps up to ten requests, downloads
+-- and uploads in flight and draws what becomes of them. Everything happens on
+-- this one Lua thread: a frame starts some, calls net.update(), which runs the
+-- callbacks of what has arrived, draws, and waits for the next frame. The
 -- figures below the rows say what that costs a frame.
 --
 -- Ends after N frames with a one-line summary, and with status 0 only if every
@@ -70,10 +70,46 @@ local plain = options.plain or not has_colour() or not has_terminal()
 
 -- What is fired ----------------------------------------------------------
 
+local REPLAY = ("up down left right "):rep(40000)
+
+local function file_size(path)
+  local file = assert(io.open(path, "rb"))
+  local size = file:seek("end")
+  file:close()
+  return size
+end
+
 -- Each entry describes one kind of request. `check(res, record)` returns true
 -- when the answer is right; `aborts` is after how many ms it is aborted, which
 -- must then be how it ends.
+-- `api` is the function of the module, request without one; downloads and
+-- uploads take what else they need from `more`.
 local KINDS = {
+  {
+    api = "downloadFile", method = "DOWN", url = "/file/400000?rate=800000",
+    bar = true,
+    check = function(res)
+      return res.statusCode == 200 and res.dataLength == 400000
+        and file_size(res.tempFilePath) == 400000
+    end,
+  },
+  {
+    api = "uploadFile", method = "UP", url = "/upload", bar = true,
+    more = function()
+      return {
+        formData = { player = "ann", level = 3 },
+        files = { { name = "replay", data = REPLAY, fileName = "a.replay" } },
+      }
+    end,
+    check = function(res)
+      return res.statusCode == 200
+        and res.data:find('"bytes":' .. #REPLAY, 1, true)
+    end,
+  },
+  {
+    api = "downloadFile", method = "DOWN",
+    url = "/file/9000000?rate=300000", aborts = 500, bar = true,
+  },
   {
     url = "/json",
     check = function(res)
@@ -185,7 +221,7 @@ end
 
 local function on_success(record, res)
   record.status = res.statusCode
-  if not record.kind.enableChunked then
+  if not record.kind.enableChunked and not record.kind.bar then
     record.bytes = res.profile and res.profile.receivedBytedCount or 0
   end
   if record.kind.aborts then
@@ -211,26 +247,42 @@ local function on_fail(record, res)
   end
 end
 
-local function start(kind)
-  totals.started = totals.started + 1
-  running = running + 1
-  local record = { number = totals.started, kind = kind, began = now(),
-                   bytes = 0, method = kind.method or "GET", url = kind.url }
-  record.task = net.request{
+local function request_options(kind)
+  if kind.api then
+    local call = kind.more and kind.more() or {}
+    call.url = options.base .. kind.url
+    return call
+  end
+  return {
     url = options.base .. kind.url,
-    method = record.method,
+    method = kind.method or "GET",
     data = kind.data,
     header = kind.header,
     dataType = kind.dataType,
     responseType = kind.responseType,
     enableChunked = kind.enableChunked,
-    success = function(res)
-      on_success(record, res)
-    end,
-    fail = function(res)
-      on_fail(record, res)
-    end,
   }
+end
+
+local function start(kind)
+  totals.started = totals.started + 1
+  running = running + 1
+  local record = { number = totals.started, kind = kind, began = now(),
+                   bytes = 0, method = kind.method or "GET", url = kind.url }
+  local call = request_options(kind)
+  function call.success(res)
+    on_success(record, res)
+  end
+  function call.fail(res)
+    on_fail(record, res)
+  end
+  record.task = net[kind.api or "request"](call)
+  if kind.bar then
+    record.task:onProgressUpdate(function(res)
+      record.progress = res.progress
+      record.bytes = res.totalBytesWritten or res.totalBytesSent
+    end)
+  end
   if kind.enableChunked then
     record.task:onChunkReceived(function(res)
       record.bytes = record.bytes + #res.data
@@ -396,7 +448,7 @@ local function paint(colour, text)
 end
 
 local METHOD_COLOURS = { GET = "blue", HEAD = "cyan", POST = "magenta",
-                         PUT = "yellow" }
+                         PUT = "yellow", DOWN = "green", UP = "green" }
 local STATE_COLOURS = { queued = "dim", connecting = "yellow", open = "cyan",
                         closing = "cyan", idle = "dim" }
 
@@ -409,6 +461,18 @@ local function result_colour(record)
   return record.aborting and "yellow" or "green"
 end
 
+-- What stands behind a row: a bar while a file is on its way, then a note.
+local NOTE_WIDTH = 10
+
+local function note_text(record)
+  if record.progress and record.state ~= "done" then
+    local filled = math.floor(record.progress * NOTE_WIDTH / 100)
+    return paint("green", string.rep(BAR, filled)) ..
+      paint("dim", string.rep(RULE, NOTE_WIDTH - filled))
+  end
+  return paint("dim", cell(record.note or "", NOTE_WIDTH))
+end
+
 local function row_line(record)
   local ms = record.ms or now() - record.began
   return table.concat{
@@ -417,7 +481,7 @@ local function row_line(record)
     cell(record.url, 29), " ",
     paint(result_colour(record), cell(result_text(record), 10)),
     string.format("%9s %5.0f ms ", size_text(record.bytes), ms),
-    paint("dim", cell(record.note or "", 10)),
+    note_text(record),
   }
 end
 

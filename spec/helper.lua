@@ -194,13 +194,15 @@ end
 
 -- ---- Requests --------------------------------------------------------------
 
--- Starts a request and returns its record, which fills while frames run:
+-- Calls net[api] and returns the task's record, which fills while frames run:
 --   task, success, fail, complete (the results), done,
 --   headers (list of the results of onHeadersReceived),
---   chunks (the pieces of data), order ("headers", "chunk", "success", ...)
+--   progress (those of onProgressUpdate), chunks (the pieces of data),
+--   order ("headers", "progress", "chunk", "success", ...)
 -- Callbacks of the options run too. Listens for chunks with enableChunked.
-function helper.start(options)
-  local record = { headers = {}, chunks = {}, order = {}, done = false }
+function helper.begin(api, options)
+  local record = { headers = {}, chunks = {}, progress = {}, order = {},
+    done = false }
   local copy = {}
   for key, value in pairs(options) do
     copy[key] = value
@@ -216,11 +218,17 @@ function helper.start(options)
       end
     end
   end
-  record.task = net.request(copy)
+  record.task = net[api](copy)
   record.task:onHeadersReceived(function(res)
     record.headers[#record.headers + 1] = res
     record.order[#record.order + 1] = "headers"
   end)
+  if api ~= "request" then
+    record.task:onProgressUpdate(function(res)
+      record.progress[#record.progress + 1] = res
+      record.order[#record.order + 1] = "progress"
+    end)
+  end
   if options.enableChunked then
     record.task:onChunkReceived(function(res)
       record.chunks[#record.chunks + 1] = res.data
@@ -230,13 +238,22 @@ function helper.start(options)
   return record
 end
 
--- The same, run to its end.
-function helper.fetch(options, ms)
-  local record = helper.start(options)
+-- Runs frames until the task of a record has ended; returns the record.
+function helper.finish(record, ms)
   helper.run_until(function()
     return record.done
-  end, ms or 10000, "the end of " .. tostring(options.url))
+  end, ms or 10000, "the end of " .. tostring(record.task))
   return record
+end
+
+-- A request's record.
+function helper.start(options)
+  return helper.begin("request", options)
+end
+
+-- The same of a request that has run to its end.
+function helper.fetch(options, ms)
+  return helper.finish(helper.start(options), ms)
 end
 
 -- The body of a GET of a text, for the questions that a fault server answers.
@@ -263,6 +280,22 @@ function helper.write_file(path, text)
   return path
 end
 
+-- A new path for a file, in the folder that goes away after the run.
+-- os.tmpname() would also close a descriptor, which ThreadSanitizer never saw
+-- opened and so calls a race with the thread that closed its number before.
+local prefix
+local names = 0
+
+function helper.temp_name()
+  if not prefix then
+    local stat = assert(io.open("/proc/self/stat", "rb"))
+    prefix = ("%s/of-%d-"):format(helper.servers.tmp, stat:read("*n"))
+    stat:close()
+  end
+  names = names + 1
+  return prefix .. names
+end
+
 local function quote(text)
   return "'" .. tostring(text):gsub("'", "'\\''") .. "'"
 end
@@ -275,16 +308,14 @@ local function command_line(...)
   return table.concat(words, " ")
 end
 
--- Runs a program (a list of words) to its end, `seconds` (30) at most, and
+-- Runs a program (a list of words) to its end, 30 seconds at most, and
 -- returns { status, out, err }. A status above 128 is a signal; 124 means that
 -- the time was over. Lua 5.1 does not tell the status of a popen, so the shell
--- prints it. Only `command` may need a sanitizer's library, not the shell.
-local function run(command, seconds, preload)
-  local out, err = os.tmpname(), os.tmpname()
-  local line = ("timeout -k 5 %d %s %s >%s 2>%s </dev/null;"
-    .. " echo $?"):format(seconds or 30 * slow,
-    preload and "env LD_PRELOAD=" .. quote(preload) or "", command,
-    quote(out), quote(err))
+-- prints it.
+local function run(command)
+  local out, err = helper.temp_name(), helper.temp_name()
+  local line = ("timeout -k 5 %d %s >%s 2>%s </dev/null; echo $?"):format(
+    30 * slow, command, quote(out), quote(err))
   local shell = assert(io.popen(line))
   local status = tonumber(shell:read("*a"))
   shell:close()
@@ -309,7 +340,7 @@ function helper.python(script, ...)
 end
 
 local function with_script(script, fn)
-  local path = helper.write_file(os.tmpname(), script)
+  local path = helper.write_file(helper.temp_name(), script)
   local result = fn(path)
   os.remove(path)
   return result
@@ -318,10 +349,18 @@ end
 -- The text of a Lua program and its arguments, run by the interpreter of this
 -- run with the module on its path.
 function helper.lua(script, ...)
+  return helper.lua_under({}, script, ...)
+end
+
+-- The same, started by another program: a list of words that wants a command
+-- behind it. Only the interpreter gets a sanitizer's library.
+function helper.lua_under(starter, script, ...)
   local words = command_line(...)
+  local preload = env("PRELOAD") or ""
+  local before = command_line((table.unpack or unpack)(starter))
   return with_script(script, function(path)
-    return run(command_line(env("LUA"), path) .. " " .. words, nil,
-      env("PRELOAD"))
+    return run(before .. " " .. command_line("env", "LD_PRELOAD=" .. preload,
+      env("LUA"), path) .. " " .. words)
   end)
 end
 

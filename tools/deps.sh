@@ -13,7 +13,8 @@ packages() {
   case $1 in
     core) echo gcc make pkgconf libc6-dev libuv1-dev libcurl4-openssl-dev \
       libjansson-dev ca-certificates ;;
-    server) echo libwebsockets-dev libwebsockets-evlib-uv zlib1g-dev ;;
+    server) echo libwebsockets-dev libwebsockets-evlib-uv \
+      libssl-dev zlib1g-dev ;;
     test) echo python3 openssl nginx python3-httpbin gunicorn \
       lua-busted libcmocka-dev iproute2 util-linux mount procps ;;
     bench) echo python3 wrk nginx nghttp2-client curl strace openssl \
@@ -33,7 +34,8 @@ modules() {
     core) echo libuv=libuv1-dev libcurl=libcurl4-openssl-dev \
       jansson=libjansson-dev ;;
     server) echo libuv=libuv1-dev jansson=libjansson-dev \
-      libwebsockets=libwebsockets-dev zlib=zlib1g-dev ;;
+      libwebsockets=libwebsockets-dev libcrypto=libssl-dev \
+      zlib=zlib1g-dev ;;
     luajit) echo luajit=libluajit-5.1-dev ;;
     lua5.1) echo lua5.1=liblua5.1-0-dev ;;
     lua*) echo "$1=lib$1-dev" ;;

@@ -104,7 +104,18 @@ typedef uint64_t nt_id_t;
   XX(DECODING, -83, "content could not be decoded")                            \
   XX(LENGTH_MISMATCH, -84, "body shorter than its Content-Length")             \
   XX(CHUNKED, -85, "chunked body is incomplete")                               \
-  XX(NETWORK, -99, "network error")
+  XX(NETWORK, -99, "network error")                                            \
+  XX(NO_FILE, -100, "file not found")                                          \
+  XX(NO_FOLDER, -101, "the folder of the file does not exist")                 \
+  XX(NOT_A_FILE, -102, "the path names a folder, a pipe, a link or a device")  \
+  XX(OUTSIDE, -103, "the path is outside of the allowed folders")              \
+  XX(PERMISSION, -104, "no permission for the file")                           \
+  XX(DISK_FULL, -105, "no space left for the file")                            \
+  XX(BUSY, -106, "another download writes to this file")                       \
+  XX(FILE_SIZE, -107, "file larger than its cap")                              \
+  XX(DIGEST, -108, "the file does not have the expected digest")               \
+  XX(FILE_CHANGED, -109, "the file changed while it was sent")                 \
+  XX(FILE, -110, "reading or writing the file failed")
 
 typedef enum nt_error {
   NT_OK = 0,
@@ -159,14 +170,22 @@ typedef struct nt_policy {
   uint32_t max_redirects;    /* hops; here 0 means that none is followed; 20 */
   uint64_t url_max_bytes;    /* 0 */
   uint64_t header_max_bytes; /* response headers of one hop; 256 KiB */
-  uint64_t response_max_bytes; /* body after decoding, not streamed; 64 MiB */
-  uint64_t task_high_water;    /* undelivered bytes at which a task's source
-                                * is no longer read; at least 64 KiB; 1 MiB */
-  uint64_t context_high_water; /* the same for all tasks; 64 MiB */
-  uint32_t spin_us;            /* how long both threads spin before they
-                                * sleep; 0 */
-  const char* user_agent;      /* NULL: "nettask/x.y.z" */
-  const char* ca_file;         /* PEM bundle; NULL: the system's */
+  uint64_t response_max_bytes;   /* body after decoding, not streamed; 64 MiB */
+  uint64_t task_high_water;      /* undelivered bytes at which a task's source
+                                  * is no longer read; at least 64 KiB; 1 MiB */
+  uint64_t context_high_water;   /* the same for all tasks; 64 MiB */
+  uint32_t spin_us;              /* how long both threads spin before they
+                                  * sleep; 0 */
+  const char* user_agent;        /* NULL: "nettask/x.y.z" */
+  const char* ca_file;           /* PEM bundle; NULL: the system's */
+  uint64_t download_max_bytes;   /* of one file; 50 MiB */
+  uint64_t upload_max_bytes;     /* of the files of one upload together; 0 */
+  const char* temp_dir;          /* for temporary files; NULL: the system's */
+  const char* const* read_roots; /* folders below which files may be read;
+                                  * NULL: anywhere */
+  size_t read_root_count;
+  const char* const* write_roots; /* and written, but for temporary files */
+  size_t write_root_count;
 } nt_policy_t;
 
 /* Fills in the preset. Any thread. */
@@ -192,7 +211,10 @@ NT_API int nt_policy_set(nt_context_t* context, const nt_policy_t* policy);
 typedef enum nt_event_type {
   NT_EV_HEADERS = 1, /* final status and headers of a response */
   NT_EV_CHUNK,       /* a piece of a streamed body */
-  NT_EV_END          /* the last event of an id, exactly once */
+  NT_EV_END,         /* the last event of an id, exactly once */
+  NT_EV_PROGRESS     /* of a download or upload: the newest figures. At most
+                      * one waits, and at most one comes in 50 ms, but for the
+                      * first and for the last, which is exact */
 } nt_event_type_t;
 
 /* Response headers in the order they came, as received. */
@@ -241,6 +263,11 @@ typedef struct nt_event {
                          * NUL-terminated; may be NULL when size is 0 */
   size_t size;
   const nt_profile_t* profile; /* END with NT_REQUEST_PROFILE, else NULL */
+  uint64_t done;    /* PROGRESS: bytes written, or sent. END of a download:
+                     * bytes in its file */
+  uint64_t total;   /* PROGRESS: of `done`, in the end; 0: unknown */
+  int percent;      /* PROGRESS: 0 to 100; 0 while `total` is unknown */
+  const char* path; /* END of a download that succeeded: its file */
 } nt_event_t;
 
 /* Takes in what the background thread has handed over and returns how many
@@ -280,7 +307,9 @@ typedef enum nt_state {
 NT_API nt_state_t nt_state(const nt_context_t* context, nt_id_t id);
 
 /* Ends a task: drops its undelivered events and delivers NT_EV_END with
- * NT_E_ABORTED, also when it had just succeeded. Ended tasks are ignored. */
+ * NT_E_ABORTED, also when it had just succeeded. A download ends when nothing
+ * is left of it on the disk, and with success if its file is in place already.
+ * Ended tasks are ignored. */
 NT_API void nt_abort(nt_context_t* context, nt_id_t id);
 
 /* The same with the host's own error and message (a refused argument, say). */
@@ -365,6 +394,72 @@ NT_API int nt_request_open(nt_context_t* context, nt_id_t* id);
  * NT_E_CLOSED if it has ended. What the policy refuses is an NT_EV_END. */
 NT_API int nt_request_start(nt_context_t* context, nt_id_t id,
                             const nt_request_options_t* options);
+
+/* ---- Downloads --------------------------------------------------------- */
+
+enum {
+  NT_DOWNLOAD_RESUME = 1 << 0, /* a part that is left is kept, with a sidecar,
+                                * and the next download goes on from there */
+  NT_DOWNLOAD_DURABLE = 1 << 1 /* on the disk, not just in its cache, when the
+                                * download ends */
+};
+
+typedef struct nt_download_options {
+  nt_request_options_t request; /* `method` and `body` do not matter, nor do
+                                 * Accept-Encoding and, with
+                                 * NT_DOWNLOAD_RESUME, Range fields */
+  const char* path;   /* the file, replaced if it exists; NULL: a temporary
+                       * one, removed by nt_close() */
+  const char* sha256; /* 64 hex digits that the file must have, or NULL */
+  uint32_t flags;     /* NT_DOWNLOAD_* */
+} nt_download_options_t;
+
+/* Fills in the defaults: those of a request, and a stall time-out of 30000. */
+NT_API void nt_download_options_init(nt_download_options_t* options);
+
+/* Like nt_request_open(). */
+NT_API int nt_download_open(nt_context_t* context, nt_id_t* id);
+
+/* Like nt_request_start(). The body of any response, whatever its status, is
+ * written to "<path>.part" and appears at `path` whole or not at all; a file
+ * is refused, before anything is sent, if it cannot be written. Once it is in
+ * place the download ends with success, even if nt_abort() came before its
+ * last event. NT_E_INVALID also for a `sha256` that is none. */
+NT_API int nt_download_start(nt_context_t* context, nt_id_t id,
+                             const nt_download_options_t* options);
+
+/* ---- Uploads ----------------------------------------------------------- */
+
+/* One part of multipart/form-data: a file, bytes, or a plain field. */
+typedef struct nt_part {
+  const char* name; /* required */
+  const char* path; /* a file, sent as it is read; NULL: `data` */
+  const void* data;
+  size_t size;
+  const char* file_name; /* NULL: the last part of `path`, or a plain field */
+  const char* type;      /* NULL: by the extension of the file name, or else
+                          * `fallback_type`; a plain field has none */
+  const char* fallback_type; /* NULL: application/octet-stream */
+} nt_part_t;
+
+typedef struct nt_upload_options {
+  nt_request_options_t request; /* `body` and Content-Type do not matter */
+  const nt_part_t* parts;       /* sent in this order; files last, please: many
+                                 * servers read fields only before them */
+  size_t part_count;
+} nt_upload_options_t;
+
+/* Fills in the defaults: those of a request, and POST. */
+NT_API void nt_upload_options_init(nt_upload_options_t* options);
+
+/* Like nt_request_open(). */
+NT_API int nt_upload_open(nt_context_t* context, nt_id_t* id);
+
+/* Like nt_request_start(). Files are opened before anything is sent, and sent
+ * as long as they were then. Ends like a request, with the body of the
+ * response; one that comes before all is sent is an answer like any other. */
+NT_API int nt_upload_start(nt_context_t* context, nt_id_t id,
+                           const nt_upload_options_t* options);
 
 /* ---- URLs -------------------------------------------------------------- */
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "storage.h"
 
 #ifndef _WIN32
 #  include <pthread.h>
@@ -75,8 +76,12 @@ static void on_exit_process(void) {
   uv_mutex_lock(&contexts_mutex);
   for (node = contexts.next; node != &contexts; node = node->next)
     post_stop(nt__container_of(node, nt_context_t, registered));
-  for (node = contexts.next; node != &contexts; node = node->next)
-    join_stopped(nt__container_of(node, nt_context_t, registered), deadline);
+  for (node = contexts.next; node != &contexts; node = node->next) {
+    nt_context_t* ctx = nt__container_of(node, nt_context_t, registered);
+
+    if (join_stopped(ctx, deadline)) /* it may remove temporary files */
+      nt__storage_wait(ctx->io.storage, deadline);
+  }
   uv_mutex_unlock(&contexts_mutex);
 }
 
@@ -157,7 +162,9 @@ static void detach_thread(nt_context_t* ctx) {
 #endif
 }
 
-static void free_context(nt_context_t* ctx) {
+/* The storage thread may be late, too: it is waited for until `deadline`. */
+static void free_context(nt_context_t* ctx, uint64_t deadline) {
+  nt__storage_close(ctx->io.storage, deadline);
   nt__host_free(ctx);
   nt__io_free(ctx);
   destroy_sync(ctx);
@@ -177,7 +184,7 @@ static void io_main(void* arg) {
   if (!abandoned)
     return;
   delist(ctx);
-  free_context(ctx);
+  free_context(ctx, 0);
 }
 
 /* The thread is late: it frees the context when it gets there, and exit() waits
@@ -276,7 +283,7 @@ void nt_close(nt_context_t* ctx, uint32_t deadline_ms) {
     return;
   delist(ctx);
   join_stopped(ctx, UINT64_MAX);
-  free_context(ctx);
+  free_context(ctx, deadline);
 }
 
 int nt_policy_set(nt_context_t* ctx, const nt_policy_t* values) {

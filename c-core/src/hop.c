@@ -12,6 +12,8 @@
 
 enum {
   REDIRECT_BODY_MAX = 64 * 1024, /* more is not read to save a connection */
+  /* For what goes to a file. */
+  BULK_BUFFER_SIZE = 256 * 1024,
   /* One buffer may inflate a thousandfold, all of which libcurl has to keep
    * when the stream is held back; it gives up at 64 MiB. */
   STREAM_BUFFER_SIZE = 16 * 1024
@@ -43,18 +45,39 @@ static void begin_response(nt__transfer_t* t, const char* line) {
     nt__stage_enter(t, NT__STAGE_BODY);
 }
 
+/* Not the answer yet: libcurl goes on after a 1xx, and asks anew without Expect
+ * after the first 417. */
+static bool is_interim(nt__transfer_t* t) {
+  if (t->status / 100 == 1)
+    return true;
+  if (t->status != 417 || !t->expecting)
+    return false;
+  t->expecting = false;
+  return true;
+}
+
 /* False ends the hop. */
 static bool end_headers(nt__transfer_t* t) {
-  if (t->status / 100 == 1) /* the real one is still to come */
+  int result;
+
+  if (is_interim(t)) {
+    t->status = 0;
     return true;
+  }
   t->headers_done = true;
   t->following = is_redirect(t);
-  if (t->following)
-    return true;
-  t->ops->on_headers(t);
+  if (t->following) {
+    /* The rest of the body would be sent for nothing. */
+    t->complete = t->ops->on_read != NULL && t->uploaded < t->body_size;
+    return !t->complete;
+  }
+  result = t->ops->on_headers(t);
+  t->again = result == NT__AGAIN;
+  t->failure = result < 0 ? result : 0;
   /* What follows is the tunnel that was asked for, not a body. */
-  t->complete = nt__transfer_is_method(t, "CONNECT") && t->status / 100 == 2;
-  return !t->complete;
+  t->complete = t->again ||
+                (nt__transfer_is_method(t, "CONNECT") && t->status / 100 == 2);
+  return !t->complete && t->failure == 0;
 }
 
 static size_t on_header(char* line, size_t one, size_t size, void* arg) {
@@ -94,7 +117,7 @@ static size_t on_write(char* data, size_t one, size_t size, void* arg) {
 
   (void) one;
   nt__stage_touch(t);
-  if (t->following)
+  if (t->following || !t->headers_done)
     return discard(t, size);
   result = t->ops->on_body(t, data, size);
   if (result == 0)
@@ -104,15 +127,45 @@ static size_t on_write(char* data, size_t one, size_t size, void* arg) {
     nt__task_hold(t->task);
     return CURL_WRITEFUNC_PAUSE;
   }
+  if (result == NT__WAIT) {
+    nt__stage_wait(t);
+    return CURL_WRITEFUNC_PAUSE;
+  }
   t->failure = result;
   return 0;
 }
 
 void nt__hop_resume(nt__transfer_t* t) {
-  if (t->held_since == 0)
+  if (t->held_since == 0 && !t->waiting)
     return;
   nt__stage_go_on(t);
   nt__driver_continue(&t->easy);
+}
+
+/* ---- A body that is not in memory ---------------------------------------- */
+
+static size_t on_read(char* out, size_t one, size_t count, void* arg) {
+  nt__transfer_t* t = arg;
+  size_t size = one * count;
+  int result = t->ops->on_read(t, out, &size);
+
+  if (result == 0)
+    return size;
+  if (result == NT__WAIT) {
+    nt__stage_wait(t);
+    return CURL_READFUNC_PAUSE;
+  }
+  t->failure = result;
+  return CURL_READFUNC_ABORT;
+}
+
+static int on_seek(void* arg, curl_off_t offset, int origin) {
+  nt__transfer_t* t = arg;
+
+  if (origin != SEEK_SET || offset < 0 || (uint64_t) offset > t->body_size)
+    return CURL_SEEKFUNC_FAIL;
+  t->ops->on_rewind(t, (uint64_t) offset);
+  return CURL_SEEKFUNC_OK;
 }
 
 /* ---- Progress ------------------------------------------------------------ */
@@ -159,6 +212,8 @@ static int on_progress(void* arg, curl_off_t down_total, curl_off_t down,
   nt__stage_touch(t);
   if (t->uploaded == t->body_size)
     t->profile.request_end = nt__unix_ms();
+  if (t->ops->on_sent != NULL)
+    t->ops->on_sent(t);
   return 0;
 }
 
@@ -170,12 +225,26 @@ static bool expects_body(const nt__transfer_t* t) {
          nt__transfer_is_method(t, "PUT") || nt__transfer_is_method(t, "PATCH");
 }
 
+static void set_body(nt__transfer_t* t, CURL* curl) {
+  curl_easy_setopt(curl, CURLOPT_POST, 1L);
+  curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
+                   (curl_off_t) t->body_size);
+  if (t->body_size == 0 || t->ops->on_read == NULL) {
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, t->body_size > 0 ? t->body : "");
+    return;
+  }
+  t->expecting = true;
+  t->ops->on_rewind(t, 0);
+  curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
+  curl_easy_setopt(curl, CURLOPT_READDATA, t);
+  curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, on_seek);
+  curl_easy_setopt(curl, CURLOPT_SEEKDATA, t);
+  curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, (long) BULK_BUFFER_SIZE);
+}
+
 static void set_method(nt__transfer_t* t, CURL* curl) {
   if (t->body_size > 0 || expects_body(t)) {
-    curl_easy_setopt(curl, CURLOPT_POST, 1L);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
-                     (curl_off_t) t->body_size);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, t->body_size > 0 ? t->body : "");
+    set_body(t, curl);
     if (!nt__transfer_is_method(t, "POST"))
       curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, t->method);
   } else if (nt__transfer_is_method(t, "HEAD")) {
@@ -257,8 +326,11 @@ static void set_options(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->task->message);
   curl_easy_setopt(curl, CURLOPT_USERAGENT,
                    agent == NULL ? "nettask/" NT_VERSION : agent);
-  curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "");
-  if (t->flags & NT_REQUEST_STREAM)
+  curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, t->raw ? "identity" : "");
+  curl_easy_setopt(curl, CURLOPT_HTTP_CONTENT_DECODING, t->raw ? 0L : 1L);
+  if (t->raw)
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) BULK_BUFFER_SIZE);
+  else if (t->flags & NT_REQUEST_STREAM)
     curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER_SIZE);
   set_version(t, curl);
   set_method(t, curl);
@@ -273,8 +345,10 @@ int nt__hop_start(nt__transfer_t* t) {
   t->header_bytes = 0;
   t->discarded = 0;
   t->uploaded = 0;
+  t->held_since = 0;
   t->alloc_failures = nt__alloc_failures();
-  t->headers_done = t->following = t->complete = false;
+  t->headers_done = t->following = t->complete = t->again = false;
+  t->waiting = t->expecting = false;
   nt__headers_reset(&t->headers);
   t->task->message[0] = '\0';
   t->easy.kind = may_multiplex(t) ? NT__MULTI_HTTP2 : NT__MULTI_TRANSFERS;
@@ -295,4 +369,6 @@ void nt__hop_end(nt__transfer_t* t, int error) {
   if (error == 0 && (t->flags & NT_REQUEST_PROFILE))
     nt__profile_read(t);
   nt__driver_release(&t->easy);
+  t->held_since = 0;
+  t->waiting = false;
 }

@@ -22,12 +22,14 @@ typedef struct nt__entry {
   nt_state_t state;
   bool started; /* the I/O thread has the block */
   bool ended;   /* by the host, with `error` and `message` */
+  bool muted;   /* the host wanted it to end: only its last event is still
+                 * delivered, with `error` unless it is a success */
   int error;
   char* message;
   nt__command_t* abort_command; /* reserved */
   uint64_t uncredited;
   uint64_t mark;    /* that it started under */
-  nt__task_t* task; /* once started; see credit() */
+  nt__task_t* task; /* once started; see credit(), mute() */
 } nt__entry_t;
 
 /* Ids are never reused in a process, so one from a context that was closed
@@ -99,6 +101,7 @@ void nt__task_start(nt_context_t* ctx, nt_id_t id, nt__task_t* task) {
 }
 
 void nt__task_fini(nt__task_t* task) {
+  nt__fate_unref(task->fate);
   nt__policy_unref(task->policy);
 }
 
@@ -141,7 +144,8 @@ static void drop_event(nt_context_t* ctx, nt__event_t* event) {
     case NT_EV_END:
       event->task->class_->release(event->task);
       break;
-    case NT_EV_HEADERS: /* lies in the block */
+    case NT_EV_HEADERS: /* lie in the block */
+    case NT_EV_PROGRESS:
       break;
     default:
       nt__free(event);
@@ -162,11 +166,15 @@ static void sort_in(nt_context_t* ctx, nt__event_t* event) {
     nt__free(event);
     return;
   }
-  if (entry == NULL || entry->ended) {
+  if (entry == NULL || entry->ended ||
+      (entry->muted && event->type != NT_EV_END)) {
     drop_event(ctx, event);
     return;
   }
-  entry->state = event->type == NT_EV_END ? NT_STATE_CLOSING : NT_STATE_OPEN;
+  if (event->type == NT_EV_END)
+    entry->state = NT_STATE_CLOSING;
+  else if (event->type != NT_EV_PROGRESS) /* there is some in uploads before */
+    entry->state = NT_STATE_OPEN;
   nt__fifo_push(&entry->events, &event->link);
   ctx->waiting++;
   ctx->waiting_bytes += event->cost;
@@ -236,16 +244,18 @@ size_t nt_waiting(const nt_context_t* ctx) {
 
 /* ---- Ending ------------------------------------------------------------- */
 
+static void drop_first(nt_context_t* ctx, nt__entry_t* entry) {
+  nt__link_t* link = nt__fifo_shift(&entry->events);
+  nt__event_t* event = nt__container_of(link, nt__event_t, link);
+
+  ctx->waiting--;
+  ctx->waiting_bytes -= event->cost;
+  drop_event(ctx, event);
+}
+
 static void drop_waiting(nt_context_t* ctx, nt__entry_t* entry) {
-  nt__link_t* link;
-
-  while ((link = nt__fifo_shift(&entry->events)) != NULL) {
-    nt__event_t* event = nt__container_of(link, nt__event_t, link);
-
-    ctx->waiting--;
-    ctx->waiting_bytes -= event->cost;
-    drop_event(ctx, event);
-  }
+  while (entry->events.first != NULL)
+    drop_first(ctx, entry);
   if (nt__node_linked(&entry->ready))
     nt__list_remove(&entry->ready);
 }
@@ -254,20 +264,45 @@ static bool has_ended_on_io(const nt__entry_t* entry) {
   return entry->state == NT_STATE_CLOSING;
 }
 
-void nt_fail(nt_context_t* ctx, nt_id_t id, int error, const char* message) {
-  nt__entry_t* entry = nt__table_get(&ctx->entries, id);
-
-  if (entry == NULL || entry->ended ||
-      atomic_load_explicit(&ctx->forked, memory_order_relaxed))
-    return;
+static void tell_io(nt_context_t* ctx, nt__entry_t* entry) {
   if (entry->started && !has_ended_on_io(entry)) {
     nt__command_post(ctx, entry->abort_command);
     entry->abort_command = NULL;
   }
-  drop_waiting(ctx, entry);
-  entry->ended = true;
+}
+
+static bool has_fate(const nt__entry_t* entry) {
+  return entry->task != NULL && entry->task->fate != NULL;
+}
+
+/* It ends when the I/O thread says so: then nothing is left of it, or else what
+ * was done cannot be undone, and the end is a success. */
+static void mute(nt_context_t* ctx, nt__entry_t* entry) {
+  if (nt__fate_abort(entry->task->fate))
+    tell_io(ctx, entry);
+  while (entry->events.first != NULL && entry->events.first->next != NULL)
+    drop_first(ctx, entry);
+  if (entry->events.first != NULL && !has_ended_on_io(entry))
+    drop_waiting(ctx, entry);
+  entry->muted = true;
+  entry->state = NT_STATE_CLOSING;
+}
+
+void nt_fail(nt_context_t* ctx, nt_id_t id, int error, const char* message) {
+  nt__entry_t* entry = nt__table_get(&ctx->entries, id);
+
+  if (entry == NULL || entry->ended || entry->muted ||
+      atomic_load_explicit(&ctx->forked, memory_order_relaxed))
+    return;
   entry->error = error;
   entry->message = message == NULL ? NULL : nt__strdup(message);
+  if (has_fate(entry)) {
+    mute(ctx, entry);
+    return;
+  }
+  tell_io(ctx, entry);
+  drop_waiting(ctx, entry);
+  entry->ended = true;
   entry->state = NT_STATE_CLOSING;
   /* Seen from the next nt_collect() on: an abort inside a frame's events adds
    * nothing to that frame. */
@@ -297,11 +332,15 @@ static void end_entry(nt_context_t* ctx, nt__entry_t* entry) {
   ctx->lent_entry = entry;
 }
 
-static void show_ended(nt_context_t* ctx, nt__entry_t* entry, nt_event_t* out) {
-  out->type = NT_EV_END;
+static void show_own_end(const nt__entry_t* entry, nt_event_t* out) {
   out->error = entry->error;
   out->message =
       entry->message != NULL ? entry->message : nt_error_message(entry->error);
+}
+
+static void show_ended(nt_context_t* ctx, nt__entry_t* entry, nt_event_t* out) {
+  out->type = NT_EV_END;
+  show_own_end(entry, out);
   end_entry(ctx, entry);
 }
 
@@ -312,6 +351,8 @@ static void show_end(nt_context_t* ctx, nt__entry_t* entry,
   out->error = task->error;
   out->message =
       task->message[0] != '\0' ? task->message : nt_error_message(task->error);
+  if (entry->muted && task->error != 0)
+    show_own_end(entry, out);
   task->class_->show(task, out);
   ctx->lent_task = task;
   end_entry(ctx, entry);
@@ -330,6 +371,7 @@ static void show_event(nt_context_t* ctx, nt__entry_t* entry, nt_event_t* out) {
       show_end(ctx, entry, event, out);
       return;
     case NT_EV_HEADERS:
+    case NT_EV_PROGRESS: /* may be posted again as soon as it has been shown */
       event->task->class_->show(event->task, out);
       break;
     default:

@@ -16,6 +16,7 @@
 
 #include "alloc.h"
 #include "buf.h"
+#include "fate.h"
 #include "header.h"
 #include "list.h"
 #include "nettask.h"
@@ -25,6 +26,7 @@
 
 typedef struct nt__task nt__task_t;
 typedef struct nt__driver nt__driver_t;
+typedef struct nt__storage nt__storage_t;
 typedef struct nt__lookups nt__lookups_t;
 typedef struct nt__transfers nt__transfers_t;
 typedef struct nt__warm nt__warm_t;
@@ -76,7 +78,7 @@ typedef struct nt__event {
   nt_id_t id;
   int error;        /* END; the new state for NT__EV_STATE */
   size_t cost;      /* what it counts against the high-water marks */
-  nt__task_t* task; /* HEADERS and END: the block it lies in */
+  nt__task_t* task; /* of all but CHUNK: the block it lies in */
 } nt__event_t;
 
 typedef struct nt__chunk {
@@ -105,12 +107,13 @@ bool nt__is_over_mark(nt_context_t* ctx, nt__task_t* task);
 typedef struct nt__task_class {
   /* The task is in the table of the loop; it ends through nt__task_end(). */
   void (*start)(nt__task_t* task);
-  /* Ends at once, with nt__task_end(). */
+  /* Ends with nt__task_end(), at once if the loop is stopping or the task has
+   * no fate: then its host has been told already. */
   void (*abort)(nt__task_t* task);
   /* Below its mark again: read on. */
   void (*resume)(nt__task_t* task);
-  /* Host thread: fills in what an END or HEADERS event shows. */
-  void (*show)(const nt__task_t* task, nt_event_t* event);
+  /* Host thread: fills in what an event shows that lies in the block. */
+  void (*show)(nt__task_t* task, nt_event_t* event);
   /* Frees the block. No thread uses it any more. */
   void (*release)(nt__task_t* task);
 } nt__task_class_t;
@@ -123,6 +126,8 @@ struct nt__task {
   nt__command_t start;  /* the START command */
   nt__event_t head;     /* HEADERS, reserved */
   nt__node_t held;      /* in ctx->io.held while its source is held back */
+  nt__fate_t* fate;     /* NULL: an abort is never too late, and needs no end
+                         * from here */
   uint64_t posted;      /* cost of its events so far */
   atomic_uint_fast64_t credited; /* of that, what the host has delivered */
   int error;                     /* how it ended, with `message` */
@@ -181,6 +186,7 @@ typedef struct nt__io {
   nt__lookups_t* lookups;
   nt__transfers_t* transfers;
   nt__warm_t* warm;
+  nt__storage_t* storage; /* NULL until it is needed; the host ends it */
 } nt__io_t;
 
 struct nt_context {

@@ -7,6 +7,7 @@
 #include "driver.h"
 #include "internal.h"
 #include "lookup.h"
+#include "storage.h"
 #include "transfer.h"
 #include "warm.h"
 
@@ -44,6 +45,7 @@ static void close_handles(nt_context_t* ctx) {
  * what it closes needs one more run of the loop. */
 static void shut_down(nt_context_t* ctx) {
   nt__tasks_abort(ctx);
+  nt__storage_stop(ctx->io.storage);
   nt__transfers_free(ctx->io.transfers);
   nt__lookups_free(ctx->io.lookups);
   nt__warm_close(ctx->io.warm);
@@ -62,6 +64,7 @@ static void on_turn(uv_prepare_t* handle) {
     shut_down(ctx);
     return;
   }
+  nt__storage_run(io->storage);
   nt__tasks_resume(ctx);
   nt__transfers_run(io->transfers);
   more = nt__driver_run(io->driver);
@@ -73,7 +76,8 @@ static void on_turn(uv_prepare_t* handle) {
   }
   atomic_store(&ctx->io_sleeps, true);
   /* Has something changed since we looked? */
-  if (!nt__mailbox_empty(&ctx->commands) || nt__tasks_can_resume(ctx))
+  if (!nt__mailbox_empty(&ctx->commands) || nt__tasks_can_resume(ctx) ||
+      nt__storage_pending(io->storage))
     stay_awake(ctx);
 }
 

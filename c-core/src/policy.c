@@ -21,6 +21,7 @@ void nt_policy_init(nt_policy_t* policy, nt_preset_t preset) {
   policy->response_max_bytes = 64 * MIB;
   policy->task_high_water = 1 * MIB;
   policy->context_high_water = 64 * MIB;
+  policy->download_max_bytes = preset == NT_PRESET_MINIPROGRAM ? 50 * MIB : 0;
 }
 
 static size_t text_size(const char* text) {
@@ -38,18 +39,76 @@ static void keep_text(const char** text, char** cursor) {
   *cursor += size;
 }
 
-nt__policy_t* nt__policy_new(const nt_policy_t* values) {
-  size_t size = text_size(values->user_agent) + text_size(values->ca_file);
-  nt__policy_t* policy = nt__malloc(sizeof(*policy) + size);
-  char* cursor;
+/* The count of a list that is not there does not matter. */
+static size_t list_count(const char* const* list, size_t count) {
+  return list == NULL ? 0 : count;
+}
 
+static size_t list_size(const char* const* list, size_t count) {
+  size_t size = count * sizeof(*list);
+  size_t i;
+
+  for (i = 0; i < count; i++)
+    size += text_size(list[i]);
+  return size;
+}
+
+/* The same for a list. Its pointers need their alignment, so lists come first
+ * and their texts behind. An empty list that is there stays one. */
+static const char** keep_list(const char* const** list, size_t count,
+                              char** cursor) {
+  const char** copy = (const char**) (void*) *cursor;
+
+  if (*list == NULL)
+    return NULL;
+  *cursor += count * sizeof(*copy);
+  if (count > 0)
+    memcpy(copy, *list, count * sizeof(*copy));
+  *list = copy;
+  return copy;
+}
+
+static void keep_texts(const char** list, size_t count, char** cursor) {
+  size_t i;
+
+  for (i = 0; i < count; i++)
+    keep_text(&list[i], cursor);
+}
+
+static size_t bytes_of(const nt_policy_t* values) {
+  return list_size(values->read_roots, values->read_root_count) +
+         list_size(values->write_roots, values->write_root_count) +
+         text_size(values->user_agent) + text_size(values->ca_file) +
+         text_size(values->temp_dir);
+}
+
+static void keep(nt_policy_t* values, char* cursor) {
+  size_t read_count = values->read_root_count;
+  size_t write_count = values->write_root_count;
+  const char** read = keep_list(&values->read_roots, read_count, &cursor);
+  const char** write = keep_list(&values->write_roots, write_count, &cursor);
+
+  keep_texts(read, read_count, &cursor);
+  keep_texts(write, write_count, &cursor);
+  keep_text(&values->user_agent, &cursor);
+  keep_text(&values->ca_file, &cursor);
+  keep_text(&values->temp_dir, &cursor);
+}
+
+nt__policy_t* nt__policy_new(const nt_policy_t* given) {
+  nt_policy_t values = *given;
+  nt__policy_t* policy;
+
+  values.read_root_count =
+      list_count(values.read_roots, values.read_root_count);
+  values.write_root_count =
+      list_count(values.write_roots, values.write_root_count);
+  policy = nt__malloc(sizeof(*policy) + bytes_of(&values));
   if (policy == NULL)
     return NULL;
   atomic_init(&policy->refs, 1);
-  policy->values = *values;
-  cursor = policy->bytes;
-  keep_text(&policy->values.user_agent, &cursor);
-  keep_text(&policy->values.ca_file, &cursor);
+  policy->values = values;
+  keep(&policy->values, policy->bytes);
   if (policy->values.task_high_water < TASK_HIGH_WATER_MIN)
     policy->values.task_high_water = TASK_HIGH_WATER_MIN;
   if (policy->values.context_high_water < policy->values.task_high_water)

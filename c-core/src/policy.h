@@ -11,8 +11,8 @@
  * last reference, on whatever thread that goes. */
 typedef struct nt__policy {
   atomic_uint refs;
-  nt_policy_t values; /* its strings lie in `bytes` */
-  char bytes[];
+  nt_policy_t values; /* its lists and strings lie in `bytes` */
+  _Alignas(void*) char bytes[];
 } nt__policy_t;
 
 /* A copy with one reference, or NULL without memory. */

@@ -4,11 +4,11 @@
  * behind them the strings, fields and bytes that are sent. The host keeps some
  * blocks with their buffers and parsed URL for the next request: what one
  * thread allocates and the other frees is what malloc is slowest at. */
-#include <stdlib.h>
 #include <string.h>
 
+#include "gather.h"
 #include "internal.h"
-#include "transfer.h"
+#include "outgoing.h"
 
 enum {
   DEFAULT_TOTAL_MS = 60000,
@@ -36,13 +36,9 @@ static nt__request_t* of_transfer(nt__transfer_t* transfer) {
 
 /* ---- I/O thread ---------------------------------------------------------- */
 
-static void on_headers(nt__transfer_t* t) {
-  nt__task_t* task = t->task;
-
-  task->head.type = NT_EV_HEADERS;
-  task->head.id = task->id;
-  task->head.task = task;
-  nt__event_post(task->ctx, &task->head, t->headers.bytes.size);
+static int on_headers(nt__transfer_t* t) {
+  nt__transfer_post_headers(t);
+  return 0;
 }
 
 static int stream(nt__task_t* task, const char* data, size_t size) {
@@ -60,54 +56,21 @@ static int stream(nt__task_t* task, const char* data, size_t size) {
   return 0;
 }
 
-/* The length that the server announced, when it is that of the decoded body:
- * room for all of it at once saves growing. */
-static uint64_t announced_size(const nt__transfer_t* t) {
-  const char* length = nt__headers_find(&t->headers, "content-length");
-
-  if (length == NULL ||
-      nt__headers_find(&t->headers, "content-encoding") != NULL)
-    return 0;
-  return strtoull(length, NULL, 10);
-}
-
-static int gather(nt__request_t* request, const char* data, size_t size) {
-  uint64_t max = request->task.policy->values.response_max_bytes;
-  uint64_t announced;
-
-  if (request->body.size == 0) {
-    request->body.max = max;
-    announced = announced_size(&request->transfer);
-    if (max != 0 && announced > max)
-      return NT_E_BODY_SIZE;
-    /* Without a cap a lying server must not make us reserve the world. */
-    if (announced > size && (max != 0 || announced < (1u << 26)) &&
-        nt__buf_reserve(&request->body, (size_t) announced) != 0)
-      return NT_E_NOMEM;
-  }
-  switch (nt__buf_append(&request->body, data, size)) {
-    case 0:
-      return 0;
-    case NT_E_FULL:
-      return NT_E_BODY_SIZE;
-    default:
-      return NT_E_NOMEM;
-  }
-}
-
 static int on_body(nt__transfer_t* t, const char* data, size_t size) {
+  if (!(t->flags & NT_REQUEST_STREAM))
+    return nt__gather(t, &of_transfer(t)->body, data, size);
   if (nt__is_over_mark(t->task->ctx, t->task))
     return NT__HOLD;
-  if (t->flags & NT_REQUEST_STREAM)
-    return stream(t->task, data, size);
-  return gather(of_transfer(t), data, size);
+  return stream(t->task, data, size);
 }
 
 static void on_end(nt__transfer_t* t) {
   nt__task_end(t->task, of_transfer(t)->body.size);
 }
 
-static const nt__transfer_ops_t transfer_ops = { on_headers, on_body, on_end };
+static const nt__transfer_ops_t transfer_ops = { .on_headers = on_headers,
+                                                 .on_body = on_body,
+                                                 .on_end = on_end };
 
 static void request_start(nt__task_t* task) {
   nt__transfer_submit(&of_task(task)->transfer);
@@ -124,20 +87,14 @@ static void request_resume(nt__task_t* task) {
 
 /* ---- Host thread --------------------------------------------------------- */
 
-static void request_show(const nt__task_t* task, nt_event_t* event) {
+static void request_show(nt__task_t* task, nt_event_t* event) {
   const nt__request_t* request = of_task(task);
-  const nt__transfer_t* t = &request->transfer;
 
-  event->status = t->status;
-  event->headers = nt__headers_view(&t->headers);
-  event->url = t->url.text;
-  event->redirects = t->redirects;
+  nt__transfer_show(&request->transfer, event);
   if (event->type != NT_EV_END)
     return;
   event->data = request->body.data;
   event->size = request->body.size;
-  if ((t->flags & NT_REQUEST_PROFILE) && event->error == 0)
-    event->profile = &t->profile;
 }
 
 static void destroy(nt__request_t* request) {
@@ -182,96 +139,6 @@ void nt_request_options_init(nt_request_options_t* options) {
   options->timeouts.total = DEFAULT_TOTAL_MS;
 }
 
-static int check(const nt_request_options_t* options) {
-  size_t i;
-
-  if (options == NULL || options->url == NULL || options->method == NULL ||
-      (options->body == NULL && options->body_size > 0) ||
-      (options->headers == NULL && options->header_count > 0))
-    return NT_E_INVALID;
-  if (!nt__header_is_token(options->method))
-    return NT_E_METHOD;
-  for (i = 0; i < options->header_count; i++)
-    if (nt_header_check(options->headers[i].name, options->headers[i].value))
-      return NT_E_HEADER;
-  return 0;
-}
-
-static bool has_header(const nt_request_options_t* options, const char* name) {
-  size_t i;
-
-  for (i = 0; i < options->header_count; i++)
-    if (nt__header_is(options->headers[i].name, name))
-      return true;
-  return false;
-}
-
-/* libcurl adds these to a request with a body unless it is told not to. */
-static const char* const unwanted[] = { "Content-Type", "Expect" };
-
-enum {
-  UNWANTED_COUNT = sizeof(unwanted) / sizeof(unwanted[0])
-};
-
-/* Name NUL, then "Name: value" NUL. */
-static size_t field_size(const nt_header_t* header) {
-  return 2 * strlen(header->name) + strlen(header->value) + 4;
-}
-
-static size_t block_size(const nt_request_options_t* options) {
-  nt_header_t none = { "", "" };
-  size_t size = strlen(options->method) + 1 + options->body_size;
-  size_t i;
-
-  size += (options->header_count + UNWANTED_COUNT) * sizeof(nt__field_t);
-  for (i = 0; i < options->header_count; i++)
-    size += field_size(&options->headers[i]);
-  for (i = 0; i < UNWANTED_COUNT; i++)
-    size += field_size(&none) + 2 * strlen(unwanted[i]);
-  return size;
-}
-
-static void* put(char** cursor, const void* bytes, size_t size) {
-  void* place = *cursor;
-
-  if (size > 0)
-    memcpy(place, bytes, size);
-  *cursor += size;
-  return place;
-}
-
-/* The text is name, separator, value, as libcurl takes it: "Name: value",
- * "Name;" for an empty value, "Name:" for a field that is not to be sent. */
-static void put_field(nt__transfer_t* t, char** cursor, const char* name,
-                      const char* separator, const char* value) {
-  nt__field_t* field = &t->fields[t->field_count++];
-  size_t name_size = strlen(name);
-
-  field->name = put(cursor, name, name_size + 1);
-  field->dropped = false;
-  field->line.next = NULL;
-  field->line.data = put(cursor, name, name_size);
-  put(cursor, separator, strlen(separator));
-  put(cursor, value, strlen(value) + 1);
-}
-
-static void put_fields(nt__transfer_t* t, char** cursor,
-                       const nt_request_options_t* options) {
-  size_t i;
-
-  for (i = 0; i < options->header_count; i++) {
-    const nt_header_t* header = &options->headers[i];
-
-    put_field(t, cursor, header->name, header->value[0] == '\0' ? ";" : ": ",
-              header->value);
-  }
-  if (options->body_size == 0 && strcmp(options->method, "GET") == 0)
-    return;
-  for (i = 0; i < UNWANTED_COUNT; i++)
-    if (!has_header(options, unwanted[i]))
-      put_field(t, cursor, unwanted[i], ":", "");
-}
-
 static nt__request_t* new_block(size_t size) {
   size_t capacity = (size + BLOCK_UNIT - 1) / BLOCK_UNIT * BLOCK_UNIT;
   nt__request_t* request = nt__calloc(sizeof(*request) + capacity);
@@ -313,24 +180,10 @@ static nt__request_t* take_block(nt_context_t* ctx, size_t size) {
 
 /* Fills in everything but the URL. */
 static void fill(nt__request_t* request, const nt_request_options_t* options) {
-  nt__transfer_t* t = &request->transfer;
-  char* cursor = request->bytes;
-
   request->task.class_ = &request_class;
-  t->ops = &transfer_ops;
-  t->task = &request->task;
-  t->timeouts = options->timeouts;
-  t->redirect = options->redirect;
-  t->http = options->http;
-  t->flags = options->flags;
-  t->profile.invoke_start = nt__unix_ms();
-
-  t->fields = (nt__field_t*) (void*) cursor;
-  cursor += (options->header_count + UNWANTED_COUNT) * sizeof(nt__field_t);
-  put_fields(t, &cursor, options);
-  t->method = put(&cursor, options->method, strlen(options->method) + 1);
-  t->body = put(&cursor, options->body, options->body_size);
-  t->body_size = options->body_size;
+  request->transfer.ops = &transfer_ops;
+  request->transfer.task = &request->task;
+  nt__outgoing_put(&request->transfer, options, request->bytes);
 }
 
 static int set_url(nt__url_t* url, const nt_request_options_t* options) {
@@ -351,10 +204,10 @@ int nt_request_start(nt_context_t* ctx, nt_id_t id,
   int err = nt__task_check_idle(ctx, id);
 
   if (err == 0)
-    err = check(options);
+    err = options == NULL ? NT_E_INVALID : nt__outgoing_check(options);
   if (err)
     return err;
-  request = take_block(ctx, block_size(options));
+  request = take_block(ctx, nt__outgoing_size(options));
   if (request == NULL)
     return NT_E_NOMEM;
   err = set_url(&request->transfer.url, options);

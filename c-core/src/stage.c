@@ -3,6 +3,8 @@
 #include "stage.h"
 
 static uint32_t stage_limit(const nt__transfer_t* t) {
+  if (t->waiting)
+    return 0;
   switch (t->stage) {
     case NT__STAGE_DNS:
       return t->timeouts.dns;
@@ -78,9 +80,16 @@ void nt__stage_hold(nt__transfer_t* t) {
   nt__timer_clear(&nt__transfer_context(t)->io.timers, &t->timer);
 }
 
+void nt__stage_wait(nt__transfer_t* t) {
+  t->waiting = true;
+  if (t->held_since == 0)
+    nt__stage_arm(t);
+}
+
 void nt__stage_go_on(nt__transfer_t* t) {
-  if (t->total_due != 0)
+  if (t->total_due != 0 && t->held_since != 0)
     t->total_due += nt__transfer_now(t) - t->held_since;
+  t->waiting = false;
   t->held_since = 0;
   nt__stage_touch(t);
   nt__stage_arm(t);

@@ -14,8 +14,10 @@ void nt__stage_touch(nt__transfer_t* transfer);
 /* The timer is due: what is over, for people, or NULL after arming anew. */
 const char* nt__stage_expired(nt__transfer_t* transfer);
 
-/* The clocks stand still while the source is held back. */
+/* The clocks stand still while the host holds the source back. */
 void nt__stage_hold(nt__transfer_t* transfer);
+/* That of the stage does while the disk is behind. */
+void nt__stage_wait(nt__transfer_t* transfer);
 void nt__stage_go_on(nt__transfer_t* transfer);
 
 #endif

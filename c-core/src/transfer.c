@@ -42,6 +42,25 @@ void nt__transfer_fini(nt__transfer_t* t) {
   nt__headers_free(&t->headers);
 }
 
+void nt__transfer_post_headers(nt__transfer_t* t) {
+  nt__task_t* task = t->task;
+
+  task->head.type = NT_EV_HEADERS;
+  task->head.id = task->id;
+  task->head.task = task;
+  nt__event_post(task->ctx, &task->head, t->headers.bytes.size);
+}
+
+void nt__transfer_show(const nt__transfer_t* t, nt_event_t* event) {
+  event->status = t->status;
+  event->headers = nt__headers_view(&t->headers);
+  event->url = t->url.text;
+  event->redirects = t->redirects;
+  if (event->type == NT_EV_END && event->error == 0 &&
+      (t->flags & NT_REQUEST_PROFILE))
+    event->profile = &t->profile;
+}
+
 static nt__transfers_t* transfers_of(const nt__transfer_t* t) {
   return nt__transfer_context(t)->io.transfers;
 }
@@ -79,6 +98,10 @@ static void finish(nt__transfer_t* t, int error, const char* message) {
     task->message[sizeof(task->message) - 1] = '\0';
   }
   t->ops->on_end(t);
+}
+
+void nt__transfer_fail(nt__transfer_t* t, int error, const char* message) {
+  finish(t, error, message == NULL ? "" : message);
 }
 
 void nt__transfer_cancel(nt__transfer_t* t) {
@@ -192,6 +215,11 @@ static void follow(nt__transfer_t* t) {
   prepare_hop(t);
 }
 
+static void ask_again(nt__transfer_t* t) {
+  nt__hop_end(t, 0);
+  prepare_hop(t);
+}
+
 /* What libcurl's result means: 0 when all that was wanted has come. */
 static int error_of(const nt__transfer_t* t, CURLcode code) {
   if (t->failure)
@@ -217,6 +245,8 @@ static void on_done(nt__easy_t* easy, CURLcode code) {
     finish(t, err, t->failure ? "" : NULL);
   else if (t->following)
     follow(t);
+  else if (t->again)
+    ask_again(t);
   else
     finish(t, 0, "");
 }
@@ -235,6 +265,16 @@ static void begin(nt__transfers_t* transfers, nt__transfer_t* t) {
   t->profile.queue_end = nt__unix_ms();
   if (t->timeouts.total != 0)
     t->total_due = nt__transfer_now(t) + t->timeouts.total;
+  if (t->ops->prepare == NULL) {
+    prepare_hop(t);
+    return;
+  }
+  nt__stage_enter(t, NT__STAGE_WAITING); /* the total time runs */
+  if (t->ops->prepare(t))
+    prepare_hop(t);
+}
+
+void nt__transfer_proceed(nt__transfer_t* t) {
   prepare_hop(t);
 }
 

@@ -9,17 +9,34 @@
 
 typedef struct nt__transfer nt__transfer_t;
 
+/* What an owner's function may return besides 0 and an error, which ends the
+ * transfer. */
 enum {
-  NT__HOLD = 1 /* on_body: give me the same bytes again once I resumed */
+  NT__HOLD = 1, /* the host is behind: all clocks stand still. The same bytes
+                 * are given again once the task is below its mark */
+  NT__WAIT = 2, /* the disk is: the stage's clock stands still, until
+                 * nt__transfer_resume() */
+  NT__AGAIN = 3 /* on_headers: drop this answer and ask once more */
 };
 
-/* What the owner does with it, on the I/O thread, all but on_end() inside
- * libcurl. */
+/* What the owner does with it, on the I/O thread. */
 typedef struct nt__transfer_ops {
-  void (*on_headers)(nt__transfer_t* transfer); /* of the final response */
-  /* 0, NT__HOLD, or an error that ends the transfer. */
+  /* Out of the queue, its total time runs. True: go on; false: the owner will
+   * call nt__transfer_proceed(). NULL: go on. */
+  bool (*prepare)(nt__transfer_t* transfer);
+
+  /* Inside libcurl: */
+  int (*on_headers)(nt__transfer_t* transfer); /* of the final response */
   int (*on_body)(nt__transfer_t* transfer, const char* data, size_t size);
-  /* The end, with task->error and task->message set. The owner may free. */
+  /* For a body that is not in memory, else NULL: puts up to `*size` bytes into
+   * `out` and says how many; 0 of them never. */
+  int (*on_read)(nt__transfer_t* transfer, char* out, size_t* size);
+  /* The body is read again from `offset`. */
+  void (*on_rewind)(nt__transfer_t* transfer, uint64_t offset);
+  void (*on_sent)(nt__transfer_t* transfer); /* `uploaded` has changed */
+
+  /* The end, with task->error and task->message set. The owner may free, or
+   * submit it anew. */
   void (*on_end)(nt__transfer_t* transfer);
 } nt__transfer_ops_t;
 
@@ -49,8 +66,9 @@ struct nt__transfer {
   const char* method;
   nt__field_t* fields;
   size_t field_count;
-  const void* body;
-  size_t body_size;
+  const void* body; /* unless ops->on_read */
+  uint64_t body_size;
+  bool raw; /* the response's body as it is on the wire, in large pieces */
   nt_timeouts_t timeouts;
   nt_redirect_t redirect;
   uint32_t http;
@@ -77,10 +95,13 @@ struct nt__transfer {
   uint64_t uploaded;
   unsigned alloc_failures; /* of the process, when the hop began */
   int failure;             /* why one of our callbacks refused to go on */
+  bool waiting;            /* for the owner's disk */
   bool running;            /* counts in the limit of running transfers */
   bool headers_done;
   bool following; /* this response is a redirect to be followed */
   bool complete;  /* all that is wanted is here: end the hop */
+  bool again;     /* the same hop once more */
+  bool expecting; /* a refused Expect is libcurl's to deal with, once */
 };
 
 static inline nt_context_t* nt__transfer_context(const nt__transfer_t* t) {
@@ -110,9 +131,19 @@ void nt__transfer_fini(nt__transfer_t* transfer);
 
 /* Checks the policy and puts it in the queue. on_end() may come at once. */
 void nt__transfer_submit(nt__transfer_t* transfer);
+/* After prepare() has returned false. */
+void nt__transfer_proceed(nt__transfer_t* transfer);
+/* Ends it with an error; not inside libcurl. `message` NULL or "": none. */
+void nt__transfer_fail(nt__transfer_t* transfer, int error,
+                       const char* message);
 /* Ends it without on_end(). */
 void nt__transfer_cancel(nt__transfer_t* transfer);
-/* After NT__HOLD. */
+/* After NT__HOLD or NT__WAIT; harmless without. */
 void nt__transfer_resume(nt__transfer_t* transfer);
+
+/* Posts the HEADERS event, which is reserved. */
+void nt__transfer_post_headers(nt__transfer_t* transfer);
+/* Host thread: what a HEADERS or END event shows of the response. */
+void nt__transfer_show(const nt__transfer_t* transfer, nt_event_t* event);
 
 #endif

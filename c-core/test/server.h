@@ -42,6 +42,10 @@ typedef struct server {
   unsigned blocked;          /* writes that could not go on for a while */
   uint64_t sent;             /* bytes of bodies */
   bool stopping;
+  /* Instead of the routes below: reads and answers requests until the
+   * connection is of no more use. Set under the mutex. */
+  void (*serve)(connection_t* connection, void* arg);
+  void* serve_arg;
   char order[SERVER_MAX_ORDER][64]; /* paths as they came */
 } server_t;
 
@@ -288,10 +292,28 @@ static inline void connection_note(connection_t* c, const char* path) {
   pthread_mutex_unlock(&server->mutex);
 }
 
+static inline bool connection_is_served(connection_t* c) {
+  server_t* server = c->server;
+  void (*serve)(connection_t*, void*);
+  void* arg;
+
+  pthread_mutex_lock(&server->mutex);
+  serve = server->serve;
+  arg = server->serve_arg;
+  pthread_mutex_unlock(&server->mutex);
+  if (serve != NULL)
+    serve(c, arg);
+  return serve != NULL;
+}
+
 static inline void* connection_main(void* arg) {
   connection_t* c = arg;
   char path[64];
 
+  if (connection_is_served(c)) {
+    shutdown(c->fd, SHUT_RDWR);
+    return NULL;
+  }
   while (connection_read(c)) {
     bool is_head = strncmp(c->request, "HEAD ", 5) == 0;
 

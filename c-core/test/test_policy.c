@@ -27,8 +27,15 @@ static void presets(void** state) {
   assert_int_equal(mini.spin_us, 0);
   assert_null(mini.user_agent);
   assert_null(mini.ca_file);
+  assert_int_equal(mini.download_max_bytes, 50 << 20);
+  assert_int_equal(open.download_max_bytes, 0);
+  assert_int_equal(mini.upload_max_bytes, 0);
+  assert_null(mini.temp_dir);
+  assert_null(mini.read_roots);
+  assert_null(mini.write_roots);
   /* The limits of the platforms are all that `open` lifts. */
   open.max_requests = 10;
+  open.download_max_bytes = 50 << 20;
   assert_memory_equal(&open, &mini, sizeof(mini));
 }
 
@@ -55,6 +62,40 @@ static void snapshot_copies_texts(void** state) {
   policy = nt__policy_new(&values);
   assert_null(policy->values.user_agent);
   assert_string_equal(policy->values.ca_file, "");
+  nt__policy_unref(policy);
+}
+
+static void snapshot_copies_lists(void** state) {
+  char one[] = "/one";
+  char two[] = "/two";
+  const char* roots[] = { one, two };
+  nt_policy_t values;
+  nt__policy_t* policy;
+
+  (void) state;
+  nt_policy_init(&values, NT_PRESET_OPEN);
+  values.read_roots = roots;
+  values.read_root_count = 2;
+  values.write_roots = roots; /* empty: nowhere, which is not anywhere */
+  values.write_root_count = 0;
+  values.temp_dir = two;
+  policy = nt__policy_new(&values);
+  assert_non_null(policy);
+  memset(one, 'x', sizeof(one) - 1);
+  memset(two, 'x', sizeof(two) - 1);
+  roots[0] = roots[1] = NULL;
+  assert_int_equal(policy->values.read_root_count, 2);
+  assert_string_equal(policy->values.read_roots[0], "/one");
+  assert_string_equal(policy->values.read_roots[1], "/two");
+  assert_non_null(policy->values.write_roots);
+  assert_int_equal(policy->values.write_root_count, 0);
+  assert_string_equal(policy->values.temp_dir, "/two");
+  nt__policy_unref(policy);
+
+  values.read_roots = NULL; /* then the count does not matter */
+  policy = nt__policy_new(&values);
+  assert_null(policy->values.read_roots);
+  assert_int_equal(policy->values.read_root_count, 0);
   nt__policy_unref(policy);
 }
 
@@ -146,6 +187,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(presets),
     cmocka_unit_test(snapshot_copies_texts),
+    cmocka_unit_test(snapshot_copies_lists),
     cmocka_unit_test(references_keep_it),
     cmocka_unit_test(marks_have_a_floor),
     cmocka_unit_test(url_gate),

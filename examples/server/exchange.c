@@ -131,7 +131,7 @@ static const unsigned char* body_at(const reply_t* reply, uint64_t offset) {
   if (pattern[LWS_PRE + 1] == 0)
     for (i = 0; i < PATTERN_PERIOD + PIECE_BYTES; i++)
       pattern[LWS_PRE + i] = (unsigned char) (i % PATTERN_PERIOD);
-  return pattern + LWS_PRE + offset % PATTERN_PERIOD;
+  return pattern + LWS_PRE + (reply->offset + offset) % PATTERN_PERIOD;
 }
 
 static int is_small(const exchange_t* ex) {
@@ -249,6 +249,7 @@ void exchange_reset(exchange_t* ex) {
   free(ex->reply.owned);
   free(ex->body);
   json_decref(ex->document);
+  upload_free(ex->upload);
   memset(ex, 0, sizeof(*ex));
 }
 
@@ -288,6 +289,20 @@ static int refuse_chunked(exchange_t* ex) {
   return answer(ex);
 }
 
+/* Clients wait about a second for this before they send a large body, and
+ * libwebsockets leaves it to us. */
+static int send_continue(struct lws* wsi) {
+  static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+  unsigned char bytes[LWS_PRE + sizeof(text)];
+
+  if (lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_EXPECT) <= 0)
+    return 0;
+  memcpy(bytes + LWS_PRE, text, sizeof(text));
+  return lws_write(wsi, bytes + LWS_PRE, sizeof(text) - 1, LWS_WRITE_HTTP) < 0
+             ? -1
+             : 0;
+}
+
 int exchange_begin(exchange_t* ex, struct lws* wsi, const char* path) {
   uint64_t number = 0;
 
@@ -305,7 +320,7 @@ int exchange_begin(exchange_t* ex, struct lws* wsi, const char* path) {
   ex->route->begin(ex, number);
   if (expects_body(wsi)) {
     ex->state = EXCHANGE_READING;
-    return 0;
+    return send_continue(wsi);
   }
   return exchange_body_end(ex);
 }
@@ -327,6 +342,10 @@ static int grow_body(exchange_t* ex, size_t needed) {
 }
 
 int exchange_body(exchange_t* ex, const void* data, size_t size) {
+  if (ex->upload != NULL) {
+    upload_read(ex->upload, data, size);
+    return 0;
+  }
   if (ex->route == NULL || ex->route->finish == NULL || ex->too_large)
     return 0;
   if (ex->body_size + size > MAX_BODY_BYTES) {

@@ -1,7 +1,8 @@
 /* The demo server's private types.
  *
  * One process, one libuv loop, one thread. libwebsockets serves HTTP and
- * WebSocket on that loop (web.c, exchange.c, request.c, routes.c, ws_echo.c);
+ * WebSocket on that loop (web.c, exchange.c, request.c, routes.c, files.c,
+ * upload.c, ws_echo.c);
  * libuv alone serves TCP and UDP (echo.c). main.c owns the loop and the order
  * of starting and stopping. Everything binds to 127.0.0.1. */
 
@@ -34,6 +35,7 @@ typedef struct reply {
   const void* fixed; /* a static body, or */
   char* owned;       /* a malloc'd one; with neither, the pattern */
   uint64_t length;   /* bytes of the body */
+  uint64_t offset;   /* in the pattern, of its first byte */
   uint64_t step;     /* bytes a piece; 0: as they fit */
   uint32_t delay_ms; /* before the head */
   uint32_t every_ms; /* between pieces */
@@ -50,6 +52,7 @@ enum exchange_state {
 };
 
 typedef struct route route_t;
+typedef struct upload upload_t;
 
 /* One request and its answer. Lives in the connection's user space and is
  * reset between the requests of a kept-alive connection. */
@@ -60,6 +63,7 @@ typedef struct exchange {
   const char* method; /* static */
   char path[MAX_PATH_BYTES];
   json_t* document; /* /echo: what is known before the body */
+  upload_t* upload; /* /upload: takes the body, of any size */
   char* body;       /* only if the route wants it */
   size_t body_size, body_capacity;
   int too_large; /* the body; it is dropped */
@@ -109,6 +113,15 @@ struct route {
 };
 
 const route_t* route_find(const char* path, uint64_t* number);
+
+/* ---- Files (files.c, upload.c) ----------------------------------------- */
+
+void begin_file(exchange_t* ex, uint64_t size);
+
+void begin_upload(exchange_t* ex, uint64_t number);
+void finish_upload(exchange_t* ex);
+void upload_read(upload_t* upload, const char* data, size_t size);
+void upload_free(upload_t* upload); /* NULL is ignored */
 
 /* ---- WebSocket echo (ws_echo.c) ---------------------------------------- */
 

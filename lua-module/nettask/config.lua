@@ -70,36 +70,50 @@ local function one_of(...)
   end
 end
 
+local function a_list_of_folders(value)
+  if value == false then return end
+  local fault = "must be a list of folders, or false for no restriction"
+  if type(value) ~= "table" then return fault end
+  local count = 0
+  for _ in pairs(value) do count = count + 1 end
+  for i = 1, count do
+    if not value[i] or a_text(value[i]) then return fault end
+  end
+end
+
 local LATER = {} -- keys of later versions
 
 local LIMITS = {
   maxRequests = a_count, maxLookups = a_count, redirects = a_count,
   responseMaxBytes = a_count, headerMaxBytes = a_count,
   highWaterBytes = a_mark, contextHighWaterBytes = a_mark,
-  maxSockets = LATER, downloadMaxBytes = LATER, uploadMaxBytes = LATER,
+  downloadMaxBytes = a_count, uploadMaxBytes = a_count, maxSockets = LATER,
   tcpPerWindow = LATER, tcpForbiddenPorts = LATER, mdnsScanMs = LATER,
   backgroundGraceMs = LATER, sendQueueBytes = LATER, maxMessageBytes = LATER,
   maxServices = LATER,
 }
 
 local TIMEOUTS = {
-  request = a_time,
-  download = LATER, upload = LATER, socket = LATER, tcp = LATER,
+  request = a_time, download = a_time, upload = a_time,
+  socket = LATER, tcp = LATER,
 }
+
+local FILE_ROOTS = { read = a_list_of_folders, write = a_list_of_folders }
 
 local KEYS = {
   baseUrl = a_url, caFile = a_text, userAgent = a_text,
   defaultContentType = a_text,
   dialect = one_of("wx", "taro", "ft", "swan", "my"),
   policy = one_of("miniprogram", "open", "strict"),
-  limits = LIMITS, timeouts = TIMEOUTS,
+  limits = LIMITS, timeouts = TIMEOUTS, fileRoots = FILE_ROOTS,
+  tempDir = a_text,
   requireSecure = a_boolean, allowUrlPort = a_boolean,
   httpErrorFails = a_boolean, jsonErrorFails = a_boolean,
   urlMaxBytes = a_count, spinMicros = a_count,
   highWaterBytes = a_mark, contextHighWaterBytes = a_mark,
   logger = a_function,
   origin = LATER, domains = LATER, denyPrivateAddresses = LATER,
-  allowPrivate = LATER, fileRoots = LATER, tempDir = LATER, cacheDir = LATER,
+  allowPrivate = LATER, cacheDir = LATER,
   cacheMaxBytes = LATER, cookieFile = LATER, storeFile = LATER,
   caData = LATER, pins = LATER, proxy = LATER, appid = LATER,
   version = LATER, page = LATER, query = LATER, cellularInterface = LATER,
@@ -128,15 +142,24 @@ end
 -- ---- Presets ----------------------------------------------------------------
 
 local PRESETS = {
-  miniprogram = { maxRequests = 10 },
-  open = { maxRequests = 0 },
+  miniprogram = { maxRequests = 10, downloadMaxBytes = 50 * 1024 * 1024 },
+  open = { maxRequests = 0, downloadMaxBytes = 0 },
 }
+local SWAN_UPLOAD = 25 * 1024 * 1024
+
+-- A cap of one dialect, which the preset `open` lifts.
+local function apply_upload_cap(values)
+  local capped = values.dialect == "swan" and values.policy ~= "open"
+  values.uploadMaxBytes = capped and SWAN_UPLOAD or 0
+end
 
 local function apply_preset(values, name)
   values.policy = name
   values.maxRequests = PRESETS[name].maxRequests
+  values.downloadMaxBytes = PRESETS[name].downloadMaxBytes
   values.requireSecure, values.allowUrlPort = false, true
   values.urlMaxBytes = 0
+  apply_upload_cap(values)
 end
 
 local function apply_dialect(values, name)
@@ -145,7 +168,9 @@ local function apply_dialect(values, name)
   values.defaultContentType = alipay and "application/x-www-form-urlencoded"
     or "application/json"
   values.requestTimeout = alipay and 30000 or 60000
+  values.downloadTimeout, values.uploadTimeout = 60000, 60000
   values.httpErrorFails, values.jsonErrorFails = alipay, alipay
+  apply_upload_cap(values)
 end
 
 -- ---- Applying ---------------------------------------------------------------
@@ -158,6 +183,14 @@ local function unset(values, key)
     return fresh.defaultContentType
   end
   return nil
+end
+
+-- A list of the caller's own, which it may change later; nil for false.
+local function copy_list(list)
+  if not list then return nil end
+  local copy = {}
+  for i = 1, #list do copy[i] = list[i] end
+  return copy
 end
 
 local function merge(values, options)
@@ -173,9 +206,11 @@ local function merge(values, options)
     end
   end
   for key, value in pairs(options.limits or {}) do values[key] = value end
-  local timeouts = options.timeouts
-  if timeouts and timeouts.request then
-    values.requestTimeout = timeouts.request
+  for key, value in pairs(options.timeouts or {}) do
+    values[key .. "Timeout"] = value
+  end
+  for key, value in pairs(options.fileRoots or {}) do
+    values[key .. "Roots"] = copy_list(value)
   end
 end
 
@@ -195,6 +230,11 @@ local function policy_of(values)
     spinMicros = values.spinMicros,
     userAgent = values.userAgent,
     caFile = values.caFile,
+    downloadMaxBytes = values.downloadMaxBytes,
+    uploadMaxBytes = values.uploadMaxBytes,
+    tempDir = values.tempDir,
+    readRoots = values.readRoots,
+    writeRoots = values.writeRoots,
   }
 end
 

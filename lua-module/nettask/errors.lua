@@ -7,9 +7,13 @@ local core = require "nettask.core"
 local errors = {}
 
 local ALIPAY = { parameter = 2, refused = 11, network = 12, timeout = 13,
-  decoding = 14, status = 19, stopped = 20, proxy = 23 }
+  decoding = 14, status = 19, stopped = 20, proxy = 23,
+  missing = 11, permission = 13 }
 
 local by_code = {}
+
+-- What downloads and uploads call differently.
+errors.download, errors.upload = {}, {}
 
 local function define(name, fields)
   by_code[core.errors[name]] = fields
@@ -54,6 +58,50 @@ refusal("PORT", "url port is not allowed", 600011, -10,
   "allowUrlPort; lifted by configure{allowUrlPort=true}")
 refusal("BODY_SIZE", "exceed max body size", 600004, -8,
   "limits.responseMaxBytes; lifted by configure{limits={responseMaxBytes=0}}")
+
+-- Files. The core's message says more: which file, and why.
+local function file(codes, name, text, errno, code, alipay, reason)
+  codes[core.errors[name]] = { text = text, errno = errno,
+    errCode = code or -1, error = alipay, reason = reason, detailed = true }
+end
+
+local function not_saved(name, why)
+  file(errors.download, name, "save failed: " .. why, 603300, -1,
+    ALIPAY.network)
+end
+
+not_saved("NO_FOLDER", "the folder of the file does not exist")
+not_saved("NO_FILE", "the folder of the file does not exist")
+not_saved("NOT_A_FILE", "the path is no plain file")
+not_saved("DISK_FULL", "no space left")
+not_saved("BUSY", "another download writes to this file")
+not_saved("DIGEST", "the file does not have the expected sha256")
+not_saved("FILE", "the file cannot be written")
+file(errors.download, "PERMISSION", "no permission for path", 603303, -1,
+  ALIPAY.permission)
+file(errors.download, "OUTSIDE", "no permission for path", 603303, -1,
+  ALIPAY.permission,
+  "fileRoots.write; lifted by configure{fileRoots={write=false}}")
+file(errors.download, "FILE_SIZE", "exceed max file size", 603301, -8,
+  ALIPAY.refused, "limits.downloadMaxBytes; lifted by"
+    .. " configure{limits={downloadMaxBytes=0}}")
+
+file(errors.upload, "NO_FILE", "file not found", 1300002, -6, ALIPAY.missing)
+file(errors.upload, "NO_FOLDER", "file not found", 1300002, -6, ALIPAY.missing)
+file(errors.upload, "NOT_A_FILE", "not a plain file", 1300002, -6,
+  ALIPAY.missing)
+file(errors.upload, "PERMISSION", "permission denied", 1300013, -1,
+  ALIPAY.permission)
+file(errors.upload, "OUTSIDE", "permission denied", 1300013, -1,
+  ALIPAY.permission,
+  "fileRoots.read; lifted by configure{fileRoots={read=false}}")
+file(errors.upload, "FILE_SIZE", "exceed max file size", 603301, -8,
+  ALIPAY.refused, "limits.uploadMaxBytes; lifted by"
+    .. " configure{limits={uploadMaxBytes=0}}")
+file(errors.upload, "FILE_CHANGED", "the file changed while it was sent",
+  600006, -1, ALIPAY.network)
+file(errors.upload, "FILE", "the file cannot be read", 600006, -1,
+  ALIPAY.network)
 
 transport("RESOLVE", -105, "NAME_NOT_RESOLVED")
 transport("REFUSED", -102, "CONNECTION_REFUSED")
@@ -104,14 +152,18 @@ function errors.data(message)
     errCode = -1, error = ALIPAY.parameter }
 end
 
-function errors.header(name)
-  return { text = 'invalid header "' .. name .. '"', errno = 600005,
+-- A value that an option cannot have.
+function errors.option(name, value)
+  return { text = "invalid " .. name .. ' "' .. value .. '"', errno = 600005,
     errCode = -1, error = ALIPAY.parameter }
 end
 
+function errors.header(name)
+  return errors.option("header", name)
+end
+
 function errors.method(name)
-  return { text = 'invalid method "' .. name .. '"', errno = 600005,
-    errCode = -1, error = ALIPAY.parameter }
+  return errors.option("method", name)
 end
 
 function errors.url(url)
@@ -122,19 +174,20 @@ end
 local SECURE = "requireSecure; lifted by configure{requireSecure=false}"
 
 -- The failure for a code of the core. `message` is the core's, `url` the
--- script's; `secure` says that only https is allowed.
-function errors.of_code(code, message, url, secure)
-  local fields = by_code[code] or by_code[core.errors.NETWORK]
+-- script's; `secure` says that only https is allowed, `codes` what the API
+-- calls differently.
+function errors.of_code(code, message, url, secure, codes)
+  local fields = codes and codes[code] or by_code[code]
+    or by_code[core.errors.NETWORK]
+  if message == "" then message = nil end
   -- A redirect may lead to another URL than the script's; then that is named.
-  if code == core.errors.URL then
-    return errors.url(message ~= "" and message or url)
-  end
+  if code == core.errors.URL then return errors.url(message or url) end
   return {
-    text = fields.text or message, errno = fields.errno,
+    text = fields.text or message or core.message(code), errno = fields.errno,
     errCode = fields.errCode, error = fields.error,
     reason = code == core.errors.SCHEME and secure and SECURE
       or fields.reason,
-    detail = fields.detailed and message ~= "" and message or nil,
+    detail = fields.detailed and message or nil,
   }
 end
 

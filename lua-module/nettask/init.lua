@@ -16,9 +16,12 @@ local known = core.module()
 if known then return known end
 
 local config = require "nettask.config"
+local download_api = require "nettask.download"
+local exchange = require "nettask.exchange"
 local log = require "nettask.log".new()
 local make_profile = require "nettask.profile"
-local request = require "nettask.request"
+local request_api = require "nettask.request"
+local upload_api = require "nettask.upload"
 
 local apply, gate = config.apply, core.gate
 local settings = config.new()
@@ -44,12 +47,17 @@ local function write_log(level, text, once)
   if once then log.once(level, text) else log.write(level, text) end
 end
 
-local start_request, finish_request = request.new(settings, log)
+local apis = { request = request_api, download = download_api,
+  upload = upload_api }
+
+local function start_of(api)
+  return exchange.new(api, settings, log, report)
+end
 
 core.bind {
   report = report,
   log = write_log,
-  finish = finish_request,
+  finish = exchange.finisher(settings, log, apis),
   profile = make_profile,
 }
 
@@ -88,7 +96,9 @@ local guarded_by_core = { "close", "pause", "resume" }
 local net = {
   _VERSION = "nettask " .. core.features.nettask,
   features = core.features,
-  request = start_request,
+  request = start_of(request_api),
+  downloadFile = start_of(download_api),
+  uploadFile = start_of(upload_api),
   update = core.update,
   run = core.run,
   wait = core.wait,

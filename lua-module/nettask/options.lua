@@ -1,5 +1,5 @@
--- The options of request(): which there are, their types, and what is said
--- about those that this version does not know or does not honour.
+-- The options of each API: which there are, their types, and what is said about
+-- those that this version does not know or does not honour.
 
 local core = require "nettask.core"
 local errors = require "nettask.errors"
@@ -19,24 +19,53 @@ local DATA = any_of("String, Object or ArrayBuffer", "String", "Object",
 local TEXT_OR_FLAG = any_of("String or Boolean", "String", "Boolean")
 local TEXT_OR_LIST = any_of("String or Array", "String", "Array")
 
-local TYPES = {
-  url = "string", data = DATA, header = "table", headers = "table",
-  timeout = "number", timeouts = "table", method = "string",
-  dataType = "string", responseType = "string", redirect = "string",
-  enableHttp2 = "boolean", enableQuic = "boolean", enableChunked = "boolean",
+-- What all of them have. The later ones are known, for later versions.
+local COMMON = {
+  url = "string", header = "table", headers = "table",
+  timeout = "number", timeouts = "table",
+  enableHttp2 = "boolean", enableQuic = "boolean",
   enableProfile = "boolean", useHighPerformanceMode = "boolean",
-  forceCellularNetwork = "boolean", credentials = "string",
   success = "function", fail = "function", complete = "function",
+  enableHttpDNS = "boolean", httpDNSServiceId = "string",
+  httpDNSTimeout = "number", signal = any_of("Object", "Object"),
+  proxy = "string", group = any_of("Object", "Object"),
+}
+
+local function with_common(types)
+  for name, want in pairs(COMMON) do types[name] = want end
+  return types
+end
+
+local REQUEST = with_common {
+  data = DATA, method = "string",
+  dataType = "string", responseType = "string", redirect = "string",
+  enableChunked = "boolean",
+  forceCellularNetwork = "boolean", credentials = "string",
   -- Known, for later versions.
-  enableCache = "boolean", cache = "string", enableHttpDNS = "boolean",
-  httpDNSServiceId = "string", httpDNSTimeout = "number",
+  enableCache = "boolean", cache = "string",
   enableCookie = "boolean", mode = "string", referrerStrategy = "string",
-  signal = any_of("Object", "Object"), jsonp = TEXT_OR_FLAG,
+  jsonp = TEXT_OR_FLAG,
   jsonpCache = TEXT_OR_FLAG, retryTimes = "number", backup = TEXT_OR_LIST,
   dataCheck = "function", useStore = "boolean", storeCheckKey = "string",
   storeSign = "string", storeCheck = "function", failover = "boolean",
-  retry = "table", proxy = "string", group = any_of("Object", "Object"),
+  retry = "table",
 }
+
+local DOWNLOAD = with_common {
+  filePath = "string", withCredentials = "boolean", getRawResult = "function",
+  resume = "boolean", sha256 = "string", durable = "boolean",
+}
+
+local UPLOAD = with_common {
+  filePath = "string", name = "string", formData = "table",
+  fileType = "string", fileName = "string", files = "table",
+  getRawResult = "function", hideLoading = "boolean",
+}
+
+-- One element of `files`.
+local FILE = { name = "string", filePath = "string",
+  data = any_of("String or ArrayBuffer", "String", "ArrayBuffer"),
+  fileName = "string", type = "string" }
 
 local TIMEOUT_NAMES = { dns = true, connect = true, tls = true,
   firstByte = true, stall = true, total = true }
@@ -56,30 +85,34 @@ local EFFECTS = {
   credentials = function(value) return value ~= "omit" end,
 }
 
-local function fault_of(name, value)
-  local want = TYPES[name]
+-- `label` is what a nested option is called.
+local function fault_of(types, name, value, label)
+  local want = types[name]
   local got = core.typeName(value)
+  label = label or name
   if type(want) == "table" then
-    return not want[got] and errors.parameter(name, want.text, got)
+    return not want[got] and errors.parameter(label, want.text, got)
   end
-  return type(value) ~= want and errors.parameter(name, TYPE_NAMES[want], got)
+  return type(value) ~= want and errors.parameter(label, TYPE_NAMES[want], got)
 end
 
 -- The first fault by name, so that the message does not depend on the order
 -- of pairs().
-local function first_fault(given)
+local function first_fault(types, given)
   local wrong = {}
   for name, value in pairs(given) do
-    if TYPES[name] and fault_of(name, value) then wrong[#wrong + 1] = name end
+    if types[name] and fault_of(types, name, value) then
+      wrong[#wrong + 1] = name
+    end
   end
   table.sort(wrong)
-  return wrong[1] and fault_of(wrong[1], given[wrong[1]])
+  return wrong[1] and fault_of(types, wrong[1], given[wrong[1]])
 end
 
-local function timeouts_fault(timeouts, log)
+local function timeouts_fault(api, timeouts, log)
   for name, value in pairs(timeouts) do
     if not TIMEOUT_NAMES[name] then
-      log.once("warn", "request: "
+      log.once("warn", api .. ": "
         .. names.unknown("option", name, TIMEOUT_NAMES, "timeouts."))
     elseif type(value) ~= "number" then
       return errors.parameter("timeouts." .. name, "Number",
@@ -88,29 +121,85 @@ local function timeouts_fault(timeouts, log)
   end
 end
 
-local function remark(name, value, log)
-  if not TYPES[name] then
-    log.once("warn", "request: " .. names.unknown("option", name, TYPES))
+local function remark(api, types, name, value, log)
+  if not types[name] then
+    log.once("warn", api .. ": " .. names.unknown("option", name, types))
   elseif EFFECTS[name](value) then
-    log.once("warn", ("request: option %q is ignored by this version")
-      :format(name))
+    log.once("warn", ("%s: option %q is ignored by this version")
+      :format(api, name))
   end
 end
 
 -- Look over what a script gave: returns the failure to report, or nothing.
 -- One pass; what is rare is left to the functions above.
-function options.check(given, log)
+local function check(api, types, given, log)
   if type(given.url) ~= "string" then
-    return errors.parameter("url", "String", core.typeName(given.url))
+    return fault_of(types, "url", given.url)
   end
   for name, value in pairs(given) do
-    local want = TYPES[name]
-    if want ~= type(value) and want ~= nil and fault_of(name, value) then
-      return first_fault(given)
+    local want = types[name]
+    if want ~= type(value) and want ~= nil
+      and fault_of(types, name, value) then
+      return first_fault(types, given)
     end
-    if want == nil or EFFECTS[name] then remark(name, value, log) end
+    if want == nil or EFFECTS[name] then
+      remark(api, types, name, value, log)
+    end
   end
-  return given.timeouts and timeouts_fault(given.timeouts, log)
+  return given.timeouts and timeouts_fault(api, given.timeouts, log)
+end
+
+function options.request(given, log)
+  return check("request", REQUEST, given, log)
+end
+
+function options.download(given, log)
+  local fault = check("downloadFile", DOWNLOAD, given, log)
+  if not fault and given.resume and not given.filePath then
+    log.once("warn", "downloadFile: resume has no effect without filePath")
+  end
+  return fault
+end
+
+-- ---- Uploads ----------------------------------------------------------------
+
+local function file_fault(file, label, log)
+  if type(file) ~= "table" then
+    return errors.parameter(label, "Object", core.typeName(file))
+  end
+  label = label .. "."
+  for name, value in pairs(file) do
+    if not FILE[name] then
+      log.once("warn", "uploadFile: "
+        .. names.unknown("option", name, FILE, label))
+    elseif fault_of(FILE, name, value) then
+      return fault_of(FILE, name, value, label .. name)
+    end
+  end
+  return fault_of(FILE, "name", file.name, label .. "name")
+    or file.data == nil
+      and fault_of(FILE, "filePath", file.filePath, label .. "filePath")
+end
+
+local function files_fault(files, log)
+  for i = 1, #files do
+    local fault = file_fault(files[i], ("files[%d]"):format(i), log)
+    if fault then return fault end
+  end
+end
+
+-- filePath and name belong together, and with `files` neither is needed.
+function options.upload(given, log, settings)
+  local fault = check("uploadFile", UPLOAD, given, log)
+  if fault then return fault end
+  local files = given.files
+  if given.filePath ~= nil or not files or #files == 0 then
+    local name = given.name
+    if name == nil and settings.dialect == "my" then name = given.fileName end
+    fault = fault_of(UPLOAD, "filePath", given.filePath)
+      or fault_of(UPLOAD, "name", name)
+  end
+  return fault or files and files_fault(files, log)
 end
 
 return options

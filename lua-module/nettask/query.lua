@@ -68,30 +68,40 @@ local function sorted_entries(data, name)
   return entries
 end
 
--- "key=value" of one entry, or nil and a message.
-local function entry_text(entry, name)
-  local key, key_fault = value_text(entry[1], name)
-  if not key then return nil, key_fault end
-  local value, value_fault = value_text(entry[2], name, key)
-  if not value then return nil, value_fault end
-  return query.escape(key) .. "=" .. query.escape(value)
-end
-
--- Make `k=v&k=v` of a table. Returns nil and a message for what has no text:
--- functions, Buffers, NaN, cycles. `name` is what that message calls `data`.
-function query.encode(data, name)
-  name = name or "data"
+-- The fields of a table as a list of { key, value }, both texts: sorted, or as
+-- given when it is a list of pairs. Returns nil and a message for what has no
+-- text: functions, Buffers unless `binary`, NaN, cycles. `name` is what that
+-- message calls the table.
+function query.fields(data, name, binary)
   local entries = data
   if not is_pairs(data) then
     local sorted, fault = sorted_entries(data, name)
     if not sorted then return nil, fault end
     entries = sorted
   end
-  local parts = {}
+  local fields = {}
   for i = 1, #entries do
-    local text, fault = entry_text(entries[i], name)
-    if not text then return nil, fault end
-    parts[i] = text
+    local key, key_fault = value_text(entries[i][1], name)
+    if not key then return nil, key_fault end
+    local value, value_fault = entries[i][2], nil
+    if binary and core.typeName(value) == "ArrayBuffer" then
+      value = tostring(value)
+    else
+      value, value_fault = value_text(value, name, key)
+    end
+    if not value then return nil, value_fault end
+    fields[i] = { key, value }
+  end
+  return fields
+end
+
+-- Make `k=v&k=v` of a table; returns as above on a fault.
+function query.encode(data, name)
+  local fields, fault = query.fields(data, name or "data")
+  if not fields then return nil, fault end
+  local parts = {}
+  for i = 1, #fields do
+    parts[i] = query.escape(fields[i][1]) .. "=" .. query.escape(fields[i][2])
   end
   return table.concat(parts, "&")
 end

@@ -19,7 +19,7 @@
 typedef enum ntl_handler {
   NTL_ON_ERROR,   /* report(err, traceback, what) */
   NTL_ON_LOG,     /* log(level, text, once) */
-  NTL_ON_FINISH,  /* finish(record, ...): see lrequest.c */
+  NTL_ON_FINISH,  /* finish(record, ...): see lexchange.h */
   NTL_ON_PROFILE, /* profile(...) -> table: see convert.c */
   NTL_HANDLERS
 } ntl_handler_t;
@@ -79,6 +79,7 @@ typedef struct ntl_state {
 typedef struct ntl_kind {
   const char* type_name; /* metatable, and start of tostring() */
   const char* label;     /* in messages: "RequestTask" */
+  const char* name;      /* in stats(), and for the Lua layer: "request" */
   /* The record is on top of the stack, which is left as found. Calls user
    * functions through ntl_call() alone. May raise before the first of those
    * and is then called again for the same event. */
@@ -154,6 +155,8 @@ void ntl_track(lua_State* L, ntl_state_t* s, int task, int record);
 void ntl_untrack(lua_State* L, ntl_state_t* s, nt_id_t id);
 /* Push the record of an id or nil; 1 or 0. */
 int ntl_push_record(lua_State* L, ntl_state_t* s, nt_id_t id);
+/* As scripts see it: "queued". */
+const char* ntl_state_name(nt_state_t state);
 ntl_task_t* ntl_task_check(lua_State* L, int arg, const ntl_kind_t* kind);
 /* Make the metatable of the kind, with the members that all tasks have (state,
  * id, abort, tostring) and `methods`. */
@@ -200,8 +203,10 @@ void ntl_push_body(lua_State* L, ntl_decode_t decode, const char* bytes,
 void ntl_push_profile(lua_State* L, ntl_state_t* s, const nt_profile_t* profile,
                       int high_performance);
 
-/* ---- lrequest.c --------------------------------------------------------- */
+/* ---- One for each kind of task ------------------------------------------ */
 
 void ntl_request_open(lua_State* L);
+void ntl_download_open(lua_State* L);
+void ntl_upload_open(lua_State* L);
 
 #endif

@@ -126,6 +126,39 @@ static int read_flag(lua_State* L, const char* name) {
   return flag;
 }
 
+/* A list of strings; the table anchors it and the memory of its pointers, under
+ * `anchor`. Absent: no restriction. */
+static void read_list(lua_State* L, const char* name, const char* anchor,
+                      const char* const** out, size_t* out_count) {
+  const char** list;
+  size_t count;
+
+  lua_getfield(L, 1, name);
+  if (lua_istable(L, -1)) {
+    count = ntl_rawlen(L, -1);
+    list = ntl_newuserdata(L, (count + 1) * sizeof(*list), 0);
+    for (size_t i = 0; i < count; i++) {
+      lua_rawgeti(L, -2, (int) i + 1);
+      list[i] = luaL_checkstring(L, -1);
+      lua_pop(L, 1);
+    }
+    lua_setfield(L, 1, anchor);
+    *out = list;
+    *out_count = count;
+  }
+  lua_pop(L, 1);
+}
+
+static void read_files(lua_State* L, nt_policy_t* policy) {
+  read_u64(L, "downloadMaxBytes", &policy->download_max_bytes);
+  read_u64(L, "uploadMaxBytes", &policy->upload_max_bytes);
+  read_string(L, "tempDir", &policy->temp_dir);
+  read_list(L, "readRoots", "readRootList", &policy->read_roots,
+            &policy->read_root_count);
+  read_list(L, "writeRoots", "writeRootList", &policy->write_roots,
+            &policy->write_root_count);
+}
+
 static void read_policy(lua_State* L, nt_policy_t* policy) {
   int open = read_flag(L, "open");
 
@@ -145,6 +178,7 @@ static void read_policy(lua_State* L, nt_policy_t* policy) {
   read_u32(L, "spinMicros", &policy->spin_us);
   read_string(L, "userAgent", &policy->user_agent);
   read_string(L, "caFile", &policy->ca_file);
+  read_files(L, policy);
 }
 
 /* core.setPolicy([host,] {...}): takes the table, which nobody else may keep.
@@ -241,13 +275,48 @@ static void set_number(lua_State* L, const char* name, uint64_t value) {
   lua_setfield(L, -2, name);
 }
 
-static void set_by_state(lua_State* L, const nt_stats_t* stats) {
-  lua_createtable(L, 0, 5);
-  set_number(L, "idle", stats->idle);
-  set_number(L, "queued", stats->queued);
-  set_number(L, "connecting", stats->connecting);
-  set_number(L, "open", stats->open);
-  set_number(L, "closing", stats->closing);
+static const char* const kinds[] = { "request", "download", "upload" };
+
+enum {
+  KINDS = sizeof(kinds) / sizeof(*kinds),
+  STATES = NT_STATE_DONE
+};
+
+static void count_task(const ntl_state_t* s, const ntl_task_t* task,
+                       uint64_t counts[KINDS][STATES]) {
+  nt_state_t state = NT_STATE_DONE;
+
+  if (s->context != NULL) /* a finaliser may have closed it meanwhile */
+    state = nt_state(s->context, task->id);
+  for (int kind = 0; kind < KINDS && state != NT_STATE_DONE; kind++) {
+    if (strcmp(kinds[kind], task->kind->name) == 0)
+      counts[kind][state]++;
+  }
+}
+
+static void count_tasks(lua_State* L, const ntl_state_t* s,
+                        uint64_t counts[KINDS][STATES]) {
+  ntl_push_ref(L, s->live);
+  lua_pushnil(L);
+  while (lua_next(L, -2)) {
+    lua_getfield(L, -1, "self");
+    count_task(s, lua_touserdata(L, -1), counts);
+    lua_pop(L, 2);
+  }
+  lua_pop(L, 1);
+}
+
+/* One table for each kind of task, on the table on top. */
+static void set_by_state(lua_State* L, const ntl_state_t* s) {
+  uint64_t counts[KINDS][STATES] = { { 0 } };
+
+  count_tasks(L, s, counts);
+  for (int kind = 0; kind < KINDS; kind++) {
+    lua_createtable(L, 0, STATES);
+    for (int state = 0; state < STATES; state++)
+      set_number(L, ntl_state_name((nt_state_t) state), counts[kind][state]);
+    lua_setfield(L, -2, kinds[kind]);
+  }
 }
 
 static void set_longest(lua_State* L, ntl_state_t* s) {
@@ -274,9 +343,8 @@ static int stats(lua_State* L) {
   memset(&figures, 0, sizeof(figures));
   if (s->context != NULL)
     nt_stats(s->context, &figures);
-  lua_createtable(L, 0, 10);
-  set_by_state(L, &figures); /* requests are the one kind so far */
-  lua_setfield(L, -2, "request");
+  lua_createtable(L, 0, 12);
+  set_by_state(L, s);
   set_number(L, "live", s->live_count);
   set_number(L, "queuedEvents", figures.waiting_events);
   set_number(L, "queuedBytes", figures.waiting_bytes);

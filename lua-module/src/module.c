@@ -201,6 +201,12 @@ static void push_errors(lua_State* L) {
 #undef XX
 }
 
+/* core.message(code): one line about it. */
+static int message(lua_State* L) {
+  lua_pushstring(L, nt_error_message((int) luaL_checkinteger(L, 1)));
+  return 1;
+}
+
 static void set_version(lua_State* L, const char* name, const char* value) {
   lua_pushstring(L, value);
   lua_setfield(L, -2, name);
@@ -234,6 +240,8 @@ static void push_features(lua_State* L) {
 static void fill_core(lua_State* L, ntl_state_t* s) {
   lua_pushcfunction(L, now);
   lua_setfield(L, -2, "now");
+  lua_pushcfunction(L, message);
+  lua_setfield(L, -2, "message");
   push_errors(L);
   lua_setfield(L, -2, "errors");
   push_features(L);
@@ -245,6 +253,8 @@ static void fill_core(lua_State* L, ntl_state_t* s) {
   ntl_update_open(L, s);
   ntl_host_open(L);
   ntl_request_open(L);
+  ntl_download_open(L);
+  ntl_upload_open(L);
 }
 
 /* One table a Lua state, however often it is asked for. */

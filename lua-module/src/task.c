@@ -68,13 +68,16 @@ static ntl_task_t* check_self(lua_State* L) {
   return ntl_checkudata(L, 1, lua_tostring(L, lua_upvalueindex(2)));
 }
 
-static const char* state_name(const ntl_state_t* s, nt_id_t id) {
+const char* ntl_state_name(nt_state_t state) {
   static const char* const names[] = { "idle", "queued",  "connecting",
                                        "open", "closing", "done" };
 
-  if (s->context == NULL)
-    return "done";
-  return names[nt_state(s->context, id)];
+  return names[state];
+}
+
+static const char* state_name(const ntl_state_t* s, nt_id_t id) {
+  return ntl_state_name(s->context == NULL ? NT_STATE_DONE
+                                           : nt_state(s->context, id));
 }
 
 /* Upvalue 3: the methods. */

@@ -91,7 +91,9 @@ function nettask.wait(timeoutMs) end
 ---@field closing integer
 
 ---@class nettask.Stats
----@field request nettask.KindStats requests by state
+---@field request nettask.KindStats by state
+---@field download nettask.KindStats
+---@field upload nettask.KindStats
 ---@field live integer tasks before their last event
 ---@field queuedEvents integer that wait for update()
 ---@field queuedBytes integer that they hold
@@ -174,13 +176,13 @@ function Header:getAll(name) end
 ---@field headers? nettask.Header dialect "my"
 
 ---@class nettask.Failure
----@field errMsg string `"request:fail <reason>"`
+---@field errMsg string `"request:fail <reason>"`, by the API
 ---@field errno integer
 ---@field errCode integer
 ---@field exception nettask.Exception
 ---@field useHttpDNS boolean
 ---@field reason? string the rule that refused it, and what lifts the rule
----@field detail? string more about a transport error, for people
+---@field detail? string more about a transport or file error, for people
 ---@field error? integer dialect "my"
 ---@field errorMessage? string dialect "my"
 ---@field data? any the answer, if httpErrorFails or jsonErrorFails
@@ -266,6 +268,146 @@ function RequestTask:offChunkReceived(listener) end
 ---@return nettask.RequestTask
 function nettask.request(options) end
 
+-- ---- downloadFile -----------------------------------------------------------
+
+---What all three kinds of exchange take.
+---@class nettask.FileOptions
+---@field url string relative to configure{baseUrl}
+---@field header? table<string, nettask.HeaderValue>
+---@field headers? table<string, nettask.HeaderValue> other name of `header`
+---@field timeout? number ms from leaving the queue to the end; 60000
+---@field timeouts? nettask.Timeouts
+---@field enableHttp2? boolean
+---@field enableQuic? boolean
+---@field useHighPerformanceMode? boolean both of them
+---@field enableProfile? boolean default true
+---@field fail? fun(res: nettask.Failure)
+
+---The body of any answer is saved. `timeouts.stall` is 30000 by default.
+---@class nettask.DownloadOptions: nettask.FileOptions
+---@field filePath? string replaced if it exists; default a temporary file
+---@field resume? boolean go on where the last try stopped
+---@field sha256? string 64 hex digits that the file must have
+---@field durable? boolean on the disk, not just in its cache, at success
+---@field withCredentials? boolean false: no user and password of the url
+---@field getRawResult? fun(task: nettask.DownloadTask) before the return
+---@field success? fun(res: nettask.DownloadResult)
+---@field complete? fun(res: nettask.DownloadResult|nettask.Failure)
+
+---Has filePath or tempFilePath, never both.
+---@class nettask.DownloadResult
+---@field filePath? string as given
+---@field tempFilePath? string lives until close()
+---@field dataLength integer bytes in the file
+---@field statusCode integer any status is a success
+---@field header nettask.Header
+---@field cookies string[]
+---@field errMsg string `"downloadFile:ok"`
+---@field profile? nettask.Profile
+---@field exception nettask.Exception
+---@field useHttpDNS boolean
+---@field status? integer dialect "my"
+---@field headers? nettask.Header dialect "my"
+---@field apFilePath? string dialect "my"
+
+---@class nettask.DownloadProgress
+---@field progress integer 0 to 100; 0 while the length is unknown
+---@field totalBytesWritten integer
+---@field totalBytesExpectedToWrite integer 0 while it is unknown
+
+---@class nettask.DownloadTask: userdata
+---@field id integer
+---@field state nettask.TaskState
+local DownloadTask = {}
+
+---Ends the task with `fail abort`, unless the file is in place already.
+---@param options? { silent?: boolean } silent: no callback at all
+function DownloadTask:abort(options) end
+
+---@param listener fun(res: nettask.HeadersResult)
+function DownloadTask:onHeadersReceived(listener) end
+
+---@param listener? fun(res: nettask.HeadersResult) nil: all of them
+function DownloadTask:offHeadersReceived(listener) end
+
+---At most every 50 ms; the last one is exact.
+---@param listener fun(res: nettask.DownloadProgress)
+function DownloadTask:onProgressUpdate(listener) end
+
+---@param listener? fun(res: nettask.DownloadProgress) nil: all of them
+function DownloadTask:offProgressUpdate(listener) end
+
+---Fetches a url into a file, which appears whole or not at all.
+---@param options nettask.DownloadOptions
+---@return nettask.DownloadTask
+function nettask.downloadFile(options) end
+
+-- ---- uploadFile -------------------------------------------------------------
+
+---`data` instead of `filePath`: from memory.
+---@class nettask.UploadFile
+---@field name string the form field
+---@field filePath? string
+---@field data? string|nettask.Buffer
+---@field fileName? string default: the last part of the path, or `name`
+---@field type? string media type, or "image", "video", "audio"
+
+---@class nettask.UploadOptions: nettask.FileOptions
+---@field filePath? string needed without `files`
+---@field name? string the form field; needed with filePath
+---@field formData? table further fields, sent first
+---@field fileName? string default: the last part of filePath
+---@field fileType? "image"|"video"|"audio" for an extension that tells nothing
+---@field files? nettask.UploadFile[]
+---@field hideLoading? boolean ignored
+---@field getRawResult? fun(task: nettask.UploadTask) before the return
+---@field success? fun(res: nettask.UploadResult)
+---@field complete? fun(res: nettask.UploadResult|nettask.Failure)
+
+---@class nettask.UploadResult
+---@field data string the answer, always as text
+---@field statusCode integer any status is a success
+---@field header nettask.Header
+---@field cookies string[]
+---@field errMsg string `"uploadFile:ok"`
+---@field profile? nettask.Profile
+---@field exception nettask.Exception
+---@field useHttpDNS boolean
+---@field status? integer dialect "my"
+---@field headers? nettask.Header dialect "my"
+
+---Of the whole body.
+---@class nettask.UploadProgress
+---@field progress integer 0 to 100
+---@field totalBytesSent integer
+---@field totalBytesExpectedToSend integer
+
+---@class nettask.UploadTask: userdata
+---@field id integer
+---@field state nettask.TaskState
+local UploadTask = {}
+
+---@param options? { silent?: boolean } silent: no callback at all
+function UploadTask:abort(options) end
+
+---@param listener fun(res: nettask.HeadersResult)
+function UploadTask:onHeadersReceived(listener) end
+
+---@param listener? fun(res: nettask.HeadersResult) nil: all of them
+function UploadTask:offHeadersReceived(listener) end
+
+---At most every 50 ms; the last one is exact.
+---@param listener fun(res: nettask.UploadProgress)
+function UploadTask:onProgressUpdate(listener) end
+
+---@param listener? fun(res: nettask.UploadProgress) nil: all of them
+function UploadTask:offProgressUpdate(listener) end
+
+---Sends files and fields as multipart/form-data.
+---@param options nettask.UploadOptions
+---@return nettask.UploadTask
+function nettask.uploadFile(options) end
+
 -- ---- The host ---------------------------------------------------------------
 
 ---Numbers, 0 for none. At a high-water mark the source is held back.
@@ -275,8 +417,21 @@ function nettask.request(options) end
 ---@field redirects? integer 20
 ---@field responseMaxBytes? integer body after decoding; 64 MiB
 ---@field headerMaxBytes? integer 256 KiB
+---@field downloadMaxBytes? integer of a file; 50 MiB
+---@field uploadMaxBytes? integer of the files of an upload together; 0
 ---@field highWaterBytes? integer undelivered bytes of a task; 1 MiB
 ---@field contextHighWaterBytes? integer the same for all tasks; 64 MiB
+
+---In ms, 60000 each.
+---@class nettask.DefaultTimeouts
+---@field request? number
+---@field download? number
+---@field upload? number
+
+---Folders below which uploads read and downloads write; false: anywhere.
+---@class nettask.FileRoots
+---@field read? string[]|false
+---@field write? string[]|false
 
 ---The presets are applied before the other keys of the same call.
 ---@class nettask.Configuration
@@ -284,7 +439,9 @@ function nettask.request(options) end
 ---@field dialect? "wx"|"taro"|"ft"|"swan"|"my" preset
 ---@field baseUrl? string|false what relative urls are resolved against
 ---@field limits? nettask.Limits
----@field timeouts? { request?: number } defaults in ms
+---@field timeouts? nettask.DefaultTimeouts
+---@field tempDir? string|false where temporary files are made
+---@field fileRoots? nettask.FileRoots
 ---@field requireSecure? boolean https only
 ---@field allowUrlPort? boolean default true
 ---@field urlMaxBytes? integer 0: none
@@ -298,8 +455,9 @@ function nettask.request(options) end
 ---@field httpErrorFails? boolean a status of 400 or more is a failure
 ---@field jsonErrorFails? boolean so is a body that is no JSON
 
----Sets the rules. A call replaces the keys that it names; limits and timeouts
----merge. Unknown keys and wrong values raise, and then nothing has changed.
+---Sets the rules. A call replaces the keys that it names; limits, timeouts
+---and fileRoots merge. Unknown keys and wrong values raise, and then nothing
+---has changed.
 ---Holds for tasks started from now on, and survives close().
 ---@param configuration nettask.Configuration
 function nettask.configure(configuration) end

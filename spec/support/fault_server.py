@@ -13,6 +13,8 @@ import asyncio
 import base64
 import itertools
 import json
+import random
+import re
 import socket
 import ssl
 import struct
@@ -611,6 +613,66 @@ async def stream_progress(c, r):
     await c.reply(str(STATE.progress.get(r.key(), 0)))
 
 
+# ---- Files that break off ----------------------------------------------------
+
+def noise(size, seed):
+    return random.Random(seed).randbytes(size)
+
+
+def content_range(request, size):
+    """Where the request wants to go on; None when it wants all."""
+    match = re.fullmatch(r"bytes=(\d+)-", request.header("range", ""))
+    return int(match.group(1)) if match else None
+
+
+async def whole(c, data, etag):
+    await c.reply(data, 200, [("ETag", etag), ("Accept-Ranges", "bytes")],
+                  "application/octet-stream")
+
+
+async def partial(c, data, start, etag, more=()):
+    size = len(data)
+    await c.reply(data[start:], 206, [
+        *([("ETag", etag)] if etag else []),
+        ("Content-Range", f"bytes {start}-{size - 1}/{size}"), *more],
+        "application/octet-stream")
+
+
+async def broken_file(c, r):
+    """The first answer to a key breaks off; who comes back for the rest of it
+    gets what `then` says."""
+    size, key, then = r.number("bytes", 100000), r.key(), r.get("then", "rest")
+    data, etag = noise(size, 1), r.get("etag", '"one"')
+    start = content_range(r, size)
+    if STATE.counts[key] == 1:
+        await c.head(200, [("Content-Length", size), *header_parameters(r),
+                           *([("ETag", etag)] if etag else [])])
+        await c.send(data[:r.number("cut", size // 2)])
+        raise Stop
+    if start is None or then == "all":
+        await whole(c, noise(size, 2) if then == "new" else data,
+                    '"two"' if then == "new" else etag)
+    elif then == "rest":
+        await partial(c, data, start, etag)
+    elif then == "416":
+        await c.reply("", 416, [("Content-Range", f"bytes */{size}")])
+    elif then == "shifted":
+        await partial(c, data, start + 1, etag)
+    elif then == "other":
+        await partial(c, noise(size, 2), start, '"two"')
+    elif then == "short":
+        await partial(c, data[:-10], start, etag)
+    elif then == "new":
+        await whole(c, noise(size, 2), '"two"')
+    elif then == "404":
+        await c.reply("gone", 404)
+
+
+async def noise_file(c, r):
+    """What /broken-file is about: ?seed=1, or 2 for the changed one."""
+    await c.reply(noise(r.number("bytes", 100000), r.number("seed", 1)))
+
+
 # ---- What the server saw -----------------------------------------------------
 
 async def count(c, r):
@@ -699,6 +761,9 @@ ROUTES = {
     # ?chunks=N&size=S&key=K&every=MS; with stay=1 silence instead of an end
     "/stream": stream,
     "/stream-progress": stream_progress,      # ?key=K
+    "/broken-file": broken_file,   # ?key&bytes&cut&etag&then=rest|all|416|
+    # shifted|other|short|new|404
+    "/noise": noise_file,                     # ?bytes=N&seed=1
     "/count": count,                          # ?of=K
     "/requests": requests,                    # ?of=K: as JSON, in order
     "/connections": connections,

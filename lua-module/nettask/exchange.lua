@@ -1,0 +1,296 @@
+-- What request(), downloadFile() and uploadFile() have in common: from a table
+-- of options to a task, and from its last event to success or fail. The core
+-- starts, moves bytes and ends; what the options mean is decided here and in
+-- the file of each API.
+--
+-- A call goes through three functions with nothing between them yet: start()
+-- makes the idle task, launch() starts it, finish() turns its end into
+-- callbacks. Whatever wants to run before the network (a chain of
+-- interceptors) calls launch() later; whatever wants to know the outcome (a
+-- promise) sets record.settle, which is called last.
+--
+-- The settings and the logger go only to functions that were kept in locals:
+-- see init.lua.
+--
+-- An API is a table:
+--   name, ok as in errMsg
+--   codes    its own failures for codes of the core, see errors.lua
+--   open, start, refuse  functions of the core
+--   check    check(given, log, settings) -> failure or nothing
+--   raw      whether it has getRawResult
+--   prepare  prepare(record, given, settings) -> params, or nil and a failure
+
+local core = require "nettask.core"
+local errors = require "nettask.errors"
+
+local E = core.errors
+local NOTHING = {}
+local SILENT = { silent = true }
+local traceback = debug and debug.traceback -- a sandbox may take it away
+
+local exchange = {}
+
+-- ---- Outgoing ---------------------------------------------------------------
+
+local function value_text(value)
+  if type(value) ~= "number" then return tostring(value) end
+  if value % 1 == 0 and value > -2^53 and value < 2^53 then
+    return ("%.0f"):format(value)
+  end
+  return ("%.14g"):format(value)
+end
+
+local function add_field(list, name, value)
+  local kind = type(value)
+  if kind ~= "string" and kind ~= "number" and kind ~= "boolean" then
+    return errors.parameter("header." .. name, "String", core.typeName(value))
+  end
+  list[#list + 1] = name
+  list[#list + 1] = kind == "string" and value or value_text(value)
+end
+
+-- An array is a repeated field; false leaves the field out.
+local function add_fields(list, name, value)
+  if value == false then return end
+  if type(value) ~= "table" then return add_field(list, name, value) end
+  for i = 1, #value do
+    local fault = value[i] ~= false and add_field(list, name, value[i])
+    if fault then return fault end
+  end
+end
+
+-- Flat list of names and values, and the content type that is among them.
+-- `default_type` is for a caller who gives none; false: then none is sent; nil:
+-- the caller's is ignored. Returns nil and a failure.
+function exchange.header(given, default_type)
+  local list = {}
+  local content_type
+  for name, value in pairs(given or NOTHING) do
+    if type(name) ~= "string" then
+      return nil, errors.header(tostring(name))
+    end
+    local fault
+    if #name == 12 and name:lower() == "content-type" then
+      if content_type == nil and default_type ~= nil then
+        content_type = value
+        fault = add_fields(list, name, value)
+      end
+    else
+      fault = add_fields(list, name, value)
+    end
+    if fault then return nil, fault end
+  end
+  if content_type == nil and default_type then
+    content_type = default_type
+    list[#list + 1] = "content-type"
+    list[#list + 1] = default_type
+  end
+  if type(content_type) == "table" then content_type = content_type[1] end
+  return list, tostring(content_type):lower()
+end
+
+-- The total time: timeouts.total may be 0 for none, timeout may not.
+local function total_of(given, default)
+  local total = given.timeouts and given.timeouts.total
+  if total and total >= 0 then return total end
+  local timeout = given.timeout
+  return timeout and timeout > 0 and timeout or default
+end
+
+-- What the core wants to know of every exchange; `list` is the header,
+-- `timeout` the default.
+function exchange.params(record, given, list, base_url, timeout)
+  local fast = given.useHighPerformanceMode
+  record.performance = fast
+  return {
+    url = given.url,
+    baseUrl = base_url,
+    headers = list,
+    total = total_of(given, timeout),
+    timeouts = given.timeouts,
+    http2 = fast or given.enableHttp2,
+    http3 = fast or given.enableQuic,
+    profile = given.enableProfile ~= false,
+  }
+end
+
+local function start_fault(code, header, given, api)
+  -- Without a name it is the media type of a part.
+  if code == E.HEADER then return errors.header(header or "content-type") end
+  if code == E.METHOD then return errors.method(given.method) end
+  return errors.of_code(code, nil, given.url, nil, api.codes)
+end
+
+-- ---- Results ----------------------------------------------------------------
+
+-- For log lines: where to, without what may be secret.
+local function describe(api, record)
+  local url = record.url
+  if type(url) ~= "string" then url = "no url" end
+  url = url:gsub("[?#].*", ""):gsub("^(%a[%w+.-]*://)[^/]*@", "%1")
+  return ("%s %s"):format(record.method or api.name, url)
+end
+
+local function fail_result(name, fault, reasons, alipay)
+  local res = {
+    errMsg = name .. ":fail " .. fault.text,
+    errno = fault.errno,
+    errCode = fault.errCode,
+    exception = { retryCount = 0, reasons = reasons },
+    useHttpDNS = false,
+    reason = fault.reason,
+    detail = fault.detail,
+  }
+  if alipay then
+    res.error = fault.error
+    res.errorMessage = fault.text
+  end
+  return res
+end
+
+local function log_failure(api, record, fault, log)
+  local handled = record.fail or record.complete or record.settle
+  if fault.reason then
+    log.write("warn", ("%s refused by %s"):format(describe(api, record),
+      fault.reason))
+  elseif not handled then
+    local level = fault.errno == 1 and "debug" or "warn" -- 1: abort()
+    log.write(level, ("%s failed, and nobody handles it: %s"):format(
+      describe(api, record), fault.detail or fault.text))
+  end
+end
+
+-- Why an answer that came is a failure all the same, or nil.
+local function answer_fault(status, defect, settings)
+  if status >= 400 and settings.httpErrorFails then
+    return errors.status(status)
+  end
+  if defect == "charset" then return errors.CHARSET end
+  if defect == "json" and settings.jsonErrorFails then return errors.JSON end
+end
+
+-- Where a download is: what the script named, or a temporary file.
+local function add_file(res, record, path, size, alipay)
+  res.dataLength = size
+  if record.file_path then
+    res.filePath = record.file_path
+  else
+    res.tempFilePath = path
+  end
+  if alipay then res.apFilePath = path end
+end
+
+-- ---- The API ----------------------------------------------------------------
+
+local function callback(f)
+  return type(f) == "function" and f or nil
+end
+
+-- The function of that API over the settings and the logger of one module
+-- table. `report` hears of an error in getRawResult.
+function exchange.new(api, settings, log, report)
+  local check, prepare = api.check, api.prepare
+  local open, send, end_task = api.open, api.start, api.refuse
+
+  -- The task ends, in a later update(), with that failure.
+  local function refuse(task, record, fault)
+    record.fault = fault
+    end_task(task)
+  end
+
+  local function launch(task, record, given)
+    local params, fault = prepare(record, given, settings)
+    if not params then return refuse(task, record, fault) end
+    local code, header = send(task, params)
+    if code ~= 0 then
+      refuse(task, record, start_fault(code, header, given, api))
+    end
+  end
+
+  -- Like other callbacks it cannot harm the call.
+  local function give_raw_result(task, f)
+    local trace = ""
+    local ok, err = xpcall(function() f(task) end, function(message)
+      trace = traceback and traceback("", 2) or ""
+      return message
+    end)
+    if not ok then
+      report(err, trace, tostring(task):match("%a+ #%d+") .. " getRawResult")
+    end
+  end
+
+  return function(given)
+    if type(given) ~= "table" then
+      error(("bad argument #1 to '%s' (table expected, got %s)"):format(
+        api.name, type(given)), 2)
+    end
+    local fault = check(given, log, settings)
+    local record = {
+      url = given.url,
+      success = callback(given.success),
+      fail = callback(given.fail),
+      complete = callback(given.complete),
+    }
+    local task = open(record)
+    if fault then
+      refuse(task, record, fault)
+    else
+      local ok, err = pcall(launch, task, record, given)
+      if not ok then -- no memory; or a finaliser raised
+        task:abort(SILENT)
+        error(err, 0)
+      end
+    end
+    local raw = api.raw and callback(given.getRawResult)
+    if raw then give_raw_result(task, raw) end
+    return task
+  end
+end
+
+-- finish(), which the core calls for the last event of every exchange: see
+-- lexchange.h. `apis` are those by kind. May be called again for the same event
+-- when memory ran out.
+function exchange.finisher(settings, log, apis)
+  local function failure(api, record, fault, reasons)
+    log_failure(api, record, fault, log)
+    return fail_result(api.name, fault, reasons, settings.dialect == "my")
+  end
+
+  -- An answer has come.
+  local function answer(api, record, reasons, status, header, cookies, profile,
+      data, defect, path, size)
+    local fault = (defect or status >= 400)
+      and answer_fault(status, defect, settings)
+    local alipay = settings.dialect == "my"
+    local res
+    if fault then
+      res = failure(api, record, fault, reasons)
+      res.data, res.statusCode, res.header = data, status, header
+      res.cookies, res.profile = cookies, profile
+    else
+      res = {
+        data = data, statusCode = status, header = header, cookies = cookies,
+        errMsg = api.ok, profile = profile, useHttpDNS = false,
+        exception = { retryCount = 0, reasons = reasons },
+      }
+    end
+    if path then add_file(res, record, path, size, alipay) end
+    if alipay then res.status, res.headers = status, header end
+    return not fault, res, fault and record.fail or record.success,
+      record.complete, record.settle
+  end
+
+  return function(record, kind, code, message, reasons, ...)
+    if record.silent then return end
+    local api = apis[kind]
+    if code == 0 then return answer(api, record, reasons, ...) end
+    -- The core keeps the first reason; to the script abort() comes first.
+    if record.aborted then code = E.ABORTED end
+    local fault = code ~= E.ABORTED and record.fault or errors.of_code(code,
+      message, record.url, settings.requireSecure, api.codes)
+    return false, failure(api, record, fault, reasons), record.fail,
+      record.complete, record.settle
+  end
+end
+
+return exchange

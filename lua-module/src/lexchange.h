@@ -1,0 +1,56 @@
+/* What the tasks of HTTP have in common: RequestTask, DownloadTask and
+ * UploadTask differ in what they send and in what becomes of the body. */
+#ifndef NTL_LEXCHANGE_H
+#define NTL_LEXCHANGE_H
+
+#include "binding.h"
+
+/* ---- Opening and starting ------------------------------------------------ */
+
+/* Body of core.xOpen(record): returns an idle task that is live. */
+int ntl_exchange_open(lua_State* L, const ntl_kind_t* kind,
+                      int (*open)(nt_context_t*, nt_id_t*));
+/* Body of core.xRefuse(task): an idle task ends with NT_E_INVALID; what the
+ * script is told lies in its record. */
+int ntl_exchange_refuse(lua_State* L, const ntl_kind_t* kind);
+/* Argument 1 is the task, argument 2 the table `params`; reads of that the
+ * fields url, baseUrl, method, headers (a flat list), total, timeouts, and the
+ * flags http2, http3, stream, profile, anonymous, manual. The options borrow
+ * from the stack and from the table. Returns 0, or how many values were pushed
+ * for the caller to return: an error and, of a bad header, its name. */
+int ntl_exchange_read(lua_State* L, nt_request_options_t* options);
+/* Body of the end of core.xStart(): pushes the code, returns 1. */
+int ntl_exchange_code(lua_State* L, int code);
+
+bool ntl_get_flag(lua_State* L, int table, const char* name);
+/* The string in that field of the table, which anchors it; `*text` is left
+ * alone when there is none. Returns 0, or NT_E_INVALID when it has a NUL:
+ * nobody may see less of it than was checked. */
+int ntl_get_text(lua_State* L, int table, const char* name, const char** text);
+
+/* ---- Events -------------------------------------------------------------- */
+
+void ntl_exchange_headers(lua_State* L, ntl_state_t* s, int record,
+                          const nt_event_t* event, const ntl_kind_t* kind);
+/* { progress, <done> = bytes, <total> = bytes } to the listeners. */
+void ntl_exchange_progress(lua_State* L, ntl_state_t* s, int record,
+                           const nt_event_t* event, const ntl_kind_t* kind,
+                           const char* done, const char* total);
+/* Pushes what is left of an answer for finish(), from data on; returns how
+ * many values that are. */
+typedef int (*ntl_push_body_t)(lua_State* L, int record,
+                               const nt_event_t* event);
+/* finish(record, kind, code, message, reasons, status, header, cookies,
+ * profile, data, defect, path, size) -> ok, res, f, g, h. `kind` is the name
+ * of the kind; without a response all from status on is nil. Then calls f, g
+ * and h. */
+void ntl_exchange_end(lua_State* L, ntl_state_t* s, int record,
+                      const nt_event_t* event, const ntl_kind_t* kind,
+                      ntl_push_body_t push);
+
+/* ---- Listeners ----------------------------------------------------------- */
+
+#define NTL_HEADERS_LIST "onHeadersReceived"
+#define NTL_PROGRESS_LIST "onProgressUpdate"
+
+#endif
