@@ -74,6 +74,9 @@ typedef uint64_t nt_id_t;
   XX(FULL, -7, "too many tasks")                                               \
   XX(ABORTED, -8, "aborted")                                                   \
   XX(TIMEOUT, -9, "timed out")                                                 \
+  XX(LIMIT, -10, "the policy allows no more sockets at once")                  \
+  XX(QUEUE_FULL, -11, "send queue is full")                                    \
+  XX(NOT_OPEN, -12, "the socket is not open")                                  \
   XX(URL, -20, "invalid URL")                                                  \
   XX(URL_TOO_LONG, -21, "URL longer than the policy allows")                   \
   XX(SCHEME, -22, "URL scheme is not allowed")                                 \
@@ -104,6 +107,11 @@ typedef uint64_t nt_id_t;
   XX(DECODING, -83, "content could not be decoded")                            \
   XX(LENGTH_MISMATCH, -84, "body shorter than its Content-Length")             \
   XX(CHUNKED, -85, "chunked body is incomplete")                               \
+  XX(HANDSHAKE, -86, "WebSocket handshake failed")                             \
+  XX(WS_STATUS, -87, "WebSocket handshake was refused")                        \
+  XX(WS_PROTOCOL, -88, "WebSocket protocol error")                             \
+  XX(WS_TEXT, -89, "WebSocket text is not UTF-8")                              \
+  XX(WS_SIZE, -90, "WebSocket message larger than its cap")                    \
   XX(NETWORK, -99, "network error")                                            \
   XX(NO_FILE, -100, "file not found")                                          \
   XX(NO_FOLDER, -101, "the folder of the file does not exist")                 \
@@ -178,6 +186,9 @@ typedef struct nt_policy {
                                   * sleep; 0 */
   const char* user_agent;        /* NULL: "nettask/x.y.z" */
   const char* ca_file;           /* PEM bundle; NULL: the system's */
+  uint32_t max_sockets;          /* WebSockets at once; 5 */
+  uint64_t send_queue_bytes;     /* queued for sending, a socket; 16 MiB */
+  uint64_t message_max_bytes;    /* of a WebSocket message; 16 MiB */
   uint64_t download_max_bytes;   /* of one file; 50 MiB */
   uint64_t upload_max_bytes;     /* of the files of one upload together; 0 */
   const char* temp_dir;          /* for temporary files; NULL: the system's */
@@ -212,9 +223,14 @@ typedef enum nt_event_type {
   NT_EV_HEADERS = 1, /* final status and headers of a response */
   NT_EV_CHUNK,       /* a piece of a streamed body */
   NT_EV_END,         /* the last event of an id, exactly once */
-  NT_EV_PROGRESS     /* of a download or upload: the newest figures. At most
+  NT_EV_PROGRESS,    /* of a download or upload: the newest figures. At most
                       * one waits, and at most one comes in 50 ms, but for the
                       * first and for the last, which is exact */
+  NT_EV_OPEN,        /* a socket is open, or open again */
+  NT_EV_MESSAGE,     /* a whole message */
+  NT_EV_SENT,        /* how much has been handed to the system: the newest
+                      * figures, at most one waits */
+  NT_EV_LOST         /* a socket lost its connection and makes another */
 } nt_event_type_t;
 
 /* Response headers in the order they came, as received. */
@@ -268,6 +284,17 @@ typedef struct nt_event {
   uint64_t total;   /* PROGRESS: of `done`, in the end; 0: unknown */
   int percent;      /* PROGRESS: 0 to 100; 0 while `total` is unknown */
   const char* path; /* END of a download that succeeded: its file */
+
+  /* Sockets. OPEN also has `status`, `headers` and `profile`; MESSAGE has
+   * `data` and `size`; SENT has `done` and `total`: sends and bytes of them
+   * that were handed to the system since the socket was started. */
+  const char* protocol; /* OPEN: the chosen subprotocol, or "" */
+  uint32_t attempt;     /* OPEN: 0, or how many tries this connection took */
+  int binary;           /* MESSAGE: 1 binary, 0 text */
+  int opened;           /* END: 1 if there was an OPEN */
+  int code;             /* LOST, END: the close code, 1006 without a close
+                         * frame; 0 in an END that was not opened or aborted */
+  const char* reason;   /* LOST, END: of the close; UTF-8 */
 } nt_event_t;
 
 /* Takes in what the background thread has handed over and returns how many
@@ -460,6 +487,93 @@ NT_API int nt_upload_open(nt_context_t* context, nt_id_t* id);
  * response; one that comes before all is sent is an answer like any other. */
 NT_API int nt_upload_start(nt_context_t* context, nt_id_t id,
                            const nt_upload_options_t* options);
+
+/* ---- WebSocket --------------------------------------------------------- */
+
+/* RFC 6455 and, on request, RFC 7692.
+ *
+ *   nt_websocket_open -> nt_websocket_start -> OPEN, MESSAGE..., END
+ *
+ * END tells how it ended: `error` is 0 after a close, by either side, and after
+ * a loss (`code` 1006); else what went wrong, before the OPEN or, as a
+ * violation of the protocol, after it (`code` 1002, 1007, 1009). With
+ * `reconnect` a loss is no end: LOST, later another OPEN, until the tries are
+ * spent. */
+
+enum {
+  NT_WEBSOCKET_NO_DELAY = 1 << 0, /* TCP_NODELAY */
+  NT_WEBSOCKET_DEFLATE = 1 << 1,  /* offer permessage-deflate */
+  NT_WEBSOCKET_PROFILE = 1 << 2   /* OPEN carries the profile */
+};
+
+/* The n-th try waits base * 2^(n-1), at most max, and less by up to the share
+ * `jitter` of it, at random. */
+typedef struct nt_reconnect {
+  uint32_t tries; /* in a row without success; 0: no reconnect */
+  uint32_t base_ms, max_ms;
+  double jitter; /* 0 to 1 */
+} nt_reconnect_t;
+
+typedef struct nt_websocket_options {
+  const char* url;            /* ws or wss; required */
+  const char* base_url;       /* http and https count as ws and wss; or NULL */
+  const nt_header_t* headers; /* those that the handshake makes itself are
+                               * not sent */
+  size_t header_count;
+  const char* const* protocols; /* subprotocols, RFC 9110 tokens */
+  size_t protocol_count;
+  const char* proxy;         /* http://, https:// or socks5://; NULL: none */
+  nt_timeouts_t timeouts;    /* `total`: until the handshake is answered, 60000;
+                              * `stall` does not matter */
+  uint32_t flags;            /* NT_WEBSOCKET_* */
+  uint32_t ping_interval_ms; /* 0: no pings */
+  uint32_t pong_timeout_ms;  /* no answer to a ping for so long: a loss; 0: as
+                              * the interval */
+  uint64_t message_max_bytes; /* 0: the policy's */
+  nt_reconnect_t reconnect;
+} nt_websocket_options_t;
+
+/* Fills in the defaults named above. */
+NT_API void nt_websocket_options_init(nt_websocket_options_t* options);
+
+/* Like nt_request_open(). */
+NT_API int nt_websocket_open(nt_context_t* context, nt_id_t* id);
+
+/* Like nt_request_start(). NT_E_LIMIT when the policy allows no more sockets,
+ * NT_E_SCHEME unless the URL is ws or wss, NT_E_INVALID for a subprotocol that
+ * is no token or a proxy that is no URL. */
+NT_API int nt_websocket_start(nt_context_t* context, nt_id_t id,
+                              const nt_websocket_options_t* options);
+
+typedef enum nt_message_type {
+  NT_MESSAGE_TEXT, /* has to be UTF-8 */
+  NT_MESSAGE_BINARY
+} nt_message_type_t;
+
+/* Queues a message behind those before. NT_E_NOT_OPEN before the OPEN event,
+ * after nt_websocket_close() and after a LOST until the next OPEN;
+ * NT_E_QUEUE_FULL when the policy's send_queue_bytes would be exceeded, after
+ * which a SENT comes once the queue is empty; NT_E_WS_TEXT for text that is no
+ * UTF-8; NT_E_NOMEM. Sends are numbered from 1. What a connection that is lost
+ * had not been given is dropped. */
+NT_API int nt_websocket_send(nt_context_t* context, nt_id_t id,
+                             nt_message_type_t type, const void* data,
+                             size_t size);
+
+/* A SENT event is wanted once all that was sent up to now is with the system.
+ * Nothing for an id that is not open. */
+NT_API void nt_websocket_report(nt_context_t* context, nt_id_t id);
+
+/* Bytes of messages that are not with the system yet. */
+NT_API uint64_t nt_websocket_buffered(const nt_context_t* context, nt_id_t id);
+
+/* Closes: behind what is queued if it is open, at once if not. END then has
+ * `error` 0 and this code and reason, when the other side has answered or 5
+ * seconds have passed. NT_E_NOT_OPEN when that was said before or it has ended,
+ * NT_E_INVALID for a code that may not be sent (allowed are 1000 to 1003, 1007
+ * to 1014, 3000 to 4999) or a reason of more than 123 bytes or not UTF-8. */
+NT_API int nt_websocket_close(nt_context_t* context, nt_id_t id, int code,
+                              const char* reason);
 
 /* ---- URLs -------------------------------------------------------------- */
 
