@@ -1,7 +1,7 @@
 """A server that misbehaves on request.
 
 One TCP port speaks HTTP/1.1; the path of a request chooses what goes wrong
-(ROUTES at the end). Further ports misbehave before any request is read. The
+(ROUTES at the end; ws_faults.py for /ws/, which is WebSocket). Further ports misbehave before any request is read. The
 same routes are served over TLS when --cert and --key are given, and on ::1
 where the machine has it. Prints one line of JSON with the ports when ready
 and ends when its stdin does. One thread, asyncio; brotli, which httpbin brings
@@ -24,6 +24,9 @@ import zlib
 
 import brotli
 
+sys.dont_write_bytecode = True
+import ws_faults  # noqa: E402
+
 HOUR = 3600
 TEXT = "Grüße, 世界"
 WESTERN = "Grüße, café"
@@ -40,6 +43,7 @@ class State:
         self.progress = {}
         self.gates = {}
         self.waiting = {}
+        self.sockets = {}
 
 
 STATE = State()
@@ -769,7 +773,21 @@ ROUTES = {
     "/connections": connections,
     "/connections-open": connections_open,
     "/connection": connection,
+    # Further /ws/NAME and /ws-frames?of=K&wait=N of ws_faults.py
 }
+
+
+def websocket(route):
+    async def run(c, r):
+        await route(c, r)
+        raise Stop
+    return run
+
+
+def add_websocket():
+    faults, questions = ws_faults.routes(STATE.sockets)
+    ROUTES.update({path: websocket(route) for path, route in faults.items()})
+    ROUTES.update(questions)
 
 
 async def serve_one(c):
@@ -888,6 +906,7 @@ async def main():
     parser.add_argument("--key")
     parser.add_argument("--also", type=int, help="one more port for http")
     options = parser.parse_args()
+    add_websocket()
     keep = []
     ports = await open_ports(options, keep)
     print(json.dumps(ports), flush=True)

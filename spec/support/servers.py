@@ -23,6 +23,7 @@ START_SECONDS = 30
 # nginx and gunicorn do not read their stdin; the kernel tells them when this
 # process is gone, however it went.
 ENDS_WITH_US = ["setpriv", "--pdeathsig", "TERM"]
+PROXY_LOGIN = "user:pass-word"
 
 
 class ServerError(Exception):
@@ -179,10 +180,12 @@ class Servers:
         self.folder.mkdir(exist_ok=True)
         make_certificates(self.folder / "tls")
         for name, server in [("demo", self.start_demo()),
-                             ("fault", self.start_fault())]:
+                             ("fault", self.start_ours("fault_server")),
+                             ("pyws", self.start_ours("ws_echo_server"))]:
             self.ports[name] = server.read_ports()
         self.start_httpbin()
         self.start_nginx()
+        self.start_proxies()
 
     def launch(self, name, command, **options):
         server = Server(name, command, self.folder, **options)
@@ -194,10 +197,10 @@ class Servers:
             "demo", self.wrap + [self.build / "demo-server", "--until-eof"],
             env={**os.environ, **self.env}, stdout=subprocess.PIPE)
 
-    def start_fault(self):
+    def start_ours(self, name):
         tls = self.folder / "tls"
-        return self.launch("fault", [
-            sys.executable, HERE / "fault_server.py", "--cert",
+        return self.launch(name, [
+            sys.executable, HERE / f"{name}.py", "--cert",
             tls / "valid.pem", "--key", tls / "valid.key"],
             stdout=subprocess.PIPE)
 
@@ -210,6 +213,15 @@ class Servers:
         server.wait_for_http(port, "/status/200")
         self.ports["httpbin"] = port
 
+    def on_free_ports(self, names, run):
+        for attempt in range(3):
+            ports = dict(zip(names, free_ports(len(names))))
+            try:
+                return run(ports)
+            except ServerError:
+                if attempt == 2:
+                    raise
+
     def start_nginx(self):
         www = self.folder / "www"
         www.mkdir()
@@ -219,13 +231,7 @@ class Servers:
         (www / "text.txt").write_text("the same line over and over\n" * 2000)
         names = ["http", "https", "https1", "expired", "future",
                  "selfsigned", "wronghost"]
-        for attempt in range(3):
-            ports = dict(zip(names, free_ports(len(names))))
-            try:
-                return self.run_nginx(ports)
-            except ServerError:
-                if attempt == 2:
-                    raise
+        self.on_free_ports(names, self.run_nginx)
 
     def run_nginx(self, ports):
         template = string.Template((HERE / "nginx.conf").read_text())
@@ -234,6 +240,7 @@ class Servers:
             {f"port_{name}": port for name, port in ports.items()},
             folder=self.folder, httpbin=self.ports["httpbin"],
             fault=self.ports["fault"]["http"],
+            demo=self.ports["demo"]["http"].rpartition(":")[2],
             user="user root;" if os.geteuid() == 0 else ""))
         server = self.launch("nginx", ENDS_WITH_US + [nginx_program(), "-p", self.folder,
                                        "-c", config, "-e",
@@ -241,15 +248,37 @@ class Servers:
         server.wait_for_http(ports["http"], "/small")
         self.ports["nginx"] = ports
 
+    def start_proxies(self):
+        self.on_free_ports(["open", "auth"], self.run_proxies)
+
+    def run_proxies(self, ports):
+        for name, port in ports.items():
+            login = f"BasicAuth {PROXY_LOGIN.replace(':', ' ')}\n"
+            config = self.folder / f"proxy-{name}.conf"
+            config.write_text(
+                f"Listen 127.0.0.1\nPort {port}\nTimeout 3600\n"
+                "MaxClients 1000\nLogLevel Notice\n"
+                + (login if name == "auth" else ""))
+            server = self.launch(f"proxy-{name}", ENDS_WITH_US + [
+                "tinyproxy", "-d", "-c", config])
+            server.wait_for_http(port, "/")
+        self.ports["proxy"] = ports
+
     def environment(self):
         """What spec/helper.lua documents."""
-        nginx, fault, demo = (self.ports[name] for name in
-                              ("nginx", "fault", "demo"))
+        nginx, fault, demo, pyws, proxy = (self.ports[name] for name in (
+            "nginx", "fault", "demo", "pyws", "proxy"))
         env = {f"NGINX_{name.upper()}": url_of(name, port)
                for name, port in nginx.items()}
         env.update({f"FAULT_{name.upper()}": url_of(name, port)
                     for name, port in fault.items()})
         env.update({
+            "NGINX_WSS": f"wss://127.0.0.1:{nginx['https1']}",
+            "PYWS": f"ws://127.0.0.1:{pyws['plain']}",
+            "PYWS_DEFLATE": f"ws://127.0.0.1:{pyws['deflate']}",
+            "PYWS_TLS": f"wss://127.0.0.1:{pyws['tls']}",
+            "PROXY": f"http://127.0.0.1:{proxy['open']}",
+            "PROXY_AUTH": f"http://127.0.0.1:{proxy['auth']}",
             "DEMO": demo["http"],
             "DEMO_WS": demo.get("ws", ""),
             "DEMO_TCP": str(demo.get("tcp", "")),
