@@ -168,7 +168,7 @@ def files(lab, rounds, _say):
 
 # ---- Memory, system calls ----------------------------------------------------
 
-def idle_memory(lab, rounds, _say):
+def idle_connections(lab, rounds):
     results = rounds_of(lambda: lab.values(
         ["{build}/bench/idle_memory", "{http}/small", "{http}/closing/small",
          "200"]), rounds)
@@ -176,6 +176,37 @@ def idle_memory(lab, rounds, _say):
             f"{middle(results, 'connections')} connections")
     return [Line("T24", "memory of an idle keep-alive connection", "", 10, 9,
                  False, "KB", column(results, "resident_kb"), note)]
+
+
+def idle_sockets(lab, rounds, count, seconds, *, tls=False):
+    words = ["{build}/bench/idle_sockets", "127.0.0.1",
+             "{wss}" if tls else "{ws}", str(count), seconds]
+    return rounds_of(lambda: lab.values(words + (["{ca}"] if tls else [])),
+                     rounds)
+
+
+SOCKETS = 1000
+MANY_SOCKETS = 10000
+
+
+def idle_memory(lab, rounds, _say):
+    lines = idle_connections(lab, rounds)
+    for scheme, goal in (("ws", 2), ("wss", None)):
+        results = idle_sockets(lab, rounds, SOCKETS, "0.2",
+                               tls=scheme == "wss")
+        note = (f"resident pages; {middle(results, 'heap_kb')} KB of heap in "
+                f"use; {SOCKETS} sockets")
+        lines.append(Line("T24", f"memory of an idle WebSocket, {scheme}", "",
+                          12 if scheme == "ws" else None, goal, False, "KB",
+                          column(results, "resident_kb"), note))
+    results = idle_sockets(lab, min(rounds, 2), MANY_SOCKETS, "2")
+    note = (f"of one core, over 2 s; opened in "
+            f"{middle(results, 'open_seconds')} s, "
+            f"{middle(results, 'resident_kb')} KB each, all echo afterwards")
+    lines.append(Line("T24", f"CPU of {MANY_SOCKETS:,} idle WebSockets in one "
+                      "context", "", 1, 0.1, False, "%",
+                      column(results, "idle_cpu_percent"), note))
+    return lines
 
 
 FRAMES = 1000

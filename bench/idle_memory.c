@@ -5,37 +5,17 @@
  * COUNT requests at once, on as many connections. First to a URL whose server
  * closes, so that everything but the connections has its size: handles that
  * wait for the next request, tables, pools. Then to one that keeps them, and
- * the difference belongs to the connections. The heap's figure is exact, that
- * of resident pages has the allocator's slack in it. */
-#include <malloc.h>
+ * the difference belongs to the connections. */
 #include <string.h>
 #include <unistd.h>
 
 #include "measure.h"
 #include "nettask.h"
+#include "usage.h"
 
 enum {
   WAIT_MS = 5000
 };
-
-typedef struct usage {
-  double heap, resident; /* bytes */
-} usage_t;
-
-static usage_t usage(void) {
-  usage_t use;
-  long pages = 0;
-  FILE* file;
-
-  malloc_trim(0);
-  use.heap = (double) mallinfo2().uordblks + (double) mallinfo2().hblkhd;
-  file = fopen("/proc/self/statm", "r");
-  if (file == NULL || fscanf(file, "%*s %ld", &pages) != 1)
-    die("statm", "cannot be read");
-  fclose(file);
-  use.resident = (double) pages * (double) sysconf(_SC_PAGESIZE);
-  return use;
-}
 
 static void start_all(nt_context_t* ctx, const char* url, int count) {
   nt_request_options_t options;

@@ -133,9 +133,12 @@ class Lab:
         self.names = {"build": build, "lua": lua_name,
                       "ca": self.folder / "tls" / "ca.pem",
                       "bundle": self.folder / "bundle.pem",
-                      "folder": self.folder, "python": sys.executable}
+                      "folder": self.folder, "python": sys.executable,
+                      # Whose packages are Debian's.
+                      "system_python": "/usr/bin/python3"}
         self.nginx = None
         self.demo = None
+        self.ws = None
 
     # -- The server --
 
@@ -164,6 +167,7 @@ class Lab:
         self.make_files()
         self.start_nginx()
         self.start_demo()
+        self.start_ws()
 
     def start_demo(self):
         """Takes uploads: nginx answers before it has read a body."""
@@ -172,6 +176,17 @@ class Lab:
             self.names["build"] / "demo-server", "--until-eof"], self.folder,
             stdout=subprocess.PIPE)
         self.names["demo"] = self.demo.read_ports()["http"]
+
+    def start_ws(self):
+        """Echoes WebSocket messages faster than the demo server could: that
+        one runs libwebsockets, which is what would be measured."""
+        tls = self.folder / "tls"
+        self.ws = servers.Server("ws", [
+            "taskset", "-c", str(self.server_core),
+            self.names["build"] / "bench" / "ws" / "server",
+            tls / "valid.pem", tls / "valid.key"], self.folder,
+            stdout=subprocess.PIPE)
+        self.names.update(self.ws.read_ports())
 
     def start_nginx(self):
         http, https = servers.free_ports(2)
@@ -188,7 +203,7 @@ class Lab:
                           tls_port=https)
 
     def stop(self):
-        for server in (self.nginx, self.demo):
+        for server in (self.nginx, self.demo, self.ws):
             if server is not None:
                 server.end()
                 server.join()

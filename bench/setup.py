@@ -1,11 +1,11 @@
-"""What the bench needs beside Debian's packages: undici, from npm, and the C
-module that the Lua programs share, each in a folder of the build.
+"""What the bench needs beside Debian's packages: undici and ws, from npm, the C
+module that the Lua programs share, and the server and the peers in C of the
+WebSocket rows, each in a folder of the build.
 
 Packages come from tools/deps.sh; what is missing all the same is named here, so
 that a machine without apt gets a clear answer.
 """
 
-import json
 import os
 import pathlib
 import shutil
@@ -46,26 +46,45 @@ def run(command, **options):
     return done.stdout
 
 
-# ---- undici ------------------------------------------------------------------
+# ---- Packages of node --------------------------------------------------------
 
-def undici_version():
-    """Version 7 needs node 20.18."""
+def node_packages():
+    """Version 7 of undici needs node 20.18."""
     version = run(["node", "-p", "process.versions.node"]).strip()
     major, minor = (int(part) for part in version.split(".")[:2])
-    return "undici@7" if (major, minor) >= (20, 18) else "undici@6"
+    return {"undici": "7" if (major, minor) >= (20, 18) else "6", "ws": "8"}
 
 
-def install_undici(folder):
-    if (folder / "node_modules" / "undici" / "package.json").exists():
+def install_node_packages(folder):
+    wanted = node_packages()
+    if all((folder / "node_modules" / name / "package.json").exists()
+           for name in wanted):
         return
     folder.mkdir(parents=True, exist_ok=True)
     run(["npm", "install", "--prefix", folder, "--no-audit", "--no-fund",
-         "--no-save", undici_version()])
+         "--no-save", *(f"{name}@{v}" for name, v in wanted.items())])
 
 
-def undici_installed(folder):
-    package = folder / "node_modules" / "undici" / "package.json"
-    return json.loads(package.read_text())["version"]
+# ---- Programs that do without nettask ----------------------------------------
+
+WS_PROGRAMS = {"server": ["libssl", "libcrypto"], "peer_uv": ["libuv"],
+               "peer_lws": ["libwebsockets"]}
+
+
+def build_ws(build):
+    folder = build / "bench" / "ws"
+    folder.mkdir(parents=True, exist_ok=True)
+    headers = [HERE / "measure.h", HERE / "ws" / "load.h"]
+    for name, packages in WS_PROGRAMS.items():
+        source = HERE / "ws" / f"{name}.c"
+        newest = max(path.stat().st_mtime for path in [source, *headers])
+        if ((folder / name).exists()
+                and (folder / name).stat().st_mtime > newest):
+            continue
+        flags = run(["pkg-config", "--cflags", "--libs", *packages]).split()
+        run([os.environ.get("CC", "gcc"), "-std=c11", "-D_GNU_SOURCE", "-O2",
+             "-Wall", "-Wextra", "-Wpedantic", source, "-o", folder / name,
+             *flags])
 
 
 # ---- Lua ---------------------------------------------------------------------
@@ -99,7 +118,8 @@ def lua_environment(build, lua):
 
 def prepare(build, luas):
     check_programs()
-    install_undici(build / "bench" / "node")
+    install_node_packages(build / "bench" / "node")
+    build_ws(build)
     for lua in luas:
         build_baseline(build, lua)
         build_module(build, lua)

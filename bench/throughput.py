@@ -1,4 +1,5 @@
-"""Rows in which two clients do the same work: T1 to T9, and files at once.
+"""Rows in which two clients do the same work: T1 to T9, files at once, and T12
+to T15.
 
 Every client of a group runs once a round, one after the other, starting with
 another one each round; so each comparison is between neighbours in time.
@@ -117,6 +118,23 @@ def upload_clients():
     }
 
 
+def ws_clients(kind, size, in_flight, tls=False):
+    """See bench/ws/load.h; the server is bench/ws/server.c."""
+    words = ["127.0.0.1", "{wss}" if tls else "{ws}", kind, str(size),
+             str(in_flight), SECONDS] + (["{ca}"] if tls else [])
+    commands = {
+        "core": ["{build}/bench/core_ws"],
+        "lua": ["{lua}", "bench/ws.lua"],
+        "ws": ["node", "bench/ws/peer_ws.mjs"],
+        "websockets": ["{system_python}", "bench/ws/peer_websockets.py"],
+        "lua_http": ["{lua}", "bench/ws/peer_lua_http.lua"],
+        "lws": ["{build}/bench/ws/peer_lws"],
+        "uv": ["{build}/bench/ws/peer_uv"],
+    }
+    return {name: Client(command + words)
+            for name, command in commands.items()}
+
+
 # (row, work, ours, peer's name, peer, target, goal)
 def get_rows(n):
     return [
@@ -136,6 +154,21 @@ def get_rows(n):
 
 
 ONE = "GET 1 KB, 1 in flight, "
+WS_SMALL = "WebSocket 64 B text, 64 in flight, "
+WS_LARGE = "WebSocket 64 KB binary, 8 in flight, "
+WSS_LARGE = "wss 64 KB binary, 8 in flight, "
+WS_UV = "same frames on bare uv_tcp"
+WS_OTHERS = [("lua-http", "lua_http"), ("python-websockets", "websockets"),
+             ("bare libwebsockets", "lws")]
+
+
+def ws_others(row, work, ours, left_out=()):
+    """Peers without a target."""
+    return [(row, work + ("core" if ours == "core" else "Lua"), ours, name,
+             peer, None, None)
+            for name, peer in WS_OTHERS if peer not in left_out]
+
+
 GROUPS = [
     (get_clients(16), get_rows(16)),
     (get_clients(64), get_rows(64)),
@@ -164,6 +197,22 @@ GROUPS = [
     (file_clients("part", 8),
      [("files", "8 files of 128 MB at once, host at 60 fps", "lua",
        "curl --parallel", "curl", 1, None)]),
+    (ws_clients("text", 64, 64),
+     [("T12", WS_SMALL + "core", "core", "ws", "ws", 5, 6),
+      ("T12", WS_SMALL + "core", "core", WS_UV, "uv", .85, .95),
+      *ws_others("T12", WS_SMALL, "core"),
+      ("T13", WS_SMALL + "Lua", "lua", "ws", "ws", 3, 5),
+      ("T13", WS_SMALL + "Lua", "lua", "lua-http", "lua_http", 10, 15),
+      *ws_others("T13", WS_SMALL, "lua", {"lua_http"})]),
+    (ws_clients("binary", 64 << 10, 8),
+     [("T14", WS_LARGE + "Lua", "lua", "ws", "ws", 4, 7),
+      ("T14", WS_LARGE + "Lua", "lua", WS_UV, "uv", .5, .75),
+      *ws_others("T14", WS_LARGE, "lua"),
+      ("T14", WS_LARGE + "core", "core", WS_UV, "uv", None, None)]),
+    (ws_clients("binary", 64 << 10, 8, tls=True),
+     [("T15", WSS_LARGE + "Lua", "lua", "ws", "ws", 1.5, 3),
+      *ws_others("T15", WSS_LARGE, "lua"),
+      ("T15", WSS_LARGE + "core", "core", "ws", "ws", None, None)]),
 ]
 PER_BYTE = {"T7", "T8", "T9", "files"}
 
