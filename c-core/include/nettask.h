@@ -228,8 +228,8 @@ typedef enum nt_event_type {
                       * first and for the last, which is exact */
   NT_EV_OPEN,        /* a socket is open, or open again */
   NT_EV_MESSAGE,     /* a whole message */
-  NT_EV_SENT,        /* how much has been handed to the system: the newest
-                      * figures, at most one waits */
+  NT_EV_SENT,        /* how much has been handed to the system, if
+                      * nt_websocket_report() asked for it */
   NT_EV_LOST         /* a socket lost its connection and makes another */
 } nt_event_type_t;
 

@@ -64,6 +64,7 @@ void nt__command_discard(nt__command_t* command) {
       nt__policy_unref(command->policy);
       break;
     case NT__CMD_ABORT:
+    case NT__CMD_TELL:
       break;
   }
   nt__free(command);
@@ -76,6 +77,15 @@ static void run_abort(nt_context_t* ctx, nt_id_t id) {
     return;
   task->error = NT_E_ABORTED;
   task->class_->abort(task);
+}
+
+static void run_tell(nt_context_t* ctx, nt__command_t* command) {
+  nt__task_t* task = nt__table_get(&ctx->io.tasks, command->id);
+
+  if (task == NULL)
+    nt__command_discard(command);
+  else
+    task->class_->tell(task, command);
 }
 
 static void run_policy(nt_context_t* ctx, nt__policy_t* policy) {
@@ -91,6 +101,9 @@ static void run(nt_context_t* ctx, nt__command_t* command) {
     case NT__CMD_ABORT:
       run_abort(ctx, command->id);
       break;
+    case NT__CMD_TELL:
+      run_tell(ctx, command);
+      return;
     case NT__CMD_POLICY:
       run_policy(ctx, command->policy);
       break;

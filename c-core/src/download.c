@@ -314,9 +314,11 @@ static void download_release(nt__task_t* task) {
   nt__free(download);
 }
 
-static const nt__task_class_t download_class = { download_start, download_abort,
-                                                 download_resume, download_show,
-                                                 download_release };
+static const nt__task_class_t download_class = { .start = download_start,
+                                                 .abort = download_abort,
+                                                 .resume = download_resume,
+                                                 .show = download_show,
+                                                 .release = download_release };
 
 /* ---- Host thread --------------------------------------------------------- */
 

@@ -44,6 +44,7 @@ typedef struct nt__socket {
   uv_poll_t poll;
   nt__driver_t* driver;
   nt__multi_t* multi;
+  nt__easy_t* owner; /* uses the connection itself; NULL: libcurl does */
   curl_socket_t fd;
   bool polled;  /* `poll` is initialised */
   bool resting; /* libcurl does not want to hear of it now */
@@ -83,10 +84,21 @@ static void remove_socket(nt__socket_t* socket) {
     nt__free(socket);
 }
 
-static void on_poll(uv_poll_t* poll, int status, int events) {
-  nt__socket_t* socket = nt__container_of(poll, nt__socket_t, poll);
+static void act(nt__socket_t* socket, int status, int events) {
   int flags = 0;
   int running;
+
+  /* After an error libcurl is to read: then it learns which one it was. */
+  if (status < 0 || (events & UV_READABLE))
+    flags |= CURL_CSELECT_IN;
+  if (status < 0 || (events & UV_WRITABLE))
+    flags |= CURL_CSELECT_OUT;
+  /* This may close the socket. */
+  curl_multi_socket_action(socket->multi->handle, socket->fd, flags, &running);
+}
+
+static void on_poll(uv_poll_t* poll, int status, int events) {
+  nt__socket_t* socket = nt__container_of(poll, nt__socket_t, poll);
 
   if (status < 0 || socket->resting) {
     /* libuv has stopped after an error; and what ends the rest of an idle
@@ -96,13 +108,11 @@ static void on_poll(uv_poll_t* poll, int status, int events) {
   }
   if (socket->resting)
     return;
-  /* After an error libcurl is to read: then it learns which one it was. */
-  if (status < 0 || (events & UV_READABLE))
-    flags |= CURL_CSELECT_IN;
-  if (status < 0 || (events & UV_WRITABLE))
-    flags |= CURL_CSELECT_OUT;
-  /* This may close the socket. */
-  curl_multi_socket_action(socket->multi->handle, socket->fd, flags, &running);
+  if (socket->owner == NULL)
+    act(socket, status, events);
+  else
+    socket->owner->on_ready(socket->owner,
+                            status < 0 ? UV_READABLE | UV_WRITABLE : events);
 }
 
 static int watch(nt__socket_t* socket, int events) {
@@ -263,6 +273,28 @@ int nt__driver_acquire(nt__driver_t* driver, nt__easy_t* easy,
   return 0;
 }
 
+int nt__driver_watch(nt__easy_t* easy, int events) {
+  nt__driver_t* driver = easy->driver;
+  nt__socket_t* socket;
+  curl_socket_t fd = CURL_SOCKET_BAD;
+
+  curl_easy_getinfo(easy->curl, CURLINFO_ACTIVESOCKET, &fd);
+  if (fd == CURL_SOCKET_BAD)
+    return NT_E_SYSTEM;
+  socket = find_socket(driver, fd);
+  if (socket == NULL)
+    socket = add_socket(driver, fd);
+  if (socket == NULL)
+    return NT_E_NOMEM;
+  socket->owner = easy;
+  if (events != 0)
+    return watch(socket, events) == 0 ? 0 : NT_E_SYSTEM;
+  if (socket->events != 0)
+    uv_poll_stop(&socket->poll);
+  socket->events = 0;
+  return 0;
+}
+
 static void take_out(nt__easy_t* easy) {
   if (easy->added)
     curl_multi_remove_handle(easy->driver->multis[easy->kind].handle,
@@ -306,7 +338,8 @@ int nt__driver_add(nt__easy_t* easy) {
 /* ---- The turn ------------------------------------------------------------ */
 
 static void finish(nt__easy_t* easy, CURLcode code) {
-  take_out(easy);
+  if (!easy->connects || code != CURLE_OK)
+    take_out(easy);
   easy->on_done(easy, code);
 }
 
@@ -314,7 +347,8 @@ static void finish_done(nt__multi_t* multi) {
   CURLMsg* message;
   int left;
 
-  /* Taking the handle out frees the message. */
+  /* Taking the handle out frees the message; one that stays in is told of
+   * once. */
   while ((message = curl_multi_info_read(multi->handle, &left)) != NULL)
     finish(easy_of(message->easy_handle), message->data.result);
 }
@@ -360,8 +394,10 @@ static int init_multi(nt__driver_t* driver, nt__multi_t* multi) {
   curl_multi_setopt(multi->handle, CURLMOPT_SOCKETDATA, multi);
   curl_multi_setopt(multi->handle, CURLMOPT_TIMERFUNCTION, on_want_timer);
   curl_multi_setopt(multi->handle, CURLMOPT_TIMERDATA, multi);
-  curl_multi_setopt(multi->handle, CURLMOPT_MAXCONNECTS,
-                    (long) MAX_IDLE_CONNECTIONS);
+  /* A stream's connection is never idle, and there may be thousands. */
+  if (multi != &driver->multis[NT__MULTI_STREAMS])
+    curl_multi_setopt(multi->handle, CURLMOPT_MAXCONNECTS,
+                      (long) MAX_IDLE_CONNECTIONS);
   return 0;
 }
 

@@ -24,12 +24,18 @@ typedef struct nt__easy {
   CURL* curl; /* NULL between acquire and release */
   nt__multi_kind_t kind;
   bool added;
+  bool connects;     /* CURLOPT_CONNECT_ONLY: stays in its multi when done, and
+                      * the owner uses the connection */
   bool connected;    /* its connection stands; set in CURLOPT_PREREQFUNCTION */
   nt__node_t broken; /* to fail in the next turn */
   /* Inside libcurl: a name has been looked up, a socket is being made. */
   void (*on_socket)(struct nt__easy* easy);
-  /* In a turn, outside libcurl: the handle has been taken out of its multi. */
+  /* In a turn, outside libcurl: the handle has been taken out of its multi
+   * unless it only connects. */
   void (*on_done)(struct nt__easy* easy, CURLcode code);
+  /* Of one that connects: what nt__driver_watch() waits for has happened, as
+   * UV_READABLE | UV_WRITABLE; both after an error. */
+  void (*on_ready)(struct nt__easy* easy, int events);
 } nt__easy_t;
 
 /* Makes ctx->io.driver. NT_E_NOMEM; what is there then is closed as always. */
@@ -50,6 +56,10 @@ int nt__driver_add(nt__easy_t* easy);
 
 /* Lets a paused one go on; may call its write callback. */
 void nt__driver_continue(nt__easy_t* easy);
+
+/* After on_done() of one that connects: on_ready() for these events, 0 for
+ * none. 0, NT_E_NOMEM, NT_E_SYSTEM. */
+int nt__driver_watch(nt__easy_t* easy, int events);
 
 /* The driver's part of a turn; true when it wants another one at once. */
 bool nt__driver_run(nt__driver_t* driver);

@@ -318,12 +318,9 @@ static void set_callbacks(nt__transfer_t* t, CURL* curl) {
   }
 }
 
-static void set_options(nt__transfer_t* t, CURL* curl) {
+static void set_exchange(nt__transfer_t* t, CURL* curl) {
   const char* agent = nt__transfer_policy(t)->user_agent;
 
-  curl_easy_setopt(curl, CURLOPT_CURLU, t->url.handle);
-  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->task->message);
   curl_easy_setopt(curl, CURLOPT_USERAGENT,
                    agent == NULL ? "nettask/" NT_VERSION : agent);
   curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, t->raw ? "identity" : "");
@@ -335,7 +332,32 @@ static void set_options(nt__transfer_t* t, CURL* curl) {
   set_version(t, curl);
   set_method(t, curl);
   set_fields(t, curl);
+}
+
+static void set_connection(const nt__transfer_t* t, CURL* curl) {
+  curl_easy_setopt(curl, CURLOPT_CONNECT_ONLY, 1L);
+  curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
+  curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, t->nagle ? 0L : 1L);
+  curl_easy_setopt(curl, CURLOPT_HTTPPROXYTUNNEL, 1L);
+}
+
+static void set_options(nt__transfer_t* t, CURL* curl) {
+  curl_easy_setopt(curl, CURLOPT_CURLU, t->url.handle);
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->task->message);
+  if (t->proxy != NULL)
+    curl_easy_setopt(curl, CURLOPT_PROXY, t->proxy);
   set_callbacks(t, curl);
+  if (t->connects)
+    set_connection(t, curl);
+  else
+    set_exchange(t, curl);
+}
+
+static nt__multi_kind_t multi_of(const nt__transfer_t* t) {
+  if (t->connects)
+    return NT__MULTI_STREAMS;
+  return may_multiplex(t) ? NT__MULTI_HTTP2 : NT__MULTI_TRANSFERS;
 }
 
 int nt__hop_start(nt__transfer_t* t) {
@@ -351,7 +373,8 @@ int nt__hop_start(nt__transfer_t* t) {
   t->waiting = t->expecting = false;
   nt__headers_reset(&t->headers);
   t->task->message[0] = '\0';
-  t->easy.kind = may_multiplex(t) ? NT__MULTI_HTTP2 : NT__MULTI_TRANSFERS;
+  t->easy.kind = multi_of(t);
+  t->easy.connects = t->connects;
   t->easy.on_socket = on_socket;
   if (nt__driver_acquire(driver, &t->easy, nt__transfer_policy(t)) != 0)
     return NT_E_NOMEM;
@@ -365,8 +388,9 @@ void nt__hop_end(nt__transfer_t* t, int error) {
   nt__lookup_end(nt__transfer_context(t)->io.lookups, &t->lookup, error);
   if (t->easy.curl == NULL)
     return;
-  nt__profile_count(t);
-  if (error == 0 && (t->flags & NT_REQUEST_PROFILE))
+  if (!t->connects) /* what a stream carries it counts itself */
+    nt__profile_count(t);
+  if (error == 0 && !t->connects && (t->flags & NT_REQUEST_PROFILE))
     nt__profile_read(t);
   nt__driver_release(&t->easy);
   t->held_since = 0;

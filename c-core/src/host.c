@@ -83,6 +83,16 @@ int nt__task_check_idle(nt_context_t* ctx, nt_id_t id) {
   return entry->started ? NT_E_STATE : 0;
 }
 
+nt__task_t* nt__task_find(const nt_context_t* ctx, nt_id_t id,
+                          const nt__task_class_t* class_) {
+  const nt__entry_t* entry = nt__table_get(&ctx->entries, id);
+
+  if (entry == NULL || entry->ended || entry->muted || entry->task == NULL ||
+      entry->task->class_ != class_)
+    return NULL;
+  return entry->task;
+}
+
 void nt__task_start(nt_context_t* ctx, nt_id_t id, nt__task_t* task) {
   nt__entry_t* entry = nt__table_get(&ctx->entries, id);
 
@@ -152,6 +162,21 @@ static void drop_event(nt_context_t* ctx, nt__event_t* event) {
   }
 }
 
+/* What is known of a task once the event has come in. */
+static nt_state_t state_after(const nt__entry_t* entry, int type) {
+  switch (type) {
+    case NT_EV_END:
+      return NT_STATE_CLOSING;
+    case NT_EV_LOST:
+      return NT_STATE_CONNECTING;
+    case NT_EV_PROGRESS: /* there is some in uploads before */
+    case NT_EV_SENT:
+      return entry->state;
+    default:
+      return NT_STATE_OPEN;
+  }
+}
+
 static void make_ready(nt_context_t* ctx, nt__entry_t* entry) {
   if (!nt__node_linked(&entry->ready))
     nt__list_append(&ctx->ready, &entry->ready);
@@ -171,10 +196,7 @@ static void sort_in(nt_context_t* ctx, nt__event_t* event) {
     drop_event(ctx, event);
     return;
   }
-  if (event->type == NT_EV_END)
-    entry->state = NT_STATE_CLOSING;
-  else if (event->type != NT_EV_PROGRESS) /* there is some in uploads before */
-    entry->state = NT_STATE_OPEN;
+  entry->state = state_after(entry, event->type);
   nt__fifo_push(&entry->events, &event->link);
   ctx->waiting++;
   ctx->waiting_bytes += event->cost;
@@ -358,10 +380,29 @@ static void show_end(nt_context_t* ctx, nt__entry_t* entry,
   end_entry(ctx, entry);
 }
 
+static void show_chunk(nt_context_t* ctx, nt__event_t* event, nt_event_t* out) {
+  nt__chunk_t* chunk = nt__container_of(event, nt__chunk_t, event);
+
+  out->data = chunk->data;
+  out->size = chunk->size;
+  out->binary = chunk->binary;
+  ctx->lent_event = event;
+}
+
+static void show_parcel(nt_context_t* ctx, nt__event_t* event,
+                        nt_event_t* out) {
+  const nt__parcel_t* parcel = nt__container_of(event, nt__parcel_t, event);
+
+  *out = parcel->view;
+  out->type = (nt_event_type_t) event->type;
+  out->id = event->id;
+  out->message = "";
+  ctx->lent_event = event;
+}
+
 static void show_event(nt_context_t* ctx, nt__entry_t* entry, nt_event_t* out) {
   nt__link_t* link = nt__fifo_shift(&entry->events);
   nt__event_t* event = nt__container_of(link, nt__event_t, link);
-  nt__chunk_t* chunk;
 
   out->type = (nt_event_type_t) event->type;
   ctx->waiting_bytes -= event->cost;
@@ -374,11 +415,13 @@ static void show_event(nt_context_t* ctx, nt__entry_t* entry, nt_event_t* out) {
     case NT_EV_PROGRESS: /* may be posted again as soon as it has been shown */
       event->task->class_->show(event->task, out);
       break;
+    case NT_EV_OPEN:
+    case NT_EV_SENT:
+    case NT_EV_LOST:
+      show_parcel(ctx, event, out);
+      break;
     default:
-      chunk = nt__container_of(event, nt__chunk_t, event);
-      out->data = chunk->data;
-      out->size = chunk->size;
-      ctx->lent_event = event;
+      show_chunk(ctx, event, out);
   }
   if (entry->events.first != NULL)
     nt__list_append(&ctx->ready, &entry->ready);

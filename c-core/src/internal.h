@@ -28,6 +28,7 @@ typedef struct nt__task nt__task_t;
 typedef struct nt__driver nt__driver_t;
 typedef struct nt__storage nt__storage_t;
 typedef struct nt__lookups nt__lookups_t;
+typedef struct nt__streams nt__streams_t;
 typedef struct nt__transfers nt__transfers_t;
 typedef struct nt__warm nt__warm_t;
 
@@ -36,6 +37,7 @@ typedef struct nt__warm nt__warm_t;
 typedef enum nt__command_type {
   NT__CMD_START,  /* `task`: takes it */
   NT__CMD_ABORT,  /* `id` */
+  NT__CMD_TELL,   /* `id`: the task's class takes it, or discards it */
   NT__CMD_POLICY, /* `policy`: takes the reference */
   NT__CMD_STOP
 } nt__command_type_t;
@@ -81,11 +83,19 @@ typedef struct nt__event {
   nt__task_t* task; /* of all but CHUNK: the block it lies in */
 } nt__event_t;
 
-typedef struct nt__chunk {
+typedef struct nt__chunk { /* CHUNK or MESSAGE */
   nt__event_t event;
   size_t size;
+  bool binary;
   char data[]; /* with a NUL behind */
 } nt__chunk_t;
+
+/* An event that brings along everything that it shows: OPEN, SENT, LOST. */
+typedef struct nt__parcel {
+  nt__event_t event;
+  nt_event_t view; /* but for type, id and message */
+  _Alignas(void*) char bytes[];
+} nt__parcel_t;
 
 enum {
   NT__EV_STATE = 100,   /* consumed by nt_collect() */
@@ -112,6 +122,8 @@ typedef struct nt__task_class {
   void (*abort)(nt__task_t* task);
   /* Below its mark again: read on. */
   void (*resume)(nt__task_t* task);
+  /* NT__CMD_TELL: takes the command. NULL for kinds that get none. */
+  void (*tell)(nt__task_t* task, nt__command_t* command);
   /* Host thread: fills in what an event shows that lies in the block. */
   void (*show)(nt__task_t* task, nt_event_t* event);
   /* Frees the block. No thread uses it any more. */
@@ -140,6 +152,10 @@ struct nt__task {
 int nt__task_open(nt_context_t* ctx, nt_id_t* id);
 /* 0 when the id is idle; NT_E_STATE, NT_E_CLOSED, NT_E_FORKED. */
 int nt__task_check_idle(nt_context_t* ctx, nt_id_t id);
+/* The block of a task of that class that runs, or NULL. The I/O thread uses it
+ * as well. */
+nt__task_t* nt__task_find(const nt_context_t* ctx, nt_id_t id,
+                          const nt__task_class_t* class_);
 /* Gives the block to the I/O thread. The id is idle. */
 void nt__task_start(nt_context_t* ctx, nt_id_t id, nt__task_t* task);
 
@@ -185,6 +201,7 @@ typedef struct nt__io {
   nt__driver_t* driver;
   nt__lookups_t* lookups;
   nt__transfers_t* transfers;
+  nt__streams_t* streams;
   nt__warm_t* warm;
   nt__storage_t* storage; /* NULL until it is needed; the host ends it */
 } nt__io_t;
@@ -208,6 +225,7 @@ struct nt_context {
   struct nt__entry* lent_entry;
   nt__fifo_t spare_requests; /* see request.c */
   size_t spare_count;
+  uint32_t socket_count; /* WebSockets that count in max_sockets */
   uv_thread_t thread;
   bool joined; /* by exit(): a late nt_close() may still come */
 

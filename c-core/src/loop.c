@@ -8,6 +8,7 @@
 #include "internal.h"
 #include "lookup.h"
 #include "storage.h"
+#include "stream.h"
 #include "transfer.h"
 #include "warm.h"
 
@@ -46,6 +47,7 @@ static void close_handles(nt_context_t* ctx) {
 static void shut_down(nt_context_t* ctx) {
   nt__tasks_abort(ctx);
   nt__storage_stop(ctx->io.storage);
+  nt__streams_free(ctx->io.streams);
   nt__transfers_free(ctx->io.transfers);
   nt__lookups_free(ctx->io.lookups);
   nt__warm_close(ctx->io.warm);
@@ -68,6 +70,7 @@ static void on_turn(uv_prepare_t* handle) {
   nt__tasks_resume(ctx);
   nt__transfers_run(io->transfers);
   more = nt__driver_run(io->driver);
+  more = nt__streams_run(io->streams) || more;
   more = nt__transfers_pending(io->transfers) || more;
   nt__events_publish(ctx);
   if (more || spins(ctx)) {
@@ -115,7 +118,8 @@ int nt__io_init(nt_context_t* ctx) {
   if (init_handles(ctx) != 0)
     goto close_loop;
   if (nt__driver_open(ctx) == 0 && nt__lookups_open(ctx) == 0 &&
-      nt__transfers_open(ctx) == 0 && nt__warm_open(ctx) == 0)
+      nt__transfers_open(ctx) == 0 && nt__streams_open(ctx) == 0 &&
+      nt__warm_open(ctx) == 0)
     return 0;
 
   shut_down(ctx);

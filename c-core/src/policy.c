@@ -21,6 +21,9 @@ void nt_policy_init(nt_policy_t* policy, nt_preset_t preset) {
   policy->response_max_bytes = 64 * MIB;
   policy->task_high_water = 1 * MIB;
   policy->context_high_water = 64 * MIB;
+  policy->max_sockets = preset == NT_PRESET_MINIPROGRAM ? 5 : 0;
+  policy->send_queue_bytes = 16 * MIB;
+  policy->message_max_bytes = 16 * MIB;
   policy->download_max_bytes = preset == NT_PRESET_MINIPROGRAM ? 50 * MIB : 0;
 }
 

@@ -129,9 +129,11 @@ void nt__requests_free(nt_context_t* ctx) {
     destroy(nt__container_of(link, nt__request_t, spare));
 }
 
-static const nt__task_class_t request_class = { request_start, request_abort,
-                                                request_resume, request_show,
-                                                request_release };
+static const nt__task_class_t request_class = { .start = request_start,
+                                                .abort = request_abort,
+                                                .resume = request_resume,
+                                                .show = request_show,
+                                                .release = request_release };
 
 void nt_request_options_init(nt_request_options_t* options) {
   memset(options, 0, sizeof(*options));

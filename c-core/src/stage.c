@@ -59,6 +59,11 @@ void nt__stage_enter(nt__transfer_t* t, nt__stage_t stage) {
   nt__stage_arm(t);
 }
 
+void nt__stage_rest(nt__transfer_t* t) {
+  t->total_due = 0;
+  nt__stage_enter(t, NT__STAGE_WAITING);
+}
+
 const char* nt__stage_expired(nt__transfer_t* t) {
   uint32_t limit = stage_limit(t);
   uint64_t now = nt__transfer_now(t);

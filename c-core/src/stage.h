@@ -8,6 +8,8 @@
 void nt__stage_enter(nt__transfer_t* transfer, nt__stage_t stage);
 /* Sets the timer to the nearer of the two deadlines. */
 void nt__stage_arm(nt__transfer_t* transfer);
+/* None from now on, and no total time either. */
+void nt__stage_rest(nt__transfer_t* transfer);
 /* A byte moved: the stage's time starts again. The timer finds out when it is
  * due, which is cheaper than moving it for each byte. */
 void nt__stage_touch(nt__transfer_t* transfer);

@@ -18,8 +18,8 @@ int64_t nt__unix_ms(void) {
 void nt__task_begin(nt_context_t* ctx, nt__task_t* task) {
   nt__io_t* io = &ctx->io;
 
-  /* A timer for it, for each of the others, and for the warm-up. */
-  if (nt__timers_reserve(&io->timers, io->tasks.count + 2) != 0 ||
+  /* Two timers for it and for each of the others, and one for the warm-up. */
+  if (nt__timers_reserve(&io->timers, 2 * io->tasks.count + 3) != 0 ||
       nt__table_add(&io->tasks, task->id, task) != 0) {
     task->error = NT_E_NOMEM;
     nt__task_end(task, 0);

@@ -233,6 +233,8 @@ static int error_of(const nt__transfer_t* t, CURLcode code) {
     return NT_E_HEADER_SIZE;
   if (code != CURLE_OK)
     return nt__failure(t->easy.curl, code, t->task->message);
+  if (t->connects)
+    return 0;
   /* libcurl is content with a header that a close has cut off. */
   return t->headers_done ? 0 : NT_E_DROPPED;
 }
@@ -243,6 +245,8 @@ static void on_done(nt__easy_t* easy, CURLcode code) {
 
   if (err)
     finish(t, err, t->failure ? "" : NULL);
+  else if (t->connects)
+    t->ops->on_connected(t);
   else if (t->following)
     follow(t);
   else if (t->again)
@@ -259,12 +263,16 @@ static bool has_place(const nt__transfers_t* transfers) {
   return max == 0 || transfers->running < max;
 }
 
+static void start_clocks(nt__transfer_t* t) {
+  t->profile.queue_end = nt__unix_ms();
+  t->total_due =
+      t->timeouts.total == 0 ? 0 : nt__transfer_now(t) + t->timeouts.total;
+}
+
 static void begin(nt__transfers_t* transfers, nt__transfer_t* t) {
   t->running = true;
   transfers->running++;
-  t->profile.queue_end = nt__unix_ms();
-  if (t->timeouts.total != 0)
-    t->total_due = nt__transfer_now(t) + t->timeouts.total;
+  start_clocks(t);
   if (t->ops->prepare == NULL) {
     prepare_hop(t);
     return;
@@ -278,18 +286,32 @@ void nt__transfer_proceed(nt__transfer_t* t) {
   prepare_hop(t);
 }
 
-void nt__transfer_submit(nt__transfer_t* t) {
-  nt__transfers_t* transfers = transfers_of(t);
+/* False: the policy refuses it, and it has ended. */
+static bool prepare(nt__transfer_t* t) {
   int err = nt__policy_check_url(t->task->policy, &t->url);
 
   nt__node_init(&t->node);
   t->timer.on_due = on_due;
   t->easy.on_done = on_done;
   t->profile.queue_start = nt__unix_ms();
-  if (err) {
+  if (err)
     finish(t, err, "");
+  return err == 0;
+}
+
+void nt__transfer_connect(nt__transfer_t* t) {
+  t->connects = true;
+  if (!prepare(t))
     return;
-  }
+  start_clocks(t);
+  prepare_hop(t);
+}
+
+void nt__transfer_submit(nt__transfer_t* t) {
+  nt__transfers_t* transfers = transfers_of(t);
+
+  if (!prepare(t))
+    return;
   if (has_place(transfers) && nt__list_empty(&transfers->queue)) {
     begin(transfers, t);
     return;

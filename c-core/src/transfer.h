@@ -35,6 +35,11 @@ typedef struct nt__transfer_ops {
   void (*on_rewind)(nt__transfer_t* transfer, uint64_t offset);
   void (*on_sent)(nt__transfer_t* transfer); /* `uploaded` has changed */
 
+  /* Of nt__transfer_connect(): the connection stands, and is the owner's until
+   * nt__transfer_cancel(). The total time and that of NT__STAGE_FIRST_BYTE run
+   * until nt__stage_rest(). */
+  void (*on_connected)(nt__transfer_t* transfer);
+
   /* The end, with task->error and task->message set. The owner may free, or
    * submit it anew. */
   void (*on_end)(nt__transfer_t* transfer);
@@ -73,6 +78,8 @@ struct nt__transfer {
   nt_redirect_t redirect;
   uint32_t http;
   uint32_t flags;
+  const char* proxy; /* URL; NULL: none */
+  bool nagle;        /* TCP may wait for more to send */
 
   /* What came back. */
   int status;
@@ -96,6 +103,7 @@ struct nt__transfer {
   unsigned alloc_failures; /* of the process, when the hop began */
   int failure;             /* why one of our callbacks refused to go on */
   bool waiting;            /* for the owner's disk */
+  bool connects;           /* makes a connection, no exchange */
   bool running;            /* counts in the limit of running transfers */
   bool headers_done;
   bool following; /* this response is a redirect to be followed */
@@ -131,6 +139,9 @@ void nt__transfer_fini(nt__transfer_t* transfer);
 
 /* Checks the policy and puts it in the queue. on_end() may come at once. */
 void nt__transfer_submit(nt__transfer_t* transfer);
+/* The same for a connection alone, to which the limit of running transfers does
+ * not apply. */
+void nt__transfer_connect(nt__transfer_t* transfer);
 /* After prepare() has returned false. */
 void nt__transfer_proceed(nt__transfer_t* transfer);
 /* Ends it with an error; not inside libcurl. `message` NULL or "": none. */

@@ -153,9 +153,11 @@ static void upload_release(nt__task_t* task) {
   nt__free(upload);
 }
 
-static const nt__task_class_t upload_class = { upload_start, upload_abort,
-                                               upload_resume, upload_show,
-                                               upload_release };
+static const nt__task_class_t upload_class = { .start = upload_start,
+                                               .abort = upload_abort,
+                                               .resume = upload_resume,
+                                               .show = upload_show,
+                                               .release = upload_release };
 
 /* ---- Host thread --------------------------------------------------------- */
 

@@ -1,0 +1,389 @@
+/* Streams: reading and writing of connections that libcurl made.
+ *
+ * libuv's callback only notes that a stream is ready; the turn reads and
+ * writes. Both go through libcurl, whose TLS may hold bytes back that no poll
+ * tells of: so reading goes on until there is nothing, a bounded number of
+ * times a turn. Small pieces are gathered, since a call costs more than a copy.
+ * I/O thread only. */
+#include "stream.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+  READ_SIZE = 64 * 1024,
+  READS_A_TURN = 16,
+  GATHER_SIZE = 64 * 1024,
+  GATHER_MAX = 8 * 1024, /* a larger piece goes out by itself */
+  RANDOM_SIZE = 1024
+};
+
+struct nt__streams {
+  nt_context_t* ctx;
+  nt__node_t active;
+  char* in; /* made with the first stream */
+  char* out;
+  unsigned char random[RANDOM_SIZE];
+  size_t random_left;
+};
+
+int nt__streams_open(nt_context_t* ctx) {
+  nt__streams_t* streams = nt__calloc(sizeof(*streams));
+
+  ctx->io.streams = streams;
+  if (streams == NULL)
+    return NT_E_NOMEM;
+  streams->ctx = ctx;
+  nt__list_init(&streams->active);
+  return 0;
+}
+
+void nt__streams_free(nt__streams_t* streams) {
+  if (streams == NULL)
+    return;
+  nt__free(streams->in);
+  nt__free(streams->out);
+  nt__free(streams);
+}
+
+void nt__streams_random(nt__streams_t* streams, void* out, size_t size) {
+  if (streams->random_left < size) {
+    /* Without it we go on with what there is: masks protect proxies, not us. */
+    uv_random(NULL, NULL, streams->random, RANDOM_SIZE, 0, NULL);
+    streams->random_left = RANDOM_SIZE;
+  }
+  streams->random_left -= size;
+  memcpy(out, streams->random + streams->random_left, size);
+}
+
+static nt__streams_t* streams_of(const nt__stream_t* stream) {
+  return nt__transfer_context(&stream->transfer)->io.streams;
+}
+
+static nt__stream_t* of_transfer(nt__transfer_t* transfer) {
+  return nt__container_of(transfer, nt__stream_t, transfer);
+}
+
+static void activate(nt__stream_t* stream) {
+  if (!stream->running && !nt__node_linked(&stream->active))
+    nt__list_append(&streams_of(stream)->active, &stream->active);
+}
+
+/* ---- Ending -------------------------------------------------------------- */
+
+void nt__stream_drop(nt__stream_t* stream, nt__piece_t* piece) {
+  stream->charge += piece->charge;
+  stream->sends += piece->sends;
+  nt__free(piece->memory);
+}
+
+void nt__stream_close(nt__stream_t* stream) {
+  nt__link_t* link;
+
+  if (nt__node_linked(&stream->active))
+    nt__list_remove(&stream->active);
+  while ((link = nt__fifo_shift(&stream->queue)) != NULL)
+    nt__stream_drop(stream, nt__container_of(link, nt__piece_t, link));
+  nt__buf_free(&stream->rest);
+  stream->open = false;
+  nt__transfer_cancel(&stream->transfer);
+}
+
+static void end(nt__stream_t* stream, int error) {
+  nt__stream_close(stream);
+  stream->ops->on_end(stream, error);
+}
+
+/* ---- Connecting ---------------------------------------------------------- */
+
+static void on_ready(nt__easy_t* easy, int events) {
+  nt__transfer_t* t = nt__container_of(easy, nt__transfer_t, easy);
+  nt__stream_t* stream = of_transfer(t);
+
+  stream->ready |= events;
+  stream->waits_input = false;
+  activate(stream);
+}
+
+static bool make_buffers(nt__streams_t* streams) {
+  if (streams->in == NULL)
+    streams->in = nt__malloc(READ_SIZE);
+  if (streams->out == NULL)
+    streams->out = nt__malloc(GATHER_SIZE);
+  return streams->in != NULL && streams->out != NULL;
+}
+
+static void on_connected(nt__transfer_t* t) {
+  nt__stream_t* stream = of_transfer(t);
+
+  stream->open = true;
+  if (!make_buffers(streams_of(stream))) {
+    end(stream, NT_E_NOMEM);
+    return;
+  }
+  activate(stream);
+  stream->ops->on_connected(stream);
+}
+
+static void on_failed(nt__transfer_t* t) {
+  end(of_transfer(t), t->task->error);
+}
+
+static const nt__transfer_ops_t transfer_ops = { .on_connected = on_connected,
+                                                 .on_end = on_failed };
+
+void nt__stream_connect(nt__stream_t* stream) {
+  nt__node_init(&stream->active);
+  stream->ready = 0;
+  stream->held = stream->blocked = stream->waits_input = false;
+  stream->broken = false;
+  stream->transfer.ops = &transfer_ops;
+  stream->transfer.easy.on_ready = on_ready;
+  nt__transfer_connect(&stream->transfer);
+}
+
+/* ---- Writing ------------------------------------------------------------- */
+
+void nt__stream_write(nt__stream_t* stream, nt__piece_t* piece) {
+  if (!stream->open) {
+    nt__stream_drop(stream, piece);
+    return;
+  }
+  nt__fifo_push(&stream->queue, &piece->link);
+  if (!stream->blocked)
+    activate(stream);
+}
+
+bool nt__stream_is_flushed(const nt__stream_t* stream) {
+  return stream->queue.first == NULL;
+}
+
+static nt__piece_t* first_piece(const nt__stream_t* stream) {
+  return nt__container_of(stream->queue.first, nt__piece_t, link);
+}
+
+/* The bytes that go out next. A call that the system refused is made again with
+ * the same ones, which OpenSSL insists on: the buffer, and what it starts with,
+ * depend on the head of the queue alone. */
+static const char* next_bytes(nt__stream_t* stream, size_t* size) {
+  char* out = streams_of(stream)->out;
+  const nt__link_t* link = stream->queue.first;
+  const nt__piece_t* piece = first_piece(stream);
+
+  *size = 0;
+  if (piece->size > GATHER_MAX) {
+    *size = piece->size;
+    return piece->data;
+  }
+  for (; link != NULL; link = link->next) {
+    piece = nt__container_of(link, const nt__piece_t, link);
+    if (*size + piece->size > GATHER_SIZE)
+      break;
+    memcpy(out + *size, piece->data, piece->size);
+    *size += piece->size;
+  }
+  return out;
+}
+
+static void take_off(nt__stream_t* stream, size_t size) {
+  while (stream->queue.first != NULL) {
+    nt__piece_t* piece = first_piece(stream);
+
+    if (size < piece->size) {
+      piece->data += size;
+      piece->size -= size;
+      return;
+    }
+    size -= piece->size;
+    nt__fifo_shift(&stream->queue);
+    nt__stream_drop(stream, piece);
+  }
+}
+
+/* 0, CURLE_AGAIN, or what went wrong. */
+static CURLcode write_some(nt__stream_t* stream) {
+  nt_context_t* ctx = nt__transfer_context(&stream->transfer);
+  size_t size, sent = 0;
+  const char* data = next_bytes(stream, &size);
+  CURLcode code = curl_easy_send(stream->transfer.easy.curl, data, size, &sent);
+
+  if (code != CURLE_OK)
+    return code;
+  atomic_fetch_add_explicit(&ctx->bytes_out, sent, memory_order_relaxed);
+  take_off(stream, sent);
+  return CURLE_OK;
+}
+
+static void flush(nt__stream_t* stream, int ready) {
+  CURLcode code = CURLE_OK;
+  uint64_t charge = stream->charge;
+  bool progress = false;
+
+  while (stream->queue.first != NULL) {
+    code = write_some(stream);
+    if (code != CURLE_OK)
+      break;
+    progress = true;
+  }
+  stream->blocked = code == CURLE_AGAIN;
+  /* TLS may have to read first: then the socket is writable all the time, and
+   * waiting for that would be spinning. */
+  stream->waits_input = stream->blocked && !progress && (ready & UV_WRITABLE) &&
+                        stream->transfer.url.secure;
+  stream->broken = code != CURLE_OK && code != CURLE_AGAIN;
+  if (stream->charge != charge)
+    stream->ops->on_sent(stream);
+}
+
+/* What the peer has said before it went may still be read. */
+static bool may_flush(const nt__stream_t* stream, int ready) {
+  if (stream->queue.first == NULL || stream->broken)
+    return false;
+  return !stream->blocked || (ready & UV_WRITABLE) ||
+         (ready != 0 && stream->transfer.url.secure);
+}
+
+/* ---- Reading ------------------------------------------------------------- */
+
+void nt__stream_hold(nt__stream_t* stream) {
+  stream->held = true;
+}
+
+void nt__stream_resume(nt__stream_t* stream) {
+  stream->held = false;
+  if (!stream->open)
+    return;
+  stream->ready |= UV_READABLE;
+  activate(stream);
+}
+
+/* Bytes that were left go to the end of the line again. */
+static int keep_rest(nt__stream_t* stream, const char* data, size_t size) {
+  nt__buf_t rest = { NULL, 0, 0, 0 };
+  int err = nt__buf_append(&rest, data, size);
+
+  nt__buf_free(&stream->rest);
+  stream->rest = rest;
+  return err;
+}
+
+static void hand_over(nt__stream_t* stream, const char* data, size_t size) {
+  size_t used = stream->ops->on_data(stream, data, size);
+
+  if (!stream->open)
+    return;
+  if (used == size) {
+    nt__buf_free(&stream->rest);
+    return;
+  }
+  stream->held = true;
+  if (keep_rest(stream, data + used, size - used) != 0)
+    end(stream, NT_E_NOMEM);
+}
+
+static int error_of_read(nt__stream_t* stream) {
+  long os_errno = 0;
+
+  curl_easy_getinfo(stream->transfer.easy.curl, CURLINFO_OS_ERRNO, &os_errno);
+  return os_errno == ETIMEDOUT ? NT_E_CONNECT_TIMEOUT : NT_E_RESET;
+}
+
+/* False when there is nothing to read now, or the stream has ended. */
+static bool read_some(nt__stream_t* stream) {
+  nt_context_t* ctx = nt__transfer_context(&stream->transfer);
+  char* in = streams_of(stream)->in;
+  size_t size = 0;
+  CURLcode code =
+      curl_easy_recv(stream->transfer.easy.curl, in, READ_SIZE, &size);
+
+  if (code == CURLE_AGAIN)
+    return false;
+  if (code != CURLE_OK || size == 0) {
+    end(stream, code == CURLE_OK ? 0 : error_of_read(stream));
+    return false;
+  }
+  atomic_fetch_add_explicit(&ctx->bytes_in, size, memory_order_relaxed);
+  hand_over(stream, in, size);
+  /* Less than asked for was all there is, unless TLS has more. */
+  return size == READ_SIZE || stream->transfer.url.secure;
+}
+
+/* True when there may be more than what a turn reads. */
+static bool read_on(nt__stream_t* stream) {
+  unsigned left = READS_A_TURN;
+
+  if (stream->rest.size > 0) {
+    nt__buf_t rest = stream->rest;
+
+    stream->rest.data = NULL;
+    stream->rest.size = stream->rest.capacity = 0;
+    hand_over(stream, rest.data, rest.size);
+    nt__buf_free(&rest);
+  }
+  while (stream->open && !stream->held)
+    if (left-- == 0)
+      return true;
+    else if (!read_some(stream))
+      return false;
+  return false;
+}
+
+/* ---- The turn ------------------------------------------------------------ */
+
+static void watch(nt__stream_t* stream) {
+  int events = stream->held ? 0 : UV_READABLE;
+
+  if (stream->blocked)
+    events |= stream->waits_input ? UV_READABLE : UV_WRITABLE;
+  if (nt__driver_watch(&stream->transfer.easy, events) != 0)
+    end(stream, NT_E_SYSTEM);
+}
+
+/* True when there is more to do. */
+static bool work(nt__stream_t* stream) {
+  int ready = stream->ready;
+  bool more = false;
+
+  stream->ready = 0;
+  if (may_flush(stream, ready))
+    flush(stream, ready);
+  if (stream->broken)
+    ready |= UV_READABLE;
+  if (stream->open && !stream->held && (ready & UV_READABLE))
+    more = read_on(stream);
+  if (stream->open && may_flush(stream, 0)) /* an answer to what was read */
+    flush(stream, 0);
+  if (stream->open && stream->broken && !more)
+    end(stream, NT_E_RESET);
+  if (stream->open && !more)
+    watch(stream);
+  return stream->open && (more || may_flush(stream, 0));
+}
+
+static bool run(nt__stream_t* stream) {
+  bool more;
+
+  stream->running = true;
+  more = work(stream);
+  stream->running = false;
+  if (!more)
+    return false;
+  stream->ready |= UV_READABLE;
+  activate(stream);
+  return true;
+}
+
+bool nt__streams_run(nt__streams_t* streams) {
+  bool more = false;
+  nt__node_t now;
+  nt__node_t* node;
+
+  if (nt__list_empty(&streams->active))
+    return false;
+  now = streams->active;
+  now.next->prev = now.prev->next = &now;
+  nt__list_init(&streams->active);
+  while ((node = nt__list_shift(&now)) != NULL)
+    more = run(nt__container_of(node, nt__stream_t, active)) || more;
+  return more || !nt__list_empty(&streams->active);
+}

@@ -1,0 +1,445 @@
+/* WebSocket: the host's calls and the block of the task. Host thread.
+ *
+ * The frames are our own: see docs/architecture.md. How a connection is made
+ * and lost is in ws_link.c, what happens on an open one in ws_session.c. */
+#include "websocket.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+  DEFAULT_TOTAL_MS = 60000,
+  SEND_OVERHEAD = 128 /* what a message takes beside its bytes */
+};
+
+static void uncount(nt__websocket_t* ws) {
+  if (ws->counted)
+    ws->task.ctx->socket_count--;
+  ws->counted = false;
+}
+
+static void websocket_show(nt__task_t* task, nt_event_t* event) {
+  nt__websocket_t* ws = nt__ws_of_task(task);
+
+  event->opened = ws->opened;
+  event->status = ws->status;
+  event->reason = "";
+  if (event->error != NT_E_ABORTED) {
+    event->code = ws->code;
+    event->reason = ws->reason;
+  }
+  uncount(ws);
+}
+
+static void destroy(nt__websocket_t* ws) {
+  nt__transfer_fini(&ws->stream.transfer);
+  nt__buf_free(&ws->request.text);
+  nt__free(ws);
+}
+
+static void websocket_release(nt__task_t* task) {
+  nt__websocket_t* ws = nt__ws_of_task(task);
+
+  uncount(ws);
+  nt__task_fini(task);
+  destroy(ws);
+}
+
+static const nt__task_class_t websocket_class = { .start = nt__ws_start,
+                                                  .abort = nt__ws_abort,
+                                                  .resume = nt__ws_resume,
+                                                  .tell = nt__ws_tell,
+                                                  .show = websocket_show,
+                                                  .release =
+                                                      websocket_release };
+
+/* ---- Starting ------------------------------------------------------------ */
+
+void nt_websocket_options_init(nt_websocket_options_t* options) {
+  memset(options, 0, sizeof(*options));
+  options->timeouts.total = DEFAULT_TOTAL_MS;
+}
+
+static bool are_protocols(const char* const* protocols, size_t count) {
+  size_t i, j;
+
+  if (protocols == NULL && count > 0)
+    return false;
+  for (i = 0; i < count; i++) {
+    if (protocols[i] == NULL || !nt__header_is_token(protocols[i]))
+      return false;
+    for (j = 0; j < i; j++) /* RFC 6455 4.1: unique */
+      if (strcmp(protocols[i], protocols[j]) == 0)
+        return false;
+  }
+  return true;
+}
+
+static bool is_proxy(const char* proxy) {
+  nt__url_t url;
+
+  if (proxy == NULL)
+    return true;
+  if (nt__url_parse(&url, NULL, proxy) != 0)
+    return false;
+  nt__url_free(&url);
+  return true;
+}
+
+static int check(const nt_websocket_options_t* options) {
+  size_t i;
+
+  if (options->url == NULL ||
+      (options->headers == NULL && options->header_count > 0) ||
+      !are_protocols(options->protocols, options->protocol_count) ||
+      !is_proxy(options->proxy) ||
+      !(options->reconnect.jitter >= 0 && options->reconnect.jitter <= 1))
+    return NT_E_INVALID;
+  for (i = 0; i < options->header_count; i++)
+    if (nt_header_check(options->headers[i].name, options->headers[i].value))
+      return NT_E_HEADER;
+  return 0;
+}
+
+static bool begins_with(const char* text, const char* prefix) {
+  return curl_strnequal(text, prefix, strlen(prefix)) != 0;
+}
+
+/* libcurl makes the connection, and it knows http: "ws" becomes "http". What is
+ * http already is no WebSocket's URL, but may be the base of one. */
+static int http_form(const char* url, char** out) {
+  size_t size = strlen(url) + sizeof("http");
+
+  *out = nt__malloc(size);
+  if (*out == NULL)
+    return NT_E_NOMEM;
+  if (begins_with(url, "ws:") || begins_with(url, "wss:"))
+    snprintf(*out, size, "http%s", url + 2);
+  else
+    snprintf(*out, size, "%s", url);
+  return 0;
+}
+
+static int parse_url(nt__url_t* url, const nt_websocket_options_t* options) {
+  char* text = NULL;
+  char* base = NULL;
+  int err;
+
+  if (begins_with(options->url, "http:") || begins_with(options->url, "https:"))
+    return NT_E_SCHEME;
+  err = http_form(options->url, &text);
+  if (err == 0 && options->base_url != NULL)
+    err = http_form(options->base_url, &base);
+  if (err == 0)
+    err = nt__url_parse(url, base, text);
+  nt__free(text);
+  nt__free(base);
+  if (err == 0 && !url->http) {
+    nt__url_free(url);
+    err = NT_E_SCHEME;
+  }
+  return err;
+}
+
+/* Parts of the URL that the request is made of. libcurl allocates them. */
+typedef struct url_parts {
+  char* path;
+  char* query;
+  char* user;
+  char* password;
+  char* host; /* ours: with the port unless it is the scheme's own */
+  char* target;
+} url_parts_t;
+
+static void free_parts(url_parts_t* parts) {
+  curl_free(parts->path);
+  curl_free(parts->query);
+  curl_free(parts->user);
+  curl_free(parts->password);
+  nt__free(parts->host);
+  nt__free(parts->target);
+}
+
+static char* host_of(const nt__url_t* url) {
+  char* host = nt__strdup(url->authority);
+  const char* own = url->secure ? ":443" : ":80";
+  size_t size, own_size = strlen(own);
+
+  if (host == NULL)
+    return NULL;
+  size = strlen(host);
+  if (size > own_size && strcmp(host + size - own_size, own) == 0)
+    host[size - own_size] = '\0';
+  return host;
+}
+
+static char* target_of(const url_parts_t* parts) {
+  const char* query = parts->query == NULL ? "" : parts->query;
+  size_t size = strlen(parts->path) + strlen(query) + 2;
+  char* target = nt__malloc(size);
+
+  if (target != NULL)
+    snprintf(target, size, "%s%s%s", parts->path, *query ? "?" : "", query);
+  return target;
+}
+
+static int get_parts(const nt__url_t* url, url_parts_t* parts) {
+  CURLU* handle = url->handle;
+
+  memset(parts, 0, sizeof(*parts));
+  if (curl_url_get(handle, CURLUPART_PATH, &parts->path, 0) != CURLUE_OK)
+    return NT_E_NOMEM;
+  curl_url_get(handle, CURLUPART_QUERY, &parts->query, 0);
+  curl_url_get(handle, CURLUPART_USER, &parts->user, CURLU_URLDECODE);
+  curl_url_get(handle, CURLUPART_PASSWORD, &parts->password, CURLU_URLDECODE);
+  parts->host = host_of(url);
+  parts->target = target_of(parts);
+  return parts->host == NULL || parts->target == NULL ? NT_E_NOMEM : 0;
+}
+
+/* Where the key of each connection goes; header values hold no line ends, so it
+ * is the only one. */
+static char* key_place(const nt__buf_t* text) {
+  static const char field[] = "\r\nSec-WebSocket-Key: ";
+
+  return strstr(text->data, field) + sizeof(field) - 1;
+}
+
+static int write_request(nt__websocket_t* ws, const nt_policy_t* policy,
+                         const nt_websocket_options_t* options) {
+  const char* agent = policy->user_agent;
+  nt__ws_ask_t ask = { .key = "000000000000000000000000",
+                       .deflate = ws->request.deflate,
+                       .protocols = options->protocols,
+                       .protocol_count = options->protocol_count,
+                       .headers = options->headers,
+                       .header_count = options->header_count };
+  url_parts_t parts;
+  int err = get_parts(&ws->stream.transfer.url, &parts);
+
+  if (err == 0) {
+    ask.target = parts.target;
+    ask.host = parts.host;
+    ask.user = parts.user;
+    ask.password = parts.password;
+    ask.user_agent = agent == NULL ? "nettask/" NT_VERSION : agent;
+    err = nt__ws_ask_write(&ask, &ws->request.text);
+  }
+  if (err == 0)
+    ws->request.key = key_place(&ws->request.text);
+  free_parts(&parts);
+  return err;
+}
+
+static void* pack(char** cursor, const void* bytes, size_t size) {
+  void* place = *cursor;
+
+  memcpy(place, bytes, size);
+  *cursor += size;
+  return place;
+}
+
+static size_t text_size(const char* text) {
+  return text == NULL ? 0 : strlen(text) + 1;
+}
+
+/* The block, and behind it the list of subprotocols, their text and the
+ * proxy. */
+static nt__websocket_t* new_block(const nt_websocket_options_t* options) {
+  size_t size = options->protocol_count * sizeof(char*);
+  size_t i;
+  nt__websocket_t* ws;
+  char* cursor;
+
+  for (i = 0; i < options->protocol_count; i++)
+    size += text_size(options->protocols[i]);
+  ws = nt__calloc(sizeof(*ws) + size + text_size(options->proxy));
+  if (ws == NULL)
+    return NULL;
+  ws->request.protocols = (const char**) (void*) (ws + 1);
+  ws->request.protocol_count = options->protocol_count;
+  cursor = (char*) (ws->request.protocols + options->protocol_count);
+  for (i = 0; i < options->protocol_count; i++)
+    ws->request.protocols[i] =
+        pack(&cursor, options->protocols[i], text_size(options->protocols[i]));
+  if (options->proxy != NULL)
+    ws->stream.transfer.proxy =
+        pack(&cursor, options->proxy, text_size(options->proxy));
+  return ws;
+}
+
+static void fill(nt__websocket_t* ws, const nt_policy_t* policy,
+                 const nt_websocket_options_t* options) {
+  nt__transfer_t* t = &ws->stream.transfer;
+
+  ws->task.class_ = &websocket_class;
+  ws->flags = options->flags;
+  ws->request.deflate = (options->flags & NT_WEBSOCKET_DEFLATE) != 0;
+  ws->ping_interval = options->ping_interval_ms;
+  ws->pong_timeout = options->pong_timeout_ms != 0 ? options->pong_timeout_ms
+                                                   : options->ping_interval_ms;
+  ws->message_max = options->message_max_bytes != 0 ? options->message_max_bytes
+                                                    : policy->message_max_bytes;
+  ws->timeouts = options->timeouts;
+  ws->reconnect = options->reconnect;
+  t->task = &ws->task;
+  t->method = "GET";
+  t->nagle = (options->flags & NT_WEBSOCKET_NO_DELAY) == 0;
+  t->profile.invoke_start = nt__unix_ms();
+}
+
+static bool has_place(const nt_context_t* ctx) {
+  uint32_t max = ctx->policy->values.max_sockets;
+
+  return max == 0 || ctx->socket_count < max;
+}
+
+static int make(nt_context_t* ctx, const nt_websocket_options_t* options,
+                nt__websocket_t** out) {
+  const nt_policy_t* policy = &ctx->policy->values;
+  nt__websocket_t* ws = new_block(options);
+  int err;
+
+  if (ws == NULL)
+    return NT_E_NOMEM;
+  fill(ws, policy, options);
+  err = parse_url(&ws->stream.transfer.url, options);
+  if (err == 0)
+    err = write_request(ws, policy, options);
+  if (err)
+    destroy(ws);
+  *out = ws;
+  return err;
+}
+
+int nt_websocket_open(nt_context_t* ctx, nt_id_t* id) {
+  return nt__task_open(ctx, id);
+}
+
+int nt_websocket_start(nt_context_t* ctx, nt_id_t id,
+                       const nt_websocket_options_t* options) {
+  nt__websocket_t* ws;
+  int err = nt__task_check_idle(ctx, id);
+
+  if (err == 0)
+    err = options == NULL ? NT_E_INVALID : check(options);
+  if (err == 0 && !has_place(ctx))
+    err = NT_E_LIMIT;
+  if (err == 0)
+    err = make(ctx, options, &ws);
+  if (err)
+    return err;
+  ws->counted = true;
+  ctx->socket_count++;
+  nt__task_start(ctx, id, &ws->task);
+  return 0;
+}
+
+/* ---- Sending and closing ------------------------------------------------- */
+
+static nt__websocket_t* find(const nt_context_t* ctx, nt_id_t id) {
+  nt__task_t* task;
+
+  if (atomic_load_explicit(&ctx->forked, memory_order_relaxed))
+    return NULL;
+  task = nt__task_find(ctx, id, &websocket_class);
+  return task == NULL ? NULL : nt__ws_of_task(task);
+}
+
+static nt__ws_order_t* new_order(nt_id_t id, nt__ws_opcode_t opcode,
+                                 const void* data, size_t size) {
+  nt__ws_order_t* order = nt__malloc(sizeof(*order) + size + 1);
+
+  if (order == NULL)
+    return NULL;
+  memset(order, 0, sizeof(*order));
+  order->command.type = NT__CMD_TELL;
+  order->command.id = id;
+  order->opcode = opcode;
+  order->size = size;
+  if (size > 0)
+    memcpy(order->data, data, size);
+  order->data[size] = '\0';
+  return order;
+}
+
+static uint64_t bytes_left(const nt__websocket_t* ws) {
+  return ws->queued_bytes - atomic_load(&ws->settled_bytes);
+}
+
+static bool has_room(const nt_context_t* ctx, const nt__websocket_t* ws,
+                     size_t size) {
+  uint64_t max = ctx->policy->values.send_queue_bytes;
+  uint64_t sends = ws->queued_sends - atomic_load(&ws->settled_sends);
+
+  return max == 0 || bytes_left(ws) + sends * SEND_OVERHEAD + size <= max;
+}
+
+int nt_websocket_send(nt_context_t* ctx, nt_id_t id, nt_message_type_t type,
+                      const void* data, size_t size) {
+  nt__websocket_t* ws = find(ctx, id);
+  nt__ws_order_t* order;
+
+  if (ws == NULL || ws->closing || nt_state(ctx, id) != NT_STATE_OPEN)
+    return NT_E_NOT_OPEN;
+  if (type == NT_MESSAGE_TEXT && !nt__utf8_valid(data, size))
+    return NT_E_WS_TEXT;
+  if (!has_room(ctx, ws, size)) {
+    nt_websocket_report(ctx, id);
+    return NT_E_QUEUE_FULL;
+  }
+  order = new_order(id, type == NT_MESSAGE_TEXT ? NT__WS_TEXT : NT__WS_BINARY,
+                    data, size);
+  if (order == NULL)
+    return NT_E_NOMEM;
+  order->piece.memory = order;
+  order->piece.data = order->data;
+  order->piece.size = order->piece.charge = size;
+  order->piece.sends = 1;
+  ws->queued_bytes += size;
+  ws->queued_sends++;
+  nt__command_post(ctx, &order->command);
+  return 0;
+}
+
+/* The I/O thread looks at `report_until` after it has counted what it sent: so
+ * it sees what we say, or we see that all is sent, and tell it to look. */
+void nt_websocket_report(nt_context_t* ctx, nt_id_t id) {
+  nt__websocket_t* ws = find(ctx, id);
+  nt__ws_order_t* order;
+
+  if (ws == NULL)
+    return;
+  atomic_store(&ws->report_until, ws->queued_sends);
+  if (atomic_load(&ws->settled_sends) != ws->queued_sends)
+    return;
+  order = new_order(id, NT__WS_PING, NULL, 0);
+  if (order != NULL)
+    nt__command_post(ctx, &order->command);
+}
+
+uint64_t nt_websocket_buffered(const nt_context_t* ctx, nt_id_t id) {
+  const nt__websocket_t* ws = find(ctx, id);
+
+  return ws == NULL ? 0 : bytes_left(ws);
+}
+
+int nt_websocket_close(nt_context_t* ctx, nt_id_t id, int code,
+                       const char* reason) {
+  nt__websocket_t* ws = find(ctx, id);
+  size_t size = reason == NULL ? 0 : strlen(reason);
+  nt__ws_order_t* order;
+
+  if (!nt__ws_code_is_valid(code) || size > NT__WS_REASON_MAX ||
+      !nt__utf8_valid(reason, size))
+    return NT_E_INVALID;
+  if (ws == NULL || ws->closing || nt_state(ctx, id) == NT_STATE_CLOSING)
+    return NT_E_NOT_OPEN;
+  order = new_order(id, NT__WS_CLOSE, reason, size);
+  if (order == NULL)
+    return NT_E_NOMEM;
+  order->code = code;
+  ws->closing = true;
+  nt__command_post(ctx, &order->command);
+  return 0;
+}
