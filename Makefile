@@ -3,7 +3,8 @@
 # Everything that is made lands in $(BUILD), which differs for each sanitizer,
 # so that the variants never mix; objects are made again whenever the compiler
 # or a flag changes. Libraries come from pkg-config, or from X_DIR (or X_INCDIR
-# and X_LIBDIR) for X in CURL UV JANSSON, which is also how LuaRocks calls us.
+# and X_LIBDIR) for X in CURL UV ZLIB JANSSON,
+# which is also how LuaRocks calls us.
 
 LUA ?= 5.4
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
@@ -48,13 +49,15 @@ libs = $(if $(call libdir,$1),$(call own_libs,$(call \
   libdir,$1),$3),$(call pkg,--libs,$2))
 
 # Whoever names the folders has no use for a list of Debian packages.
-ifneq ($(strip $(LUA_INCDIR) $(foreach x,UV CURL JANSSON,$(call incdir,$x))),)
+ifneq ($(strip $(LUA_INCDIR) $(foreach x,UV CURL ZLIB JANSSON,$(call \
+  incdir,$x))),)
   DEPS := skip
 endif
 export DEPS
 
 UV_FLAGS := $(call cflags,UV,libuv)
 CURL_FLAGS := $(call cflags,CURL,libcurl)
+ZLIB_FLAGS := $(call cflags,ZLIB,zlib)
 JANSSON_FLAGS := $(call cflags,JANSSON,jansson)
 LUA_FLAGS := $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(call \
   pkg,--cflags,$(LUA_NAME)))
@@ -62,7 +65,8 @@ SERVER_FLAGS := $(UV_FLAGS) $(JANSSON_FLAGS) \
   $(call pkg,--cflags,libwebsockets libcrypto zlib)
 
 UV_LIBS := $(call libs,UV,libuv,uv)
-CORE_LIBS := $(UV_LIBS) $(call libs,CURL,libcurl,curl) -pthread
+CORE_LIBS := $(UV_LIBS) $(call libs,CURL,libcurl,curl) \
+  $(call libs,ZLIB,zlib,z) -pthread
 JANSSON_LIBS := $(call libs,JANSSON,jansson,jansson)
 MODULE_LIBS := $(CORE_LIBS) $(JANSSON_LIBS)
 SERVER_LIBS := $(UV_LIBS) $(JANSSON_LIBS) \
@@ -141,7 +145,7 @@ endef
 CORE_STAMP := $(BUILD)/obj/core.flags
 MODULE_STAMP := $(LUA_BUILD)/obj.flags
 SERVER_STAMP := $(BUILD)/obj/server.flags
-CORE_ALL_FLAGS = $(UV_FLAGS) $(CURL_FLAGS) $(CORE_LIBS)
+CORE_ALL_FLAGS = $(UV_FLAGS) $(CURL_FLAGS) $(ZLIB_FLAGS) $(CORE_LIBS)
 MODULE_ALL_FLAGS = $(LUA_FLAGS) $(LIBFLAG) $(MODULE_LIBS)
 SERVER_ALL_FLAGS = $(SERVER_FLAGS) $(SERVER_LIBS)
 $(eval $(call stamp,$(CORE_STAMP),CORE_ALL_FLAGS,core))
@@ -151,7 +155,7 @@ $(eval $(call stamp,$(SERVER_STAMP),SERVER_ALL_FLAGS,server))
 $(BUILD)/obj/core/%.o: c-core/src/%.c $(CORE_STAMP)
 	mkdir -p $(@D)
 	echo "  cc $@"
-	$(COMPILE) $(INCLUDE) $(UV_FLAGS) $(CURL_FLAGS) -c $< -o $@
+	$(COMPILE) $(INCLUDE) $(UV_FLAGS) $(CURL_FLAGS) $(ZLIB_FLAGS) -c $< -o $@
 
 $(LUA_BUILD)/obj/%.o: lua-module/src/%.c $(MODULE_STAMP)
 	mkdir -p $(@D)

@@ -24,6 +24,7 @@ dependencies = {
 external_dependencies = {
   CURL = { library = "curl" },
   UV = { header = "uv.h", library = "uv" },
+  ZLIB = { header = "zlib.h", library = "z" },
   JANSSON = { header = "jansson.h", library = "jansson" },
   platforms = {
     macosx = { CURL = { header = "curl/curl.h" } },
@@ -43,6 +44,8 @@ build = {
     CURL_LIBDIR = "$(CURL_LIBDIR)",
     UV_INCDIR = "$(UV_INCDIR)",
     UV_LIBDIR = "$(UV_LIBDIR)",
+    ZLIB_INCDIR = "$(ZLIB_INCDIR)",
+    ZLIB_LIBDIR = "$(ZLIB_LIBDIR)",
     JANSSON_INCDIR = "$(JANSSON_INCDIR)",
     JANSSON_LIBDIR = "$(JANSSON_LIBDIR)",
   },
