@@ -68,7 +68,7 @@ static void on_end(nt__timer_t* timer) {
   nt__warm_t* warm = nt__container_of(timer, nt__warm_t, timer);
 
   end(warm);
-  if (++warm->easy.kind == NT__MULTI_STREAMS)
+  if (++warm->easy.kind == NT__MULTI_COUNT)
     return;
   timer->on_due = begin;
   nt__timer_set(&warm->ctx->io.timers, timer, nt__now(warm->ctx) + DELAY_MS);
