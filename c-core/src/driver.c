@@ -40,16 +40,17 @@ struct nt__driver {
   size_t idle_count;
 };
 
-typedef struct nt__socket {
+struct nt__socket {
   uv_poll_t poll;
   nt__driver_t* driver;
   nt__multi_t* multi;
-  nt__easy_t* owner; /* uses the connection itself; NULL: libcurl does */
+  nt__socket_owner_t* owner; /* uses it; NULL: libcurl does */
   curl_socket_t fd;
   bool polled;  /* `poll` is initialised */
   bool resting; /* libcurl does not want to hear of it now */
+  bool taken;   /* libcurl must not close it */
   int events;   /* what `poll` watches */
-} nt__socket_t;
+};
 
 /* ---- Sockets ------------------------------------------------------------- */
 
@@ -156,7 +157,7 @@ static int want(nt__multi_t* multi, curl_socket_t fd, int what) {
 
 /* The poll stays if the connection stands: then on_close_socket() will come. */
 static void unwant(const nt__easy_t* easy, nt__socket_t* socket) {
-  if (socket == NULL)
+  if (socket == NULL || socket->owner != NULL)
     return;
   if (easy != NULL && easy->connected)
     socket->resting = true;
@@ -200,17 +201,23 @@ static curl_socket_t on_open_socket(void* arg, curlsocktype purpose,
   return fd;
 }
 
-/* The poll goes before the descriptor, whose number may come back at once. */
-static int on_close_socket(void* arg, curl_socket_t fd) {
-  nt__socket_t* socket = find_socket(arg, fd);
-
-  if (socket != NULL)
-    remove_socket(socket);
+static int close_fd(curl_socket_t fd) {
 #ifdef _WIN32
   return closesocket(fd);
 #else
   return close(fd);
 #endif
+}
+
+/* The poll goes before the descriptor, whose number may come back at once. */
+static int on_close_socket(void* arg, curl_socket_t fd) {
+  nt__socket_t* socket = find_socket(arg, fd);
+
+  if (socket != NULL && socket->taken)
+    return 0;
+  if (socket != NULL)
+    remove_socket(socket);
+  return close_fd(fd);
 }
 
 /* ---- Time ---------------------------------------------------------------- */
@@ -273,26 +280,51 @@ int nt__driver_acquire(nt__driver_t* driver, nt__easy_t* easy,
   return 0;
 }
 
-int nt__driver_watch(nt__easy_t* easy, int events) {
+nt__socket_t* nt__driver_socket(nt__easy_t* easy, nt__socket_owner_t* owner) {
   nt__driver_t* driver = easy->driver;
   nt__socket_t* socket;
   curl_socket_t fd = CURL_SOCKET_BAD;
 
   curl_easy_getinfo(easy->curl, CURLINFO_ACTIVESOCKET, &fd);
   if (fd == CURL_SOCKET_BAD)
-    return NT_E_SYSTEM;
+    return NULL;
   socket = find_socket(driver, fd);
   if (socket == NULL)
     socket = add_socket(driver, fd);
+  if (socket != NULL)
+    socket->owner = owner;
+  return socket;
+}
+
+nt__socket_t* nt__driver_take_socket(nt__easy_t* easy,
+                                     nt__socket_owner_t* owner) {
+  nt__socket_t* socket = nt__driver_socket(easy, owner);
+
   if (socket == NULL)
-    return NT_E_NOMEM;
-  socket->owner = easy;
+    return NULL;
+  socket->taken = true;
+  nt__driver_release(easy);
+  return socket;
+}
+
+int nt__socket_watch(nt__socket_t* socket, int events) {
   if (events != 0)
     return watch(socket, events) == 0 ? 0 : NT_E_SYSTEM;
   if (socket->events != 0)
     uv_poll_stop(&socket->poll);
   socket->events = 0;
   return 0;
+}
+
+curl_socket_t nt__socket_fd(const nt__socket_t* socket) {
+  return socket->fd;
+}
+
+void nt__socket_close(nt__socket_t* socket) {
+  curl_socket_t fd = socket->fd;
+
+  remove_socket(socket);
+  close_fd(fd);
 }
 
 static void take_out(nt__easy_t* easy) {

@@ -33,10 +33,16 @@ typedef struct nt__easy {
   /* In a turn, outside libcurl: the handle has been taken out of its multi
    * unless it only connects. */
   void (*on_done)(struct nt__easy* easy, CURLcode code);
-  /* Of one that connects: what nt__driver_watch() waits for has happened, as
-   * UV_READABLE | UV_WRITABLE; both after an error. */
-  void (*on_ready)(struct nt__easy* easy, int events);
 } nt__easy_t;
+
+/* The descriptor of a connection, and its poll. */
+typedef struct nt__socket nt__socket_t;
+
+typedef struct nt__socket_owner {
+  /* What nt__socket_watch() waits for has happened, as UV_READABLE |
+   * UV_WRITABLE; both after an error. */
+  void (*on_ready)(struct nt__socket_owner* owner, int events);
+} nt__socket_owner_t;
 
 /* Makes ctx->io.driver. NT_E_NOMEM; what is there then is closed as always. */
 int nt__driver_open(nt_context_t* ctx);
@@ -57,9 +63,18 @@ int nt__driver_add(nt__easy_t* easy);
 /* Lets a paused one go on; may call its write callback. */
 void nt__driver_continue(nt__easy_t* easy);
 
-/* After on_done() of one that connects: on_ready() for these events, 0 for
- * none. 0, NT_E_NOMEM, NT_E_SYSTEM. */
-int nt__driver_watch(nt__easy_t* easy, int events);
+/* After on_done() of one that connects: its socket, which is the owner's to use
+ * until the easy is released. NULL without memory. */
+nt__socket_t* nt__driver_socket(nt__easy_t* easy, nt__socket_owner_t* owner);
+/* The same, and the socket stays when the easy is released, which happens here:
+ * for a connection without TLS. */
+nt__socket_t* nt__driver_take_socket(nt__easy_t* easy,
+                                     nt__socket_owner_t* owner);
+/* on_ready() for these events, 0 for none. 0, NT_E_SYSTEM. */
+int nt__socket_watch(nt__socket_t* socket, int events);
+curl_socket_t nt__socket_fd(const nt__socket_t* socket);
+/* Of one that was taken. */
+void nt__socket_close(nt__socket_t* socket);
 
 /* The driver's part of a turn; true when it wants another one at once. */
 bool nt__driver_run(nt__driver_t* driver);

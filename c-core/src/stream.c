@@ -1,14 +1,22 @@
 /* Streams: reading and writing of connections that libcurl made.
  *
  * libuv's callback only notes that a stream is ready; the turn reads and
- * writes. Both go through libcurl, whose TLS may hold bytes back that no poll
- * tells of: so reading goes on until there is nothing, a bounded number of
- * times a turn. Small pieces are gathered, since a call costs more than a copy.
- * I/O thread only. */
+ * writes. Small pieces are gathered, since a call costs more than a copy.
+ *
+ * A plain socket is taken over. With TLS reading and writing go through
+ * libcurl, which walks through all connections of the multi in each call, and
+ * which may hold bytes back that no poll tells of: so reading goes on until
+ * there is nothing, a bounded number of times a turn. I/O thread only. */
 #include "stream.h"
 
 #include <errno.h>
 #include <string.h>
+
+#ifndef _WIN32
+#  include <sys/socket.h>
+#endif
+
+#include "profile.h"
 
 enum {
   READ_SIZE = 64 * 1024,
@@ -85,6 +93,9 @@ void nt__stream_close(nt__stream_t* stream) {
   while ((link = nt__fifo_shift(&stream->queue)) != NULL)
     nt__stream_drop(stream, nt__container_of(link, nt__piece_t, link));
   nt__buf_free(&stream->rest);
+  if (stream->socket != NULL && stream->plain)
+    nt__socket_close(stream->socket);
+  stream->socket = NULL;
   stream->open = false;
   nt__transfer_cancel(&stream->transfer);
 }
@@ -96,9 +107,8 @@ static void end(nt__stream_t* stream, int error) {
 
 /* ---- Connecting ---------------------------------------------------------- */
 
-static void on_ready(nt__easy_t* easy, int events) {
-  nt__transfer_t* t = nt__container_of(easy, nt__transfer_t, easy);
-  nt__stream_t* stream = of_transfer(t);
+static void on_ready(nt__socket_owner_t* owner, int events) {
+  nt__stream_t* stream = nt__container_of(owner, nt__stream_t, owner);
 
   stream->ready |= events;
   stream->waits_input = false;
@@ -113,11 +123,27 @@ static bool make_buffers(nt__streams_t* streams) {
   return streams->in != NULL && streams->out != NULL;
 }
 
+static bool is_plain(const nt__transfer_t* t) {
+  return !t->url.secure &&
+         (t->proxy == NULL || !curl_strnequal(t->proxy, "https:", 6));
+}
+
+static nt__socket_t* get_socket(nt__stream_t* stream) {
+  nt__easy_t* easy = &stream->transfer.easy;
+
+  stream->plain = is_plain(&stream->transfer);
+  if (stream->plain)
+    return nt__driver_take_socket(easy, &stream->owner);
+  return nt__driver_socket(easy, &stream->owner);
+}
+
 static void on_connected(nt__transfer_t* t) {
   nt__stream_t* stream = of_transfer(t);
 
+  nt__profile_read(t); /* libcurl may have no part in what follows */
   stream->open = true;
-  if (!make_buffers(streams_of(stream))) {
+  stream->socket = get_socket(stream);
+  if (stream->socket == NULL || !make_buffers(streams_of(stream))) {
     end(stream, NT_E_NOMEM);
     return;
   }
@@ -138,7 +164,7 @@ void nt__stream_connect(nt__stream_t* stream) {
   stream->held = stream->blocked = stream->waits_input = false;
   stream->broken = false;
   stream->transfer.ops = &transfer_ops;
-  stream->transfer.easy.on_ready = on_ready;
+  stream->owner.on_ready = on_ready;
   nt__transfer_connect(&stream->transfer);
 }
 
@@ -200,12 +226,54 @@ static void take_off(nt__stream_t* stream, size_t size) {
   }
 }
 
+#ifdef _WIN32
+typedef int call_size_t;
+static bool would_block(void) {
+  return WSAGetLastError() == WSAEWOULDBLOCK;
+}
+#else
+typedef size_t call_size_t;
+static bool would_block(void) {
+  return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
+#endif
+#ifndef MSG_NOSIGNAL
+#  define MSG_NOSIGNAL 0 /* libcurl has set the socket's own option */
+#endif
+
+static CURLcode send_bytes(nt__stream_t* stream, const char* data, size_t size,
+                           size_t* sent) {
+  ptrdiff_t n;
+
+  if (!stream->plain)
+    return curl_easy_send(stream->transfer.easy.curl, data, size, sent);
+  n = send(nt__socket_fd(stream->socket), data, (call_size_t) size,
+           MSG_NOSIGNAL);
+  if (n < 0)
+    return would_block() ? CURLE_AGAIN : CURLE_SEND_ERROR;
+  *sent = (size_t) n;
+  return CURLE_OK;
+}
+
+static CURLcode receive_bytes(nt__stream_t* stream, char* data, size_t size,
+                              size_t* received) {
+  ptrdiff_t n;
+
+  if (!stream->plain)
+    return curl_easy_recv(stream->transfer.easy.curl, data, size, received);
+  n = recv(nt__socket_fd(stream->socket), data, (call_size_t) size, 0);
+  if (n < 0)
+    return would_block() ? CURLE_AGAIN : CURLE_RECV_ERROR;
+  *received = (size_t) n;
+  return CURLE_OK;
+}
+
 /* 0, CURLE_AGAIN, or what went wrong. */
 static CURLcode write_some(nt__stream_t* stream) {
   nt_context_t* ctx = nt__transfer_context(&stream->transfer);
   size_t size, sent = 0;
   const char* data = next_bytes(stream, &size);
-  CURLcode code = curl_easy_send(stream->transfer.easy.curl, data, size, &sent);
+  CURLcode code = send_bytes(stream, data, size, &sent);
 
   if (code != CURLE_OK)
     return code;
@@ -228,8 +296,8 @@ static void flush(nt__stream_t* stream, int ready) {
   stream->blocked = code == CURLE_AGAIN;
   /* TLS may have to read first: then the socket is writable all the time, and
    * waiting for that would be spinning. */
-  stream->waits_input = stream->blocked && !progress && (ready & UV_WRITABLE) &&
-                        stream->transfer.url.secure;
+  stream->waits_input =
+      stream->blocked && !progress && (ready & UV_WRITABLE) && !stream->plain;
   stream->broken = code != CURLE_OK && code != CURLE_AGAIN;
   if (stream->charge != charge)
     stream->ops->on_sent(stream);
@@ -240,7 +308,7 @@ static bool may_flush(const nt__stream_t* stream, int ready) {
   if (stream->queue.first == NULL || stream->broken)
     return false;
   return !stream->blocked || (ready & UV_WRITABLE) ||
-         (ready != 0 && stream->transfer.url.secure);
+         (ready != 0 && !stream->plain);
 }
 
 /* ---- Reading ------------------------------------------------------------- */
@@ -281,31 +349,23 @@ static void hand_over(nt__stream_t* stream, const char* data, size_t size) {
     end(stream, NT_E_NOMEM);
 }
 
-static int error_of_read(nt__stream_t* stream) {
-  long os_errno = 0;
-
-  curl_easy_getinfo(stream->transfer.easy.curl, CURLINFO_OS_ERRNO, &os_errno);
-  return os_errno == ETIMEDOUT ? NT_E_CONNECT_TIMEOUT : NT_E_RESET;
-}
-
 /* False when there is nothing to read now, or the stream has ended. */
 static bool read_some(nt__stream_t* stream) {
   nt_context_t* ctx = nt__transfer_context(&stream->transfer);
   char* in = streams_of(stream)->in;
   size_t size = 0;
-  CURLcode code =
-      curl_easy_recv(stream->transfer.easy.curl, in, READ_SIZE, &size);
+  CURLcode code = receive_bytes(stream, in, READ_SIZE, &size);
 
   if (code == CURLE_AGAIN)
     return false;
   if (code != CURLE_OK || size == 0) {
-    end(stream, code == CURLE_OK ? 0 : error_of_read(stream));
+    end(stream, code == CURLE_OK ? 0 : NT_E_RESET);
     return false;
   }
   atomic_fetch_add_explicit(&ctx->bytes_in, size, memory_order_relaxed);
   hand_over(stream, in, size);
   /* Less than asked for was all there is, unless TLS has more. */
-  return size == READ_SIZE || stream->transfer.url.secure;
+  return size == READ_SIZE || !stream->plain;
 }
 
 /* True when there may be more than what a turn reads. */
@@ -335,7 +395,7 @@ static void watch(nt__stream_t* stream) {
 
   if (stream->blocked)
     events |= stream->waits_input ? UV_READABLE : UV_WRITABLE;
-  if (nt__driver_watch(&stream->transfer.easy, events) != 0)
+  if (nt__socket_watch(stream->socket, events) != 0)
     end(stream, NT_E_SYSTEM);
 }
 

@@ -40,13 +40,16 @@ struct nt__stream {
                             * connects to */
 
   /* I/O thread. */
-  nt__node_t active; /* in the list of those that have something to do */
-  nt__fifo_t queue;  /* of nt__piece_t */
-  uint64_t charge;   /* of what is with the system, since the start */
+  nt__socket_owner_t owner;
+  nt__socket_t* socket; /* while open; ours alone without TLS */
+  nt__node_t active;    /* in the list of those that have something to do */
+  nt__fifo_t queue;     /* of nt__piece_t */
+  uint64_t charge;      /* of what is with the system, since the start */
   uint64_t sends;
   nt__buf_t rest;   /* bytes that on_data() has left */
   int ready;        /* UV_READABLE | UV_WRITABLE, as the loop saw it */
   bool open;        /* connected, not ended */
+  bool plain;       /* no TLS: libcurl has no part in it any more */
   bool held;        /* does not read */
   bool blocked;     /* the system took no more */
   bool waits_input; /* TLS has to read before it can write */

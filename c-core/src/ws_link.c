@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "profile.h"
 #include "stage.h"
 #include "websocket.h"
 
@@ -253,7 +252,6 @@ static void on_connected(nt__stream_t* stream) {
     nt__ws_fail(ws, NT_E_NOMEM, "");
     return;
   }
-  nt__profile_read(&stream->transfer);
   stream->transfer.profile.request_start = nt__unix_ms();
   ws->state = NT__WS_HANDSHAKE;
   make_key(ws);
