@@ -269,7 +269,8 @@ lint:
 	$(SUBMAKE) run-lint
 
 C_FILES = $(wildcard c-core/*/*.[ch] c-core/test/fuzz/*.[ch] \
-  lua-module/src/*.[ch] examples/*.c examples/*/*.[ch] bench/*.[ch] spec/support/*.c)
+  lua-module/src/*.[ch] examples/*.c examples/*/*.[ch] \
+  bench/*.[ch] bench/*/*.[ch] spec/support/*.c)
 TIDY_FILES = $(CORE_SRC) $(MODULE_SRC) $(SERVER_SRC) $(EXAMPLE_SRC)
 run-lint: lint-format lint-tidy lint-lua
 

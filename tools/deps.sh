@@ -18,7 +18,7 @@ packages() {
     test) echo python3 openssl nginx python3-httpbin gunicorn \
       python3-websockets tinyproxy-bin \
       lua-busted libcmocka-dev iproute2 util-linux mount procps ;;
-    bench) echo python3 wrk nginx nghttp2-client curl strace openssl \
+    bench) echo python3 python3-websockets wrk nginx nghttp2-client curl strace openssl \
       util-linux iproute2 lua-http lua-luv lua-copas lua-socket ;;
     lint) echo clang-format clang-tidy lua-check luarocks ;;
     fuzz) echo clang libclang-rt-14-dev ;;
