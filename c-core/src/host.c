@@ -322,6 +322,8 @@ void nt_fail(nt_context_t* ctx, nt_id_t id, int error, const char* message) {
     mute(ctx, entry);
     return;
   }
+  if (entry->task != NULL && entry->task->class_->disown != NULL)
+    entry->task->class_->disown(entry->task);
   tell_io(ctx, entry);
   drop_waiting(ctx, entry);
   entry->ended = true;

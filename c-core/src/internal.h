@@ -126,6 +126,9 @@ typedef struct nt__task_class {
   void (*tell)(nt__task_t* task, nt__command_t* command);
   /* Host thread: fills in what an event shows that lies in the block. */
   void (*show)(nt__task_t* task, nt_event_t* event);
+  /* Host thread: the host has ended it, whatever the I/O thread is still doing
+   * with it. NULL: nothing to do. */
+  void (*disown)(nt__task_t* task);
   /* Frees the block. No thread uses it any more. */
   void (*release)(nt__task_t* task);
 } nt__task_class_t;

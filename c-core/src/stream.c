@@ -284,7 +284,7 @@ static CURLcode write_some(nt__stream_t* stream) {
 
 static void flush(nt__stream_t* stream, int ready) {
   CURLcode code = CURLE_OK;
-  uint64_t charge = stream->charge;
+  uint64_t sends = stream->sends;
   bool progress = false;
 
   while (stream->queue.first != NULL) {
@@ -299,7 +299,7 @@ static void flush(nt__stream_t* stream, int ready) {
   stream->waits_input =
       stream->blocked && !progress && (ready & UV_WRITABLE) && !stream->plain;
   stream->broken = code != CURLE_OK && code != CURLE_AGAIN;
-  if (stream->charge != charge)
+  if (stream->sends != sends)
     stream->ops->on_sent(stream);
 }
 

@@ -26,8 +26,8 @@ typedef struct nt__stream_ops {
   /* Returns how many bytes it used. The rest it gets again, first, once
    * nt__stream_resume() lets the stream read on; until then nothing is read. */
   size_t (*on_data)(nt__stream_t* stream, const char* data, size_t size);
-  /* Some pieces are with the system; `charge` and `sends` of all so far are in
-   * the stream. */
+  /* Some of the host's sends are with the system; `charge` and `sends` of all
+   * so far are in the stream. */
   void (*on_sent)(nt__stream_t* stream);
   /* No more will come: 0 after the end of the peer's bytes, or an error, with
    * task->message set before on_connected(). The stream is closed. */
