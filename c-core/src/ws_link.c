@@ -94,6 +94,9 @@ static void report(nt__websocket_t* ws) {
   uint64_t sends = ws->stream.sends;
   nt__parcel_t* parcel;
 
+  /* Later what is dropped counts too, and the host learns that from END. */
+  if (ws->state != NT__WS_OPEN && ws->state != NT__WS_CLOSING)
+    return;
   if (sends == ws->reported || ws->reported >= atomic_load(&ws->report_until))
     return;
   parcel = new_parcel(ws, NT_EV_SENT, 0);

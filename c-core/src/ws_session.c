@@ -157,10 +157,10 @@ static int begin_message(nt__websocket_t* ws) {
   ws->compressed = ws->reader.compressed;
   ws->checked = MESSAGE_START;
   memset(&ws->utf8, 0, sizeof(ws->utf8));
+  if (!ws->compressed && hint > ws->message_max)
+    return NT_E_FULL;
   if (ws->compressed || hint > RESERVE_MAX)
     hint = 0;
-  if (hint > ws->message_max)
-    return NT_E_FULL;
   err = nt__buf_reserve(&ws->message, MESSAGE_START + (size_t) hint);
   ws->message.size = MESSAGE_START;
   return err;
