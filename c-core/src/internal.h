@@ -23,6 +23,7 @@
 #include "policy.h"
 #include "table.h"
 #include "timer.h"
+#include "wake.h"
 
 typedef struct nt__task nt__task_t;
 typedef struct nt__driver nt__driver_t;
@@ -187,7 +188,7 @@ int64_t nt__unix_ms(void);
 /* The I/O thread's own half. */
 typedef struct nt__io {
   uv_loop_t loop;
-  uv_async_t wake;   /* ends the poll; the turn does the work */
+  nt__wake_t wake;   /* ends the poll; the turn does the work */
   uv_prepare_t turn; /* before each poll: everything happens here */
   uv_check_t woken;  /* after each poll */
   uv_idle_t busy;    /* while active the poll does not sleep */
@@ -235,7 +236,7 @@ struct nt_context {
   /* Both. */
   nt__mailbox_t commands;
   nt__mailbox_t events;
-  atomic_bool io_sleeps;   /* a command needs a uv_async_send() */
+  atomic_bool io_sleeps;   /* a command needs a nt__wake_send() */
   atomic_bool host_sleeps; /* events need a signal */
   atomic_bool forked;      /* this process is a child of the owner */
   atomic_bool stop_posted;
