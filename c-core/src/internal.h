@@ -21,6 +21,7 @@
 #include "list.h"
 #include "nettask.h"
 #include "policy.h"
+#include "spare.h"
 #include "table.h"
 #include "timer.h"
 #include "wake.h"
@@ -86,6 +87,7 @@ typedef struct nt__event {
 
 typedef struct nt__chunk { /* CHUNK or MESSAGE */
   nt__event_t event;
+  nt__spare_block_t block;
   size_t size;
   bool binary;
   char data[]; /* with a NUL behind */
@@ -107,6 +109,12 @@ enum {
 /* event.c, I/O thread. `payload` bytes and the fixed cost are charged. */
 void nt__event_post(nt_context_t* ctx, nt__event_t* event, size_t payload);
 void nt__event_post_state(nt_context_t* ctx, nt_id_t id, nt_state_t state);
+/* A chunk of the task with room for `size` bytes and a NUL, to be filled in and
+ * posted; NULL without memory. */
+nt__chunk_t* nt__chunk_new(nt__task_t* task, int type, size_t size);
+/* The same for memory that was assembled as one, of that capacity. */
+nt__chunk_t* nt__chunk_init(nt__task_t* task, int type, void* memory,
+                            size_t capacity, size_t size);
 /* Hands what was posted to the host and wakes it if it sleeps. */
 void nt__events_publish(nt_context_t* ctx);
 /* The source may not be read further for now. */
@@ -243,8 +251,10 @@ struct nt_context {
   atomic_uint_fast64_t credited; /* cost of the events delivered so far */
   atomic_uint_fast64_t bytes_in, bytes_out;
   atomic_uint spin_us;
-  uv_mutex_t mutex;  /* of the two conditions */
-  uv_cond_t arrived; /* events, for a host that sleeps */
+  nt__spare_t chunks; /* from the host back to the I/O thread */
+  nt__spare_t pieces; /* and the other way: what was sent */
+  uv_mutex_t mutex;   /* of the two conditions */
+  uv_cond_t arrived;  /* events, for a host that sleeps */
   uv_cond_t stopped;
   bool io_done;   /* under the mutex */
   bool abandoned; /* under the mutex: nt_close() did not wait */

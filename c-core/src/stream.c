@@ -82,7 +82,8 @@ static void activate(nt__stream_t* stream) {
 void nt__stream_drop(nt__stream_t* stream, nt__piece_t* piece) {
   stream->charge += piece->charge;
   stream->sends += piece->sends;
-  nt__free(piece->memory);
+  nt__spare_give(&nt__transfer_context(&stream->transfer)->pieces,
+                 &piece->block);
 }
 
 void nt__stream_close(nt__stream_t* stream) {

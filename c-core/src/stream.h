@@ -7,15 +7,14 @@
 
 #include "transfer.h"
 
-/* Bytes to send, in the order of the queue. Allocated as one piece of memory,
- * which the queue frees. */
+/* Bytes to send, in the order of the queue, which frees them. */
 typedef struct nt__piece {
   nt__link_t link;
   char* data; /* what is left to send */
   size_t size;
-  uint64_t charge; /* what it counts in the send queue */
-  unsigned sends;  /* how many of the host's sends it completes */
-  void* memory;    /* to be freed */
+  uint64_t charge;         /* what it counts in the send queue */
+  unsigned sends;          /* how many of the host's sends it completes */
+  nt__spare_block_t block; /* its memory */
 } nt__piece_t;
 
 typedef struct nt__stream nt__stream_t;

@@ -366,13 +366,18 @@ static nt__websocket_t* find(const nt_context_t* ctx, nt_id_t id) {
   return task == NULL ? NULL : nt__ws_of_task(task);
 }
 
-static nt__ws_order_t* new_order(nt_id_t id, nt__ws_opcode_t opcode,
-                                 const void* data, size_t size) {
-  nt__ws_order_t* order = nt__malloc(sizeof(*order) + size + 1);
+static nt__ws_order_t* new_order(nt_context_t* ctx, nt_id_t id,
+                                 nt__ws_opcode_t opcode, const void* data,
+                                 size_t size) {
+  size_t capacity;
+  nt__ws_order_t* order =
+      nt__spare_take(&ctx->pieces, sizeof(*order) + size + 1, &capacity);
 
   if (order == NULL)
     return NULL;
   memset(order, 0, sizeof(*order));
+  order->piece.block.memory = order;
+  order->piece.block.capacity = capacity;
   order->command.type = NT__CMD_TELL;
   order->command.id = id;
   order->opcode = opcode;
@@ -408,11 +413,11 @@ int nt_websocket_send(nt_context_t* ctx, nt_id_t id, nt_message_type_t type,
     nt_websocket_report(ctx, id);
     return NT_E_QUEUE_FULL;
   }
-  order = new_order(id, type == NT_MESSAGE_TEXT ? NT__WS_TEXT : NT__WS_BINARY,
-                    data, size);
+  order =
+      new_order(ctx, id, type == NT_MESSAGE_TEXT ? NT__WS_TEXT : NT__WS_BINARY,
+                data, size);
   if (order == NULL)
     return NT_E_NOMEM;
-  order->piece.memory = order;
   order->piece.data = order->data;
   order->piece.size = order->piece.charge = size;
   order->piece.sends = 1;
@@ -433,7 +438,7 @@ void nt_websocket_report(nt_context_t* ctx, nt_id_t id) {
   atomic_store(&ws->report_until, ws->queued_sends);
   if (atomic_load(&ws->settled_sends) != ws->queued_sends)
     return;
-  order = new_order(id, NT__WS_PING, NULL, 0);
+  order = new_order(ctx, id, NT__WS_PING, NULL, 0);
   if (order != NULL)
     nt__command_post(ctx, &order->command);
 }
@@ -455,7 +460,7 @@ int nt_websocket_close(nt_context_t* ctx, nt_id_t id, int code,
     return NT_E_INVALID;
   if (ws == NULL || ws->closing || nt_state(ctx, id) == NT_STATE_CLOSING)
     return NT_E_NOT_OPEN;
-  order = new_order(id, NT__WS_CLOSE, reason, size);
+  order = new_order(ctx, id, NT__WS_CLOSE, reason, size);
   if (order == NULL)
     return NT_E_NOMEM;
   order->code = code;

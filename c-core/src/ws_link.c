@@ -258,7 +258,7 @@ static void on_connected(nt__stream_t* stream) {
   stream->transfer.profile.request_start = nt__unix_ms();
   ws->state = NT__WS_HANDSHAKE;
   make_key(ws);
-  piece->memory = piece;
+  piece->block.memory = piece;
   piece->data = (char*) (piece + 1);
   piece->size = text->size;
   memcpy(piece->data, text->data, text->size);
