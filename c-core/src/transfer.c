@@ -220,6 +220,15 @@ static void ask_again(nt__transfer_t* t) {
   prepare_hop(t);
 }
 
+/* With a proxy it is the proxy that could not be reached. */
+static int failure_of(const nt__transfer_t* t, CURLcode code) {
+  int err = nt__failure(t->easy.curl, code, t->task->message);
+
+  if (t->proxy != NULL && code == CURLE_COULDNT_CONNECT)
+    return NT_E_PROXY;
+  return err;
+}
+
 /* What libcurl's result means: 0 when all that was wanted has come. */
 static int error_of(const nt__transfer_t* t, CURLcode code) {
   if (t->failure)
@@ -232,7 +241,7 @@ static int error_of(const nt__transfer_t* t, CURLcode code) {
       t->alloc_failures == nt__alloc_failures())
     return NT_E_HEADER_SIZE;
   if (code != CURLE_OK)
-    return nt__failure(t->easy.curl, code, t->task->message);
+    return failure_of(t, code);
   if (t->connects)
     return 0;
   /* libcurl is content with a header that a close has cut off. */

@@ -251,6 +251,31 @@ void nt__url_inherit_credentials(nt__url_t* url, const nt__url_t* from) {
   copy_part(url->handle, from->handle, CURLUPART_PASSWORD);
 }
 
+static bool is_proxy_scheme(const char* scheme) {
+  static const char* const schemes[] = { "http",    "https",  "socks4",
+                                         "socks4a", "socks5", "socks5h" };
+  size_t i;
+
+  for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
+    if (strcmp(scheme, schemes[i]) == 0)
+      return true;
+  return false;
+}
+
+bool nt__url_is_proxy(const char* text) {
+  char* scheme = NULL;
+  nt__url_t url;
+  bool ok;
+
+  if (nt__url_parse(&url, NULL, text) != 0)
+    return false;
+  ok = get_part(url.handle, CURLUPART_SCHEME, 0, &scheme) == 0 &&
+       is_proxy_scheme(scheme) && has_part(url.handle, CURLUPART_HOST);
+  nt__free(scheme);
+  nt__url_free(&url);
+  return ok;
+}
+
 bool nt__url_same_origin(const nt__url_t* a, const nt__url_t* b) {
   return a->http && b->http && a->secure == b->secure &&
          curl_strequal(a->authority, b->authority);

@@ -29,6 +29,9 @@ void nt__url_drop_credentials(nt__url_t* url);
 /* Those of `from`, unless the URL has its own. */
 void nt__url_inherit_credentials(nt__url_t* url, const nt__url_t* from);
 
+/* A URL of a proxy: http, https or one of the socks kinds. */
+bool nt__url_is_proxy(const char* text);
+
 /* Same scheme, host and port. */
 bool nt__url_same_origin(const nt__url_t* a, const nt__url_t* b);
 
