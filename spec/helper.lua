@@ -18,7 +18,7 @@
 --   NETTASK_TEST_PYWS, _PYWS_DEFLATE, _PYWS_TLS   urls of python3-websockets:
 --     without compression, with it, over TLS with it
 --   NETTASK_TEST_PROXY, _PROXY_AUTH    HTTP CONNECT proxies; the second wants
---                                      user "user", password "pass word"
+--                                      user "user", password "pass-word"
 --   NETTASK_TEST_CA, _TLS_DIR          the authority of the good certificates;
 --                                      the folder with all of them
 --   NETTASK_TEST_TMP                   a folder that goes away afterwards

@@ -175,6 +175,16 @@ describe("reconnect", function()
     end)
   end
 
+  it("tells what the new link is like", function()
+    local socket = open("flaky", { on = 2, how = "fin" },
+      { reconnect = FAST })
+    local res, first = wait_reconnect(socket, 1), socket.opens[1]
+    assert.equal(first.header.Upgrade, res.header.Upgrade)
+    assert.equal("", res.protocol)
+    assert.is_true(res.profile.connectStart >= first.profile.connectStart)
+    assert.is_true(res.profile.cost >= 0)
+  end)
+
   it("makes the link again after a restart of the server", function()
     local socket = open("flaky", { on = 2, how = "close" },
       { reconnect = FAST })

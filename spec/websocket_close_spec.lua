@@ -112,8 +112,8 @@ describe("closing a socket", function()
       2000, 2999, 5000, 65535, 65536 + 1000, -1000, 1000.5, 0 / 0, 1 / 0 } do
       local call = close_call(socket, { code = code })
       assert.same({ "fail", "complete" }, call.order)
-      sockets.check_result(call.fail, "closeSocket:fail invalid code",
-        call.fail.errno, -1)
+      sockets.check_result(call.fail, "closeSocket:fail invalid code", 600005,
+        -1)
     end
     assert.equal(socket.task.OPEN, socket.task.readyState)
     socket.task:send { data = "still there" }
@@ -122,13 +122,22 @@ describe("closing a socket", function()
 
   it("#155 fails for wrong types and reasons that cannot be sent", function()
     local socket = sockets.open { url = ECHO }
-    for _, wrong in ipairs { { code = "1000" }, { code = {} },
-      { reason = 5 }, { reason = {} }, { reason = ("x"):rep(124) },
-      { reason = "\255" }, { code = 1000, reason = "cut \226\130" } } do
-      local call = close_call(socket, wrong)
+    local reason = "invalid reason: it must be UTF-8 and have at most 123 bytes"
+    local parameter = "parameter error: parameter.%s should be %s instead of"
+      .. " %s;"
+    for _, case in ipairs {
+      { { code = "1000" }, parameter:format("code", "Number", "String"), 1001 },
+      { { code = {} }, parameter:format("code", "Number", "Object"), 1001 },
+      { { reason = 5 }, parameter:format("reason", "String", "Number"), 1001 },
+      { { reason = ("x"):rep(124) }, reason, 600005 },
+      { { reason = ("ü"):rep(62) }, reason, 600005 },
+      { { reason = "\255" }, reason, 600005 },
+      { { code = 1000, reason = "cut \226\130" }, reason, 600005 },
+    } do
+      local call = close_call(socket, case[1])
       assert.same({ "fail", "complete" }, call.order)
-      assert.matches("^closeSocket:fail ", call.fail.errMsg)
-      assert.equal(-1, call.fail.errCode)
+      sockets.check_result(call.fail, "closeSocket:fail " .. case[2], case[3],
+        -1)
     end
     assert.equal(socket.task.OPEN, socket.task.readyState)
   end)

@@ -130,8 +130,7 @@ describe("a handshake that fails", function()
         body = "because", h = "X-Why: so" })
       local text = "Invalid HTTP status " .. status
       assert.equal("connectSocket:fail " .. text, socket.errors[1].errMsg)
-      sockets.check_unopened(socket, text, socket.errors[1].errno,
-        socket.errors[1].errCode)
+      sockets.check_unopened(socket, text, 600001, -1)
       assert.equal(status, socket.errors[1].statusCode)
       assert.same({}, (sockets.frames(key)))
     end
@@ -146,23 +145,25 @@ describe("a handshake that fails", function()
     assert.equal("0", helper.ask(fault.http .. "/count?of=" .. key))
   end)
 
-  for path, text in pairs {
-    ["wrong-accept"] = "Sec%-WebSocket%-Accept",
-    ["no-accept"] = "Sec%-WebSocket%-Accept",
-    ["no-upgrade"] = "Upgrade",
-    ["wrong-upgrade"] = "Upgrade",
-    ["no-connection"] = "Connection",
-    ["wrong-connection"] = "Connection",
-    ["unknown-protocol"] = "Sec%-WebSocket%-Protocol",
-    ["unknown-extension"] = "x%-never%-offered",
-    ["deflate-unasked"] = "permessage%-deflate",
+  for _, case in ipairs {
+    { "wrong-accept", "Incorrect 'Sec-WebSocket-Accept' header value" },
+    { "no-accept", "'Sec-WebSocket-Accept' header is missing" },
+    { "no-upgrade", "'Upgrade' header is missing" },
+    { "wrong-upgrade", "'Upgrade' header value is not 'WebSocket': h2c" },
+    { "no-connection", "'Connection' header is missing" },
+    { "wrong-connection", "'Connection' header value must contain 'Upgrade'" },
+    { "unknown-protocol", "Response must not include"
+      .. " 'Sec-WebSocket-Protocol' header if not present in request:"
+      .. " never-offered" },
+    { "unknown-extension", "Found an unsupported extension 'x-never-offered'"
+      .. " in 'Sec-WebSocket-Extensions' header" },
+    { "deflate-unasked", "Found an unsupported extension 'permessage-deflate'"
+      .. " in 'Sec-WebSocket-Extensions' header" },
+    { "200", "Invalid HTTP status 200" },
   } do
-    it("#158 when the answer has " .. path, function()
-      local socket, key = whole(path)
-      local res = socket.errors[1]
-      assert.matches("^connectSocket:fail .*" .. text, res.errMsg)
-      sockets.check_unopened(socket, res.errMsg:match("fail (.*)$"), 600001,
-        res.errCode)
+    it("#158 when the answer has " .. case[1], function()
+      local socket, key = whole(case[1])
+      sockets.check_unopened(socket, case[2], 600001, -1)
       assert.same({}, (sockets.frames(key)))
     end)
   end
@@ -173,7 +174,7 @@ describe("a handshake that fails", function()
       local res = socket.errors[1]
       assert.matches("Sec%-WebSocket%-Protocol", res.errMsg)
       sockets.check_unopened(socket, res.errMsg:match("fail (.*)$"), 600001,
-        res.errCode)
+        -1)
     end
   end)
 
@@ -181,16 +182,15 @@ describe("a handshake that fails", function()
     local socket = whole("deflate-bad", nil, { perMessageDeflate = true })
     local res = socket.errors[1]
     assert.matches("deflate", res.errMsg)
-    sockets.check_unopened(socket, res.errMsg:match("fail (.*)$"), 600001,
-      res.errCode)
+    sockets.check_unopened(socket, res.errMsg:match("fail (.*)$"), 600001, -1)
   end)
 
   it("#158 when the answer is no HTTP/1.1", function()
     for _, path in ipairs { "handshake-garbage", "handshake-http10" } do
       local socket = whole(path)
-      local res = socket.errors[1]
-      sockets.check_unopened(socket, res.errMsg:match("fail (.*)$"), 600001,
-        res.errCode)
+      sockets.check_unopened(socket, "-370:net::ERR_INVALID_HTTP_RESPONSE",
+        600001, -370)
+      assert.is_nil(socket.errors[1].statusCode)
     end
   end)
 
@@ -234,24 +234,46 @@ describe("a server that breaks the protocol", function()
     if not ok then error(err, 0) end
   end)
 
-  local broken = {
-    garbage = 1002, masked = 1002, rsv1 = 1002, rsv2 = 1002, rsv3 = 1002,
-    continuation = 1002, ["data-in-fragments"] = 1002,
-    ["long-ping"] = 1002, ["long-close"] = 1002, ["fragmented-ping"] = 1002,
-    ["length-16"] = 1002, ["length-64"] = 1002, ["length-top"] = 1002,
-    ["close-1"] = 1002,
-    ["utf8-bad"] = 1007, ["utf8-bad-split"] = 1007, ["utf8-cut"] = 1007,
-    ["utf8-bad-early"] = 1007, ["utf8-surrogate"] = 1007,
-    ["utf8-overlong"] = 1007, ["utf8-beyond"] = 1007,
-    ["close-bad-reason"] = 1007,
-  }
-  for path, code in pairs(broken) do
+  local RESERVED = "One or more reserved bits are on"
+  local HEADER = "Invalid frame header"
+  local TEXT = "Could not decode a text frame as UTF-8."
+  for _, case in ipairs {
+    { "garbage", 1002, RESERVED },
+    { "rsv1", 1002, RESERVED },
+    { "rsv2", 1002, RESERVED },
+    { "rsv3", 1002, RESERVED },
+    { "masked", 1002, "A server must not mask any frames that it sends to the"
+      .. " client" },
+    { "continuation", 1002, "Received unexpected continuation frame" },
+    { "data-in-fragments", 1002, "Received start of new message but previous"
+      .. " message is unfinished" },
+    { "long-ping", 1002, "Received control frame having too long payload" },
+    { "long-close", 1002, "Received control frame having too long payload" },
+    { "fragmented-ping", 1002, "Received fragmented control frame" },
+    { "length-16", 1002, HEADER },
+    { "length-64", 1002, HEADER },
+    { "length-top", 1002, HEADER },
+    { "close-1", 1002, "Received a broken close frame with an invalid size of"
+      .. " 1 byte" },
+    { "close-bad-reason", 1007, "Received a broken close frame containing"
+      .. " invalid UTF-8" },
+    { "utf8-bad", 1007, TEXT },
+    { "utf8-bad-split", 1007, TEXT },
+    { "utf8-cut", 1007, TEXT },
+    { "utf8-bad-early", 1007, TEXT },
+    { "utf8-surrogate", 1007, TEXT },
+    { "utf8-overlong", 1007, TEXT },
+    { "utf8-beyond", 1007, TEXT },
+  } do
+    local path, code, detail = case[1], case[2], case[3]
     it(("#158 #157 by %s gets an error and %d"):format(path, code), function()
       local socket, key = whole(path)
       assert.same({}, socket.messages)
       assert.same({ "success", "complete", "open", "error", "close" },
         socket.order)
       check_violation(socket, key, code)
+      assert.equal(detail, socket.errors[1].detail)
+      assert.equal(detail, socket.closes[1].reason)
     end)
   end
 
@@ -260,6 +282,7 @@ describe("a server that breaks the protocol", function()
       local socket, key = whole("opcode", { n = opcode })
       assert.same({}, socket.messages)
       check_violation(socket, key, 1002)
+      assert.equal("Unrecognized frame opcode", socket.errors[1].detail)
     end
   end)
 
@@ -319,10 +342,13 @@ describe("a server that breaks the protocol", function()
     local key
     socket, key = whole("script", { hex = "810668656c6c6f6f" })
     check_violation(socket, key, 1009)
-    -- The call may ask for less.
-    socket, key = whole("script", { hex = "810568656c6c6f" },
-      { maxMessageBytes = 4 })
-    check_violation(socket, key, 1009)
+    -- The call may ask for less, and gets no more.
+    for _, cap in ipairs { 4, 6 } do
+      socket, key = whole("script", { hex = "810668656c6c6f6f" },
+        { maxMessageBytes = cap })
+      check_violation(socket, key, 1009)
+      assert.matches("maxMessageBytes", socket.errors[1].reason)
+    end
   end)
 
   it("#159 is not confused by the cap of joined fragments", function()

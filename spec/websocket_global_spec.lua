@@ -253,6 +253,15 @@ describe("the global functions of sockets", function()
     assert.same({ "Open", "Open" }, heard.order)
   end)
 
+  it("hear of a socket after its own listeners", function()
+    local order = {}
+    net.onSocketOpen(function() order[#order + 1] = "global" end)
+    local socket = sockets.start { url = ECHO }
+    socket.task:onOpen(function() order[#order + 1] = "own" end)
+    sockets.wait_open(socket)
+    assert.same({ "own", "global" }, order)
+  end)
+
   it("raise like other callbacks", function()
     local reports = {}
     net.onError(function(err, _, what)
@@ -421,6 +430,11 @@ describe("the global functions of sockets", function()
     end
     net.sendSocketMessage { data = "to the first" }
     assert.equal("to the first", sockets.wait_messages(first, 2))
+    -- And is not replaced by the next.
+    sockets.open { url = ECHO }
+    sockets.finish(first)
+    sockets.check_closed(first, 1000, "replaced")
+    assert.equal(second.task.OPEN, second.task.readyState)
   end)
 
   it("#136 a replaced socket's handlers may open another", function()
@@ -488,7 +502,7 @@ describe("the global functions of sockets", function()
         assert.equal("\0\255", core.base64Decode(list[i].data))
       end
       assert.equal("text", list[3].data)
-      assert.is_falsy(list[3].isBuffer)
+      assert.is_false(list[3].isBuffer)
       assert.equal("", list[4].data)
       assert.is_true(list[4].isBuffer)
     end

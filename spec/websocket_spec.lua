@@ -3,6 +3,7 @@
 local helper = require "helper"
 local residue = require "support.residue"
 local sockets = require "support.sockets"
+local states = require "support.states"
 local wire = require "support.wire"
 
 local core = require "nettask.core"
@@ -271,21 +272,17 @@ describe("connectSocket", function()
     for _, name in ipairs { "protocols", "protocolsArray" } do
       for _, wrong in ipairs { "chat", { chat = true }, 5, true } do
         local socket = sockets.whole { url = ECHO, [name] = wrong }
-        assert.matches("^connectSocket:fail protocols must be an array",
-          socket.fail.errMsg)
-        sockets.check_refused(socket, "protocols must be an array",
-          socket.fail.errno)
+        sockets.check_refused(socket, "protocols must be an array", 1001)
       end
     end
   end)
 
   it("#131 refuses items that are no protocol", function()
-    for _, wrong in ipairs { "", "a b", "a,b", "a\r\n", "ch\195\164t", 5 } do
+    for _, wrong in ipairs { "", "a b", "a,b", "a\r\n", "ch\195\164t", 5,
+      "chat" } do
       local socket = sockets.whole { url = ECHO,
         protocols = { "chat", wrong } }
-      assert.matches("^connectSocket:fail invalid protocol",
-        socket.fail.errMsg)
-      assert.equal(0, #socket.errors)
+      sockets.check_refused(socket, "invalid protocol", 600005)
     end
   end)
 
@@ -533,10 +530,11 @@ describe("SocketTask", function()
       local call = sockets.send(socket, { data = wrong })
       assert.same({ "fail", "complete" }, call.order)
       sockets.check_result(call.fail, "sendSocketMessage:fail data must be"
-        .. " string or ArrayBuffer", call.fail.errno, -1)
+        .. " string or ArrayBuffer", 1001, -1)
     end
     local call = sockets.send(socket, {})
-    assert.matches("data must be string or ArrayBuffer", call.fail.errMsg)
+    sockets.check_result(call.fail, "sendSocketMessage:fail data must be"
+      .. " string or ArrayBuffer", 1001, -1)
     assert.equal("x", round_trip(socket, { data = "x" }))
   end)
 
@@ -546,8 +544,8 @@ describe("SocketTask", function()
       "cut \226\130", "\244\144\128\128", ("x"):rep(100000) .. "\128" } do
       local call = sockets.send(socket, { data = wrong })
       assert.same({ "fail", "complete" }, call.order)
-      assert.matches("^sendSocketMessage:fail .*UTF%-8", call.fail.errMsg)
-      assert.equal(-1, call.fail.errCode)
+      sockets.check_result(call.fail, "sendSocketMessage:fail data is not"
+        .. " UTF-8 text: send bytes as a Buffer", 600005, -1)
     end
     -- As bytes it goes.
     local back = round_trip(socket, { data = net.buffer("\255") })
@@ -578,7 +576,9 @@ describe("SocketTask", function()
     for _, wrong in ipairs { "A", "!!!!", "AA==AA==", "A===", "AAE\n" } do
       local call = sockets.send(socket, { data = wrong, isBuffer = true })
       assert.same({ "fail", "complete" }, call.order)
-      assert.matches("^sendSocketMessage:fail .*base64", call.fail.errMsg)
+      assert.matches("^sendSocketMessage:fail data is not base64: ",
+        call.fail.errMsg)
+      assert.equal(600005, call.fail.errno)
     end
     assert.equal("x", round_trip(socket, { data = "x", isBuffer = false }))
   end)
@@ -704,6 +704,65 @@ describe("SocketTask", function()
       "success 7" }, reports)
   end)
 
+  -- ---- abort ----------------------------------------------------------------
+
+  it("is dropped by abort(), and closed with 1006", function()
+    local url, key = sockets.fault("echo")
+    local socket = sockets.open { url = url }
+    local sends = sockets.call(socket.task.send, socket.task, { data = "x" })
+    local count = #socket.order
+    socket.task:abort()
+    assert.equal(count, #socket.order)
+    socket.task:abort()
+    sockets.finish(socket)
+    sockets.check_closed(socket, 1006, "abort")
+    assert.same({}, socket.messages)
+    sockets.wait_call(sends)
+    for _, frame in ipairs((sockets.frames(key))) do
+      assert.is_true(frame.opcode ~= 8)
+    end
+  end)
+
+  it("ends with an error by abort() before the open", function()
+    for _ = 1, 2 do
+      local socket = sockets.start { url = demo .. "/ws/slow?ms=9999" }
+      socket.task:abort()
+      sockets.finish(socket)
+      sockets.check_unopened(socket, "abort", 1, -3)
+    end
+  end)
+
+  for _, name in ipairs(states.socket_names) do
+    it("is silent after a silent abort() when " .. name, function()
+      local record = states.enter_socket(name)
+      local count = #record.order
+      record.task:abort { silent = true }
+      net.resume()
+      helper.run_until(function() return record.task.state == "done" end)
+      net.update()
+      assert.equal(count, #record.order)
+      assert.equal(record.task.CLOSED, record.task.readyState)
+      assert.equal(0, record.task.bufferedAmount)
+    end)
+
+    it("ends once by abort() when " .. name, function()
+      local record = states.enter_socket(name)
+      local opened, ended = #record.opens > 0, record.done
+      record.task:abort()
+      net.resume()
+      sockets.finish(record)
+      assert.equal("done", record.task.state)
+      assert.is_true(#record.errors + #record.closes <= 2)
+      if opened and not ended and name ~= "closing" then
+        assert.equal(1006, record.closes[1].code)
+        assert.equal("abort", record.closes[1].reason)
+      end
+      local order = table.concat(record.order, " ")
+      helper.run_for(20)
+      assert.equal(order, table.concat(record.order, " "))
+    end)
+  end
+
   -- ---- Life -----------------------------------------------------------------
 
   it("may open, send, close and update nothing in its callbacks", function()
@@ -724,6 +783,24 @@ describe("SocketTask", function()
       second:close()
     end))
     assert.is_true(net.run(5000))
+  end)
+
+  it("calls back on the thread that updates, whoever made it", function()
+    local seen, main = {}, coroutine.running()
+    local function look() seen[#seen + 1] = coroutine.running() or "main" end
+    local socket
+    coroutine.wrap(function()
+      socket = sockets.start { url = ECHO, success = look }
+      socket.task:onOpen(look)
+      socket.task:onClose(look)
+    end)()
+    collectgarbage()
+    sockets.wait_open(socket)
+    sockets.close(socket)
+    assert.equal(3, #seen)
+    for _, thread in ipairs(seen) do
+      assert.equal(main or "main", thread)
+    end
   end)
 
   it("keeps a socket alive that the script does not hold", function()

@@ -172,13 +172,13 @@ describe("a proxy", function()
   end)
 
   it("gets the login that its url has", function()
-    local login = "user:pass%%20word"
+    local login = "us%%65r:pass%%2dword"
     check_works { url = demo .. "/ws/echo", proxy = with_login(login) }
     check_works { url = fault.wss .. "/ws/echo", proxy = with_login(login) }
   end)
 
   it("that refuses the login is an error", function()
-    for _, login in ipairs { "user:wrong", "other:pass%%20word" } do
+    for _, login in ipairs { "user:wrong", "other:pass-word" } do
       local url, key = sockets.fault("echo")
       local socket = sockets.whole { url = url, proxy = with_login(login) }
       assert.same({ "success", "complete", "error" }, socket.order)
@@ -205,9 +205,27 @@ describe("a proxy", function()
   it("that is no url is refused", function()
     for _, wrong in ipairs { "nonsense", "ftp://127.0.0.1/", "http://" } do
       local socket = sockets.whole { url = demo .. "/ws/echo", proxy = wrong }
-      assert.is_truthy(socket.fail)
-      assert.equal(0, #socket.errors)
+      sockets.check_refused(socket, ('invalid proxy "%s"'):format(wrong),
+        600005)
     end
+  end)
+
+  it("is nothing that a script may choose after seal()", function()
+    local result = helper.lua([[
+      local url, proxy = ...
+      local sockets = require "support.sockets"
+      local net = require "nettask"
+      local host = net.seal()
+      local refused = sockets.whole { url = url, proxy = proxy }
+      print(refused.fail and refused.fail.errno, #refused.errors)
+      local socket = sockets.open { url = url }
+      socket.task:send { data = "x" }
+      print(sockets.wait_messages(socket, 1))
+      print(pcall(net.configure, { socketMode = "single" }))
+      host.configure { socketMode = "single" }
+      host.close()]], demo .. "/ws/echo", servers.proxy)
+    assert.matches("^102\t0\nx\nfalse\t", result.out)
+    assert.equal(0, result.status, result.err)
   end)
 
   it("is not taken from the environment", function()

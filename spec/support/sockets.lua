@@ -251,13 +251,20 @@ function sockets.check_closed(record, code, reason)
   assert(record.task.readyState == record.task.CLOSED, "not CLOSED")
 end
 
+local VIOLATIONS = {
+  [1002] = { "WebSocket protocol error", 600001, -1 },
+  [1007] = { "WebSocket text is not UTF-8", 600001, -1 },
+  [1009] = { "exceed max message size", 600004, -8 },
+}
+
 -- onError, then onClose, after it had been open.
 function sockets.check_violation(record, code)
   assert(#record.errors == 1, #record.errors .. " errors, "
     .. #record.closes .. " closes")
   assert(#record.closes == 1, #record.closes .. " close events")
-  assert(record.errors[1].errMsg:find("^connectSocket:fail "),
-    record.errors[1].errMsg)
+  local want = VIOLATIONS[code]
+  sockets.check_result(record.errors[1], "connectSocket:fail " .. want[1],
+    want[2], want[3])
   local count = #record.order
   assert(record.order[count - 1] == "error" and record.order[count] == "close",
     table.concat(record.order, " "))
