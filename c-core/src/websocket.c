@@ -84,24 +84,13 @@ static bool are_protocols(const char* const* protocols, size_t count) {
   return true;
 }
 
-static bool is_proxy(const char* proxy) {
-  nt__url_t url;
-
-  if (proxy == NULL)
-    return true;
-  if (nt__url_parse(&url, NULL, proxy) != 0)
-    return false;
-  nt__url_free(&url);
-  return true;
-}
-
 static int check(const nt_websocket_options_t* options) {
   size_t i;
 
   if (options->url == NULL ||
       (options->headers == NULL && options->header_count > 0) ||
       !are_protocols(options->protocols, options->protocol_count) ||
-      !is_proxy(options->proxy) ||
+      (options->proxy != NULL && !nt__url_is_proxy(options->proxy)) ||
       !(options->reconnect.jitter >= 0 && options->reconnect.jitter <= 1))
     return NT_E_INVALID;
   for (i = 0; i < options->header_count; i++)
@@ -366,6 +355,13 @@ static nt__websocket_t* find(const nt_context_t* ctx, nt_id_t id) {
   return task == NULL ? NULL : nt__ws_of_task(task);
 }
 
+/* Why find() has found none. */
+static int error_of_none(const nt_context_t* ctx) {
+  return atomic_load_explicit(&ctx->forked, memory_order_relaxed)
+             ? NT_E_FORKED
+             : NT_E_NOT_OPEN;
+}
+
 static nt__ws_order_t* new_order(nt_context_t* ctx, nt_id_t id,
                                  nt__ws_opcode_t opcode, const void* data,
                                  size_t size) {
@@ -405,7 +401,9 @@ int nt_websocket_send(nt_context_t* ctx, nt_id_t id, nt_message_type_t type,
   nt__websocket_t* ws = find(ctx, id);
   nt__ws_order_t* order;
 
-  if (ws == NULL || ws->closing || nt_state(ctx, id) != NT_STATE_OPEN)
+  if (ws == NULL)
+    return error_of_none(ctx);
+  if (ws->closing || nt_state(ctx, id) != NT_STATE_OPEN)
     return NT_E_NOT_OPEN;
   if (type == NT_MESSAGE_TEXT && !nt__utf8_valid(data, size))
     return NT_E_WS_TEXT;
@@ -458,7 +456,9 @@ int nt_websocket_close(nt_context_t* ctx, nt_id_t id, int code,
   if (!nt__ws_code_is_valid(code) || size > NT__WS_REASON_MAX ||
       !nt__utf8_valid(reason, size))
     return NT_E_INVALID;
-  if (ws == NULL || ws->closing || nt_state(ctx, id) == NT_STATE_CLOSING)
+  if (ws == NULL)
+    return error_of_none(ctx);
+  if (ws->closing || nt_state(ctx, id) == NT_STATE_CLOSING)
     return NT_E_NOT_OPEN;
   order = new_order(ctx, id, NT__WS_CLOSE, reason, size);
   if (order == NULL)
