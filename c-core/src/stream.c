@@ -414,8 +414,8 @@ static bool work(nt__stream_t* stream) {
     more = read_on(stream);
   if (stream->open && may_flush(stream, 0)) /* an answer to what was read */
     flush(stream, 0);
-  if (stream->open && stream->broken && !more)
-    end(stream, NT_E_RESET);
+  if (stream->open && stream->broken && !more && !stream->held)
+    end(stream, NT_E_RESET); /* held back, there may be more to read */
   if (stream->open && !more)
     watch(stream);
   return stream->open && (more || may_flush(stream, 0));

@@ -103,11 +103,20 @@ void nt__ws_session_send(nt__websocket_t* ws, nt__ws_opcode_t opcode,
 
 /* ---- The end ------------------------------------------------------------- */
 
+/* It ends as the host has asked for, whatever the peer says now. */
+static void leave_closed(nt__websocket_t* ws) {
+  nt__ws_leave(ws, 0, "", ws->code, ws->reason, strlen(ws->reason));
+}
+
 /* We say why, so that the peer can mend it. */
 static void refuse(nt__websocket_t* ws, int error, int code,
                    const char* problem) {
   size_t size = strlen(problem);
 
+  if (ws->state == NT__WS_CLOSING) { /* one close frame is all there is */
+    leave_closed(ws);
+    return;
+  }
   if (nt__ws_session_send_close(ws, code, problem, size) != 0)
     nt__ws_fail(ws, NT_E_NOMEM, "");
   else
@@ -135,8 +144,8 @@ static void on_close_frame(nt__websocket_t* ws, const char* data, size_t size) {
            bad_text ? 1007 : 1002, problem);
     return;
   }
-  if (ws->state == NT__WS_CLOSING) { /* ends as the host asked for */
-    nt__ws_leave(ws, 0, "", ws->code, ws->reason, strlen(ws->reason));
+  if (ws->state == NT__WS_CLOSING) {
+    leave_closed(ws);
     return;
   }
   /* The answer has the same code, or none. */
