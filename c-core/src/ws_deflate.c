@@ -22,8 +22,8 @@ enum {
   MAX_BITS = 15,
   ZLIB_MIN_BITS = 9, /* of raw deflate */
   MEMORY_LEVEL = 8,  /* zlib's default: 256 KB a connection that sends */
-  LEVEL = 4,        /* 5% larger than zlib's default of 6 and twice as fast, for
-                     * small messages of JSON as for long texts */
+  LEVEL = 4,        /* 5% larger than zlib's default of 6, and twice as fast for
+                     * long texts */
   FIRST_ROOM = 512, /* of an output buffer that is empty */
   FLUSH_ROOM = 8,   /* zlib asks for more than 6, or it flushes often */
   MOST_AT_ONCE = 1 << 30 /* zlib counts in unsigned int */
