@@ -297,8 +297,6 @@ function exchange.finisher(settings, log, apis)
     if record.silent then return end
     local api = apis[kind]
     if code == 0 then return answer(api, record, reasons, ...) end
-    -- The core keeps the first reason; to the script abort() comes first.
-    if record.aborted then code = E.ABORTED end
     local fault = code ~= E.ABORTED and record.fault or errors.of_code(code,
       message, record.url, settings.requireSecure, api.codes)
     local res = failure(api, record, fault, reasons)

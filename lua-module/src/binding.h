@@ -84,6 +84,7 @@ typedef struct ntl_state {
   struct ntl_socket* oldest;
   struct ntl_socket* newest;
   struct ntl_socket* bound; /* the one that the global functions mean */
+  bool global_listeners;    /* there are some */
 } ntl_state_t;
 
 typedef struct ntl_task ntl_task_t;
@@ -109,7 +110,21 @@ typedef struct ntl_kind {
 struct ntl_task {
   nt_id_t id; /* 0 until there is one */
   const ntl_kind_t* kind;
+  bool aborted; /* by abort(): its listeners are not called any more */
 };
+
+/* A record, live[id], is a table with the task in this slot, its listeners in
+ * those behind, and fields that the files of the kinds name. */
+enum {
+  NTL_SELF = 1,
+  NTL_LISTS
+};
+
+/* One of the lists of listeners. */
+typedef struct ntl_list {
+  int slot;         /* in the record, NTL_LISTS or more */
+  const char* name; /* of the method, for messages */
+} ntl_list_t;
 
 /* ---- module.c ----------------------------------------------------------- */
 
@@ -202,23 +217,23 @@ void ntl_task_class(lua_State* L, const ntl_kind_t* kind,
 
 /* ---- listener.c --------------------------------------------------------- */
 
-/* Body of onX(f) and offX([f]): argument 1 is a task of that kind, the list
- * lies in its record under `name`. */
-int ntl_listener_on(lua_State* L, const ntl_kind_t* kind, const char* name);
-int ntl_listener_off(lua_State* L, const ntl_kind_t* kind, const char* name);
-/* The same for a list in the table at `lists`, with f in argument `arg`. */
-void ntl_listener_add(lua_State* L, int lists, int arg, const char* name);
-void ntl_listener_remove(lua_State* L, int lists, int arg, const char* name);
-/* Whether the record at `record` has listeners of that name. */
-int ntl_has_listeners(lua_State* L, int record, const char* name);
-/* Call them in order with the value on top, which is popped. Those removed
- * meanwhile are not called, those added meanwhile not yet, and none once the
- * task was aborted. Returns as ntl_call(). */
+/* Body of onX(f) and offX([f]): argument 1 is a task of that kind. */
+int ntl_listener_on(lua_State* L, const ntl_kind_t* kind,
+                    const ntl_list_t* list);
+int ntl_listener_off(lua_State* L, const ntl_kind_t* kind,
+                     const ntl_list_t* list);
+/* The same for the lists in the table at `lists`, with f in argument `arg`. */
+void ntl_listener_add(lua_State* L, int lists, int arg, const ntl_list_t* list);
+void ntl_listener_remove(lua_State* L, int lists, int arg,
+                         const ntl_list_t* list);
+/* Whether there are any in the table at `lists`: a record, say. */
+bool ntl_has_listeners(lua_State* L, int lists, const ntl_list_t* list);
+/* Call those in the record at `record`, in order, with the value on top, which
+ * is popped. Those removed meanwhile are not called, those added meanwhile not
+ * yet, and none once the task was aborted. Returns as ntl_call(). Inside
+ * dispatch, for the task of the event. */
 int ntl_fire(lua_State* L, ntl_state_t* s, int record, const ntl_kind_t* kind,
-             const char* name);
-/* The same for the lists in another table than the task's record. */
-int ntl_fire_lists(lua_State* L, ntl_state_t* s, int record, int lists,
-                   const ntl_kind_t* kind, const char* name);
+             const ntl_list_t* list);
 
 /* ---- notice.c ----------------------------------------------------------- */
 

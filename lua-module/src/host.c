@@ -309,7 +309,7 @@ static void count_tasks(lua_State* L, const ntl_state_t* s,
   ntl_push_ref(L, s->live);
   lua_pushnil(L);
   while (lua_next(L, -2)) {
-    lua_getfield(L, -1, "self");
+    lua_rawgeti(L, -1, NTL_SELF);
     count_task(s, lua_touserdata(L, -1), counts);
     lua_pop(L, 2);
   }

@@ -83,19 +83,19 @@ static int download_start(lua_State* L) {
 /* ---- Methods ------------------------------------------------------------ */
 
 static int on_headers_received(lua_State* L) {
-  return ntl_listener_on(L, &download_kind, NTL_HEADERS_LIST);
+  return ntl_listener_on(L, &download_kind, &ntl_on_headers);
 }
 
 static int off_headers_received(lua_State* L) {
-  return ntl_listener_off(L, &download_kind, NTL_HEADERS_LIST);
+  return ntl_listener_off(L, &download_kind, &ntl_on_headers);
 }
 
 static int on_progress_update(lua_State* L) {
-  return ntl_listener_on(L, &download_kind, NTL_PROGRESS_LIST);
+  return ntl_listener_on(L, &download_kind, &ntl_on_progress);
 }
 
 static int off_progress_update(lua_State* L) {
-  return ntl_listener_off(L, &download_kind, NTL_PROGRESS_LIST);
+  return ntl_listener_off(L, &download_kind, &ntl_on_progress);
 }
 
 void ntl_download_open(lua_State* L) {

@@ -8,6 +8,9 @@
  * exchange.lua and itself. */
 #include "lexchange.h"
 
+const ntl_list_t ntl_on_headers = { NTL_LISTS, "onHeadersReceived" };
+const ntl_list_t ntl_on_progress = { NTL_LISTS + 1, "onProgressUpdate" };
+
 /* ---- Reading the options ------------------------------------------------- */
 
 static void get_flags(lua_State* L, nt_request_options_t* options) {
@@ -52,7 +55,7 @@ void ntl_exchange_headers(lua_State* L, ntl_state_t* s, int record,
                           const nt_event_t* event, const ntl_kind_t* kind) {
   int result = lua_gettop(L) + 1;
 
-  if (!ntl_has_listeners(L, record, NTL_HEADERS_LIST))
+  if (!ntl_has_listeners(L, record, &ntl_on_headers))
     return;
   lua_createtable(L, 0, 3);
   ntl_push_headers(L, s, &event->headers);
@@ -60,13 +63,13 @@ void ntl_exchange_headers(lua_State* L, ntl_state_t* s, int record,
   lua_setfield(L, result, "header");
   lua_pushinteger(L, event->status);
   lua_setfield(L, result, "statusCode");
-  ntl_fire(L, s, record, kind, NTL_HEADERS_LIST);
+  ntl_fire(L, s, record, kind, &ntl_on_headers);
 }
 
 void ntl_exchange_progress(lua_State* L, ntl_state_t* s, int record,
                            const nt_event_t* event, const ntl_kind_t* kind,
                            const char* done, const char* total) {
-  if (!ntl_has_listeners(L, record, NTL_PROGRESS_LIST))
+  if (!ntl_has_listeners(L, record, &ntl_on_progress))
     return;
   lua_createtable(L, 0, 3);
   lua_pushinteger(L, event->percent);
@@ -75,18 +78,22 @@ void ntl_exchange_progress(lua_State* L, ntl_state_t* s, int record,
   lua_setfield(L, -2, done);
   ntl_pushunsigned64(L, event->total);
   lua_setfield(L, -2, total);
-  ntl_fire(L, s, record, kind, NTL_PROGRESS_LIST);
+  ntl_fire(L, s, record, kind, &ntl_on_progress);
 }
 
 static void push_finish(lua_State* L, ntl_state_t* s, int record,
                         const nt_event_t* event, const ntl_kind_t* kind,
                         ntl_push_body_t push) {
   int base = lua_gettop(L) + 1;
+  int error = event->error;
 
+  /* The core keeps the first reason; to the script abort() comes first. */
+  if (error != 0 && s->task->aborted)
+    error = NT_E_ABORTED;
   ntl_push_ref(L, s->handlers[NTL_ON_FINISH]);
   lua_pushvalue(L, record);
   lua_pushstring(L, kind->name);
-  lua_pushinteger(L, event->error);
+  lua_pushinteger(L, error);
   lua_pushstring(L, event->message);
   ntl_push_array(L, s);
   if (event->error == 0) {

@@ -39,7 +39,9 @@ void ntl_exchange_end(lua_State* L, ntl_state_t* s, int record,
 
 /* ---- Listeners ----------------------------------------------------------- */
 
-#define NTL_HEADERS_LIST "onHeadersReceived"
-#define NTL_PROGRESS_LIST "onProgressUpdate"
+extern const ntl_list_t ntl_on_headers, ntl_on_progress;
+enum {
+  NTL_EXCHANGE_LISTS = NTL_LISTS + 2 /* the first slot for other lists */
+};
 
 #endif

@@ -1,4 +1,4 @@
-/* Lists of listeners: lists[name] = { f, ... }, in order of registration. The
+/* Lists of listeners: lists[slot] = { f, ... }, in order of registration. The
  * table `lists` is the record of a task, or one of the module for all.
  *
  * A list is never changed, only replaced. Whoever walks one is therefore safe
@@ -36,51 +36,55 @@ static int push_copy(lua_State* L, int skip) {
   return kept;
 }
 
-void ntl_listener_add(lua_State* L, int lists, int arg, const char* name) {
-  int list, count;
+void ntl_listener_add(lua_State* L, int lists, int arg,
+                      const ntl_list_t* list) {
+  int old, count;
 
   luaL_checktype(L, arg, LUA_TFUNCTION);
-  lua_getfield(L, lists, name);
-  list = lua_gettop(L);
-  if (!lua_istable(L, list) || !find(L, list, arg)) {
+  lua_rawgeti(L, lists, list->slot);
+  old = lua_gettop(L);
+  if (!lua_istable(L, old) || !find(L, old, arg)) {
     count = push_copy(L, 0);
     lua_pushvalue(L, arg);
     lua_rawseti(L, -2, count + 1);
-    lua_setfield(L, lists, name);
+    lua_rawseti(L, lists, list->slot);
   }
-  lua_settop(L, list - 1);
+  lua_settop(L, old - 1);
 }
 
-void ntl_listener_remove(lua_State* L, int lists, int arg, const char* name) {
+void ntl_listener_remove(lua_State* L, int lists, int arg,
+                         const ntl_list_t* list) {
   bool all = lua_isnoneornil(L, arg);
-  int list, at = 0;
+  int old, at = 0;
 
   if (!all)
     luaL_checktype(L, arg, LUA_TFUNCTION);
-  lua_getfield(L, lists, name);
-  list = lua_gettop(L);
-  if (!all && lua_istable(L, list))
-    at = find(L, list, arg);
+  lua_rawgeti(L, lists, list->slot);
+  old = lua_gettop(L);
+  if (!all && lua_istable(L, old))
+    at = find(L, old, arg);
   if (all || at > 0) {
     if (all || push_copy(L, at) == 0)
       lua_pushnil(L);
-    lua_setfield(L, lists, name);
+    lua_rawseti(L, lists, list->slot);
   }
-  lua_settop(L, list - 1);
+  lua_settop(L, old - 1);
 }
 
-int ntl_listener_on(lua_State* L, const ntl_kind_t* kind, const char* name) {
+int ntl_listener_on(lua_State* L, const ntl_kind_t* kind,
+                    const ntl_list_t* list) {
   ntl_state_t* s = ntl_self(L);
   const ntl_task_t* task = ntl_task_check(L, 1, kind);
 
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 2);
   if (ntl_push_record(L, s, task->id))
-    ntl_listener_add(L, 3, 2, name);
+    ntl_listener_add(L, 3, 2, list);
   return 0;
 }
 
-int ntl_listener_off(lua_State* L, const ntl_kind_t* kind, const char* name) {
+int ntl_listener_off(lua_State* L, const ntl_kind_t* kind,
+                     const ntl_list_t* list) {
   ntl_state_t* s = ntl_self(L);
   const ntl_task_t* task = ntl_task_check(L, 1, kind);
 
@@ -88,63 +92,47 @@ int ntl_listener_off(lua_State* L, const ntl_kind_t* kind, const char* name) {
   if (!lua_isnil(L, 2))
     luaL_checktype(L, 2, LUA_TFUNCTION);
   if (ntl_push_record(L, s, task->id))
-    ntl_listener_remove(L, 3, 2, name);
+    ntl_listener_remove(L, 3, 2, list);
   return 0;
 }
 
-int ntl_has_listeners(lua_State* L, int record, const char* name) {
-  int has;
+bool ntl_has_listeners(lua_State* L, int lists, const ntl_list_t* list) {
+  bool has;
 
-  lua_getfield(L, record, name);
+  lua_rawgeti(L, lists, list->slot);
   has = lua_istable(L, -1);
   lua_pop(L, 1);
   return has;
 }
 
-static int is_aborted(lua_State* L, int record) {
-  int aborted;
-
-  lua_getfield(L, record, "aborted");
-  aborted = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return aborted;
-}
-
-/* Whether the function on top still is in lists[name]; `list`, at that index,
- * is what it was taken from. */
-static int is_current(lua_State* L, int record, int lists, int list,
-                      const char* name) {
+/* Whether the function on top still is in its list; `old`, at that index, is
+ * the one that it was taken from. */
+static bool is_current(lua_State* L, int lists, int old,
+                       const ntl_list_t* list) {
   int function = lua_gettop(L);
-  int current;
+  bool current;
 
-  if (is_aborted(L, record))
-    return 0;
-  lua_getfield(L, lists, name);
-  current = lua_rawequal(L, -1, list) ||
+  lua_rawgeti(L, lists, list->slot);
+  current = lua_rawequal(L, -1, old) ||
             (lua_istable(L, -1) && find(L, lua_gettop(L), function));
   lua_pop(L, 1);
   return current;
 }
 
 int ntl_fire(lua_State* L, ntl_state_t* s, int record, const ntl_kind_t* kind,
-             const char* name) {
-  return ntl_fire_lists(L, s, record, record, kind, name);
-}
-
-int ntl_fire_lists(lua_State* L, ntl_state_t* s, int record, int lists,
-                   const ntl_kind_t* kind, const char* name) {
+             const ntl_list_t* list) {
   int value = lua_gettop(L);
-  int list = value + 1;
+  int old = value + 1;
   int goes_on = 1;
   int count;
 
-  lua_getfield(L, lists, name);
-  count = lua_istable(L, list) ? (int) ntl_rawlen(L, list) : 0;
-  for (int i = 1; i <= count && goes_on; i++) {
-    lua_rawgeti(L, list, i);
-    if (is_current(L, record, lists, list, name)) {
+  lua_rawgeti(L, record, list->slot);
+  count = lua_istable(L, old) ? (int) ntl_rawlen(L, old) : 0;
+  for (int i = 1; i <= count && goes_on && !s->task->aborted; i++) {
+    lua_rawgeti(L, old, i);
+    if (i == 1 || is_current(L, record, old, list)) {
       lua_pushvalue(L, value);
-      goes_on = ntl_call(L, s, 1, kind, name);
+      goes_on = ntl_call(L, s, 1, kind, list->name);
     } else {
       lua_pop(L, 1);
     }

@@ -11,9 +11,10 @@
 #include "lbuffer.h"
 #include "lexchange.h"
 
-#define CHUNK_LIST "onChunkReceived"
-
 static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event);
+
+static const ntl_list_t on_chunk_list = { NTL_EXCHANGE_LISTS,
+                                          "onChunkReceived" };
 
 static const ntl_kind_t request_kind = {
   "nettask.RequestTask", "RequestTask", "request", dispatch, NULL, NULL,
@@ -60,12 +61,12 @@ static void give_chunk(lua_State* L, ntl_state_t* s, int record,
     lua_remove(L, -2);
     lua_pushnil(L);
     lua_setfield(L, record, "parts");
-    if (!ntl_fire(L, s, record, &request_kind, CHUNK_LIST))
+    if (!ntl_fire(L, s, record, &request_kind, &on_chunk_list))
       return;
   } else {
     lua_pop(L, 1);
   }
-  ntl_fire(L, s, record, &request_kind, CHUNK_LIST);
+  ntl_fire(L, s, record, &request_kind, &on_chunk_list);
 }
 
 /* Nobody listens: the body is gathered like one that is not streamed, under
@@ -99,7 +100,7 @@ static void keep_chunk(lua_State* L, ntl_state_t* s, int record,
 
 static void on_chunk(lua_State* L, ntl_state_t* s, int record,
                      const nt_event_t* event) {
-  if (ntl_has_listeners(L, record, CHUNK_LIST))
+  if (ntl_has_listeners(L, record, &on_chunk_list))
     give_chunk(L, s, record, event);
   else
     keep_chunk(L, s, record, event);
@@ -205,11 +206,11 @@ static int request_start(lua_State* L) {
 /* ---- Methods ------------------------------------------------------------ */
 
 static int on_headers_received(lua_State* L) {
-  return ntl_listener_on(L, &request_kind, NTL_HEADERS_LIST);
+  return ntl_listener_on(L, &request_kind, &ntl_on_headers);
 }
 
 static int off_headers_received(lua_State* L) {
-  return ntl_listener_off(L, &request_kind, NTL_HEADERS_LIST);
+  return ntl_listener_off(L, &request_kind, &ntl_on_headers);
 }
 
 static int on_chunk_received(lua_State* L) {
@@ -226,11 +227,11 @@ static int on_chunk_received(lua_State* L) {
               " enableChunked=true",
               1);
   }
-  return ntl_listener_on(L, &request_kind, CHUNK_LIST);
+  return ntl_listener_on(L, &request_kind, &on_chunk_list);
 }
 
 static int off_chunk_received(lua_State* L) {
-  return ntl_listener_off(L, &request_kind, CHUNK_LIST);
+  return ntl_listener_off(L, &request_kind, &on_chunk_list);
 }
 
 void ntl_request_open(lua_State* L) {

@@ -8,6 +8,13 @@
  * after the other as they were made. */
 #include "binding.h"
 
+/* Slots of the record: four values, as from a finish(), and the record of the
+ * task that it is about. */
+enum {
+  RESULTS = 4,
+  ABOUT = NTL_LISTS + RESULTS
+};
+
 static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event);
 
 static const char* const apis[] = { "connectSocket", "sendSocketMessage",
@@ -24,7 +31,7 @@ static const ntl_kind_t kinds[] = {
 static bool is_silent(lua_State* L, int record) {
   bool silent = false;
 
-  lua_rawgeti(L, record, 5);
+  lua_rawgeti(L, record, ABOUT);
   if (lua_istable(L, -1)) {
     lua_getfield(L, -1, "silent");
     silent = lua_toboolean(L, -1);
@@ -34,7 +41,6 @@ static bool is_silent(lua_State* L, int record) {
   return silent;
 }
 
-/* The record is { ok, res, f, g, record of the task }. */
 static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event) {
   int record = lua_gettop(L);
 
@@ -42,8 +48,8 @@ static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event) {
     ntl_untrack(L, s, event->id);
     return;
   }
-  for (int i = 1; i <= 4; i++)
-    lua_rawgeti(L, record, i);
+  for (int i = 0; i < RESULTS; i++)
+    lua_rawgeti(L, record, NTL_LISTS + i);
   lua_pushnil(L);
   ntl_untrack(L, s, event->id);
   ntl_call_results(L, s, record + 1, s->task->kind);
@@ -58,10 +64,10 @@ static int notice(lua_State* L) {
   const ntl_task_t* task;
 
   lua_settop(L, 6);
-  lua_createtable(L, 5, 1);
-  for (int i = 1; i <= 5; i++) {
-    lua_pushvalue(L, i + 1);
-    lua_rawseti(L, 7, i);
+  lua_createtable(L, ABOUT, 0);
+  for (int i = 0; i <= RESULTS; i++) {
+    lua_pushvalue(L, i + 2);
+    lua_rawseti(L, 7, NTL_LISTS + i);
   }
   task = ntl_task_push(L, kind, sizeof(*task));
   ntl_task_begin(L, s, 8, 7, nt_request_open);

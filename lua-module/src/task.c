@@ -1,6 +1,6 @@
 /* The userdata that a script holds of a task, of whatever kind. It is an id and
  * owns nothing, so it needs no finaliser: what keeps a task going is its entry
- * in the live table, live[id] = { self = userdata, ... }, and the last event
+ * in the live table, live[id] = { userdata, ... }, and the last event
  * takes that away. */
 #include <string.h>
 
@@ -25,13 +25,12 @@ ntl_task_t* ntl_task_check(lua_State* L, int arg, const ntl_kind_t* kind) {
 
 /* ---- From the first to the last ----------------------------------------- */
 
-/* The record at `record` is live from now on, and the task at `task` becomes
- * its `self`. */
+/* The record at `record` is live from now on, and holds the task at `task`. */
 static void track(lua_State* L, ntl_state_t* s, int task, int record) {
   const ntl_task_t* self = lua_touserdata(L, task);
 
   lua_pushvalue(L, task);
-  lua_setfield(L, record, "self");
+  lua_rawseti(L, record, NTL_SELF);
   ntl_push_ref(L, s->live);
   ntl_push_id(L, self->id);
   lua_pushvalue(L, record);
@@ -85,7 +84,7 @@ void ntl_untrack(lua_State* L, ntl_state_t* s, nt_id_t id) {
 
   if (!ntl_push_record(L, s, id))
     return;
-  lua_getfield(L, -1, "self");
+  lua_rawgeti(L, -1, NTL_SELF);
   self = lua_touserdata(L, -1);
   if (self->kind->forget != NULL)
     self->kind->forget(s, self);
@@ -176,13 +175,12 @@ static int wants_silence(lua_State* L, int arg) {
  * flag stops the listeners of the one that is being delivered. */
 static int task_abort(lua_State* L) {
   ntl_state_t* s = ntl_self(L);
-  const ntl_task_t* task = check_self(L);
+  ntl_task_t* task = check_self(L);
   int silent = wants_silence(L, 2);
 
   if (s->context == NULL || !ntl_push_record(L, s, task->id))
     return 0;
-  lua_pushboolean(L, 1);
-  lua_setfield(L, -2, "aborted");
+  task->aborted = true;
   if (silent) {
     lua_pushboolean(L, 1);
     lua_setfield(L, -2, "silent");

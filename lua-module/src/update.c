@@ -163,7 +163,7 @@ static void dispatch(lua_State* L, ntl_state_t* s) {
   s->unfinished = false;
   if (!ntl_push_record(L, s, s->event.id))
     return;
-  lua_getfield(L, -1, "self");
+  lua_rawgeti(L, -1, NTL_SELF);
   task = lua_touserdata(L, -1);
   lua_pop(L, 1);
   s->task = task;
