@@ -1,5 +1,7 @@
 /* What a script asks of a WebSocket: to be made, to send, to close. On the host
  * thread. */
+#include <string.h>
+
 #include "lbuffer.h"
 #include "lsocket.h"
 #include "params.h"
@@ -213,29 +215,54 @@ static int leave_to_lua(lua_State* L, const ntl_state_t* s,
   return 0;
 }
 
-/* task:send(options). What is unusual is left to the Lua layer: other data,
- * refusals, and the first message, whose options it looks at. */
-int ntl_socket_task_send(lua_State* L) {
-  ntl_state_t* s = ntl_self(L);
-  ntl_socket_t* self = ntl_socket_check(L);
-  bool plain;
-  int code;
-
-  luaL_checktype(L, 2, LUA_TTABLE);
+/* The options are { data = string or Buffer } and nothing else, as in most
+ * calls: one look is cheaper than asking for each name. Pushes the data. */
+static bool push_bare_data(lua_State* L) {
+  if (lua_getmetatable(L, 2)) {
+    lua_pop(L, 1);
+    return false;
+  }
+  lua_pushnil(L);
+  if (!lua_next(L, 2))
+    return false;
+  lua_insert(L, -2);
+  if (lua_type(L, -1) == LUA_TSTRING &&
+      strcmp(lua_tostring(L, -1), "data") == 0 && !lua_next(L, 2) &&
+      ntl_bytes_test(L, SEND_DATA, NULL) != NULL)
+    return true;
   lua_settop(L, 2);
+  return false;
+}
+
+/* Pushes data and callbacks. */
+static bool push_plain_data(lua_State* L) {
+  bool plain;
+
   lua_getfield(L, 2, "data");
   lua_getfield(L, 2, "success");
   lua_getfield(L, 2, "fail");
   lua_getfield(L, 2, "complete");
   lua_getfield(L, 2, "isBuffer");
-  plain = self->sent > 0 && !lua_toboolean(L, -1) &&
-          ntl_bytes_test(L, SEND_DATA, NULL) != NULL &&
+  plain = !lua_toboolean(L, -1) && ntl_bytes_test(L, SEND_DATA, NULL) != NULL &&
           is_function_or_nil(L, SEND_SUCCESS) &&
           is_function_or_nil(L, SEND_FAIL) &&
           is_function_or_nil(L, SEND_COMPLETE);
   lua_pop(L, 1);
-  if (!plain)
+  return plain;
+}
+
+/* task:send(options). What is unusual is left to the Lua layer: other data,
+ * refusals, and the first message, whose options it looks at. */
+int ntl_socket_task_send(lua_State* L) {
+  ntl_state_t* s = ntl_self(L);
+  ntl_socket_t* self = ntl_socket_check(L);
+  int code;
+
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  if (self->sent == 0 || !(push_bare_data(L) || push_plain_data(L)))
     return leave_to_lua(L, s, NTL_ON_SEND, 0);
+  lua_settop(L, SEND_COMPLETE);
   code = send_data(L, s, self);
   return code != 0 ? leave_to_lua(L, s, NTL_ON_SEND, code) : 0;
 }
