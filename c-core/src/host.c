@@ -410,6 +410,7 @@ static void show_parcel(nt_context_t* ctx, nt__event_t* event,
   out->id = event->id;
   out->message = "";
   ctx->lent_event = event;
+  event->task->class_->show(event->task, out);
 }
 
 static void show_event(nt_context_t* ctx, nt__entry_t* entry, nt_event_t* out) {

@@ -133,7 +133,8 @@ typedef struct nt__task_class {
   void (*resume)(nt__task_t* task);
   /* NT__CMD_TELL: takes the command. NULL for kinds that get none. */
   void (*tell)(nt__task_t* task, nt__command_t* command);
-  /* Host thread: fills in what an event shows that lies in the block. */
+  /* Host thread: fills in what an event shows that lies in the block. An event
+   * that brings along what it shows only passes by. */
   void (*show)(nt__task_t* task, nt_event_t* event);
   /* Host thread: the host has ended it, whatever the I/O thread is still doing
    * with it. NULL: nothing to do. */

@@ -21,9 +21,7 @@ static void uncount(nt__websocket_t* ws) {
   ws->counted = false;
 }
 
-static void websocket_show(nt__task_t* task, nt_event_t* event) {
-  nt__websocket_t* ws = nt__ws_of_task(task);
-
+static void show_end(nt__websocket_t* ws, nt_event_t* event) {
   event->opened = ws->opened;
   event->status = ws->status;
   event->reason = "";
@@ -32,6 +30,26 @@ static void websocket_show(nt__task_t* task, nt_event_t* event) {
     event->reason = ws->reason;
   }
   uncount(ws);
+}
+
+/* What the host is told of the link is what its next sends are meant for. */
+static void websocket_show(nt__task_t* task, nt_event_t* event) {
+  nt__websocket_t* ws = nt__ws_of_task(task);
+
+  switch (event->type) {
+    case NT_EV_OPEN:
+      ws->seen_link++;
+      ws->seen_open = true;
+      break;
+    case NT_EV_LOST:
+      ws->seen_open = false;
+      break;
+    case NT_EV_END:
+      show_end(ws, event);
+      break;
+    default:
+      break;
+  }
 }
 
 /* The connection is as good as gone, though its block is not back yet. */
@@ -403,7 +421,7 @@ int nt_websocket_send(nt_context_t* ctx, nt_id_t id, nt_message_type_t type,
 
   if (ws == NULL)
     return error_of_none(ctx);
-  if (ws->closing || nt_state(ctx, id) != NT_STATE_OPEN)
+  if (ws->closing || !ws->seen_open || nt_state(ctx, id) == NT_STATE_CLOSING)
     return NT_E_NOT_OPEN;
   if (type == NT_MESSAGE_TEXT && !nt__utf8_valid(data, size))
     return NT_E_WS_TEXT;
@@ -419,6 +437,7 @@ int nt_websocket_send(nt_context_t* ctx, nt_id_t id, nt_message_type_t type,
   order->piece.data = order->data;
   order->piece.size = order->piece.charge = size;
   order->piece.sends = 1;
+  order->link = ws->seen_link;
   ws->queued_bytes += size;
   ws->queued_sends++;
   nt__command_post(ctx, &order->command);
@@ -444,7 +463,8 @@ void nt_websocket_report(nt_context_t* ctx, nt_id_t id) {
 uint64_t nt_websocket_buffered(const nt_context_t* ctx, nt_id_t id) {
   const nt__websocket_t* ws = find(ctx, id);
 
-  return ws == NULL ? 0 : bytes_left(ws);
+  /* The I/O thread may not have come to drop what was lost. */
+  return ws == NULL || !ws->seen_open ? 0 : bytes_left(ws);
 }
 
 int nt_websocket_close(nt_context_t* ctx, nt_id_t id, int code,

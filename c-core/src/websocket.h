@@ -50,6 +50,8 @@ typedef struct nt__websocket {
   uint64_t queued_bytes, queued_sends; /* given to the I/O thread so far */
   bool counted;                        /* in ctx->socket_count */
   bool closing;                        /* nt_websocket_close() was called */
+  bool seen_open;     /* OPEN was delivered, and no LOST since */
+  uint32_t seen_link; /* how many OPENs were */
 
   /* Both. */
   atomic_uint_fast64_t settled_bytes, settled_sends; /* sent, or dropped */
@@ -58,6 +60,7 @@ typedef struct nt__websocket {
   /* I/O thread. */
   nt__ws_state_t state;
   bool opened;   /* at least once */
+  uint32_t link; /* how many connections were opened */
   bool told_off; /* the host closes it */
   int status;    /* of the last answer to a handshake; 0: none came */
   int code;      /* how it ends, or why the connection was lost */
@@ -92,6 +95,7 @@ typedef struct nt__ws_order {
   nt__ws_opcode_t opcode; /* of a message, NT__WS_CLOSE, or NT__WS_PING: only
                            * to be told what was sent */
   int code;               /* of a close */
+  uint32_t link;          /* the connection that a message is meant for */
   size_t size;
   char header[NT__WS_HEADER_MAX];
   char data[]; /* payload, or the reason of a close */

@@ -287,6 +287,7 @@ static int open_session(nt__websocket_t* ws, const nt__ws_deal_t* deal) {
   nt__ws_answer_free(&ws->answer);
   ws->state = NT__WS_OPEN;
   ws->opened = true;
+  ws->link++;
   ws->tries = 0;
   nt__ws_arm(ws);
   return 0;
@@ -444,9 +445,9 @@ static void close_open(nt__websocket_t* ws) {
 }
 
 static void run_close(nt__websocket_t* ws, const nt__ws_order_t* order) {
+  ws->told_off = true; /* it does not come back, in any case */
   if (ws->state == NT__WS_CLOSING || ws->state == NT__WS_LEAVING)
     return; /* the peer was first, and its code stands */
-  ws->told_off = true;
   keep_error(ws, 0, "");
   keep_reason(ws, order->code, order->data, order->size);
   if (ws->state == NT__WS_OPEN)
@@ -455,8 +456,9 @@ static void run_close(nt__websocket_t* ws, const nt__ws_order_t* order) {
     finish(ws);
 }
 
+/* A message that was meant for a connection before is not for the next. */
 static void run_send(nt__websocket_t* ws, nt__ws_order_t* order) {
-  if (ws->state == NT__WS_OPEN) {
+  if (ws->state == NT__WS_OPEN && ws->link == order->link) {
     nt__ws_session_send(ws, order->opcode, &order->piece);
     return;
   }

@@ -283,6 +283,7 @@ static void drops_what_was_queued(void** state) {
     host_next(f->host, &ev);
   while (ev.type == NT_EV_SENT);
   assert_int_equal(ev.type, NT_EV_LOST);
+  assert_int_equal(nt_websocket_buffered(f->net, id), 0);
   expect_open(f, id, 1);
   assert_int_equal(nt_websocket_buffered(f->net, id), 0);
   nt_cork(f->net); /* so that it is asked for before it is sent */
@@ -294,6 +295,63 @@ static void drops_what_was_queued(void** state) {
   expect_text(f, id, "new");
   close_and_end(f, id);
   free(data);
+}
+
+/* What is sent by a host that has not heard of the loss yet is not for the
+ * connection that is there meanwhile. */
+static void play_renewed(peer_t* peer) {
+  if (!peer_accept(peer))
+    return;
+  if (peer->number == 1) {
+    connection_hold(peer->connection);
+    return;
+  }
+  peer_frame(peer, PEER_PING, "", 0);
+  peer_echo(peer);
+}
+
+static void sends_to_the_connection_it_knows(void** state) {
+  nt_websocket_options_t options = reconnecting(1, 1, 1, 0);
+  fixture_t* f = *state;
+  nt_id_t id;
+
+  peers_play(f, play_renewed);
+  id = start_open(f, &options);
+  server_release(f->host->server);
+  peers_wait(f, &f->peers->frames[NT__WS_PONG], 1); /* it is open again */
+  send_text(f, id, "old");
+  assert_true(nt_collect(f->net) > 0);
+  send_text(f, id, "also old");
+  expect_lost(f, id, 1006, "abnormal closure");
+  assert_int_equal(nt_websocket_send(f->net, id, NT_MESSAGE_TEXT, "x", 1),
+                   NT_E_NOT_OPEN);
+  expect_open(f, id, 1);
+  send_text(f, id, "new");
+  expect_text(f, id, "new");
+  assert_int_equal(nt_websocket_buffered(f->net, id), 0);
+  close_and_end(f, id);
+  assert_int_equal(peers_count(f, &f->peers->frames[NT__WS_TEXT]), 1);
+}
+
+/* The peer has closed, and lets the connection end late; the host closes too,
+ * and does not want to come back. */
+static void play_polite(peer_t* peer) {
+  if (!peer_accept(peer) || !peer_close(peer, 1012, "restart"))
+    return;
+  if (peer_read(peer))
+    connection_hold(peer->connection);
+}
+
+static void a_close_meets_a_close(void** state) {
+  nt_websocket_options_t options = reconnecting(9, 1, 1, 0);
+  fixture_t* f = *state;
+  nt_id_t id;
+
+  peers_play(f, play_polite);
+  id = start_open(f, &options);
+  peers_wait(f, &f->peers->frames[NT__WS_CLOSE], 1);
+  assert_int_equal(nt_websocket_close(f->net, id, 4000, "mine"), 0);
+  expect_end(f, id, 0, 1012, "restart");
 }
 
 /* Half of a message is no message, and none of the next connection's. */
@@ -405,6 +463,8 @@ int main(void) {
     PEER_TEST(is_not_open_while_lost),
     PEER_TEST(an_abort_while_lost),
     PEER_TEST(drops_what_was_queued),
+    PEER_TEST(sends_to_the_connection_it_knows),
+    PEER_TEST(a_close_meets_a_close),
     PEER_TEST(forgets_half_a_message),
     PEER_TEST(pings),
     PEER_TEST(does_not_ping_unasked),
