@@ -109,7 +109,9 @@ def budget(lab, rounds, _say):
         note = (f"{middle(results, 'frames')} frames a round, p50 "
                 f"{middle(results, 'p50_ms')} ms, max "
                 f"{short(max(column(results, 'max_ms')))} ms; p99.9 in CPU "
-                f"time {middle(results, 'cpu_p999_ms')} ms")
+                f"time {middle(results, 'cpu_p999_ms')} ms; with the "
+                f"collector at rest {middle(results, 'rest_p999_ms')} ms, "
+                f"CPU {middle(results, 'rest_cpu_p999_ms')} ms")
         lines.append(Line("T23", f"update(budget), p99.9 overrun, {what}", "",
                           0.3, 0.1, False, "ms", column(results, "p999_ms"),
                           note))

@@ -27,6 +27,7 @@ local core = require "nettask.core"
 local errors = require "nettask.errors"
 
 local E = core.errors
+local FAST = core.plan.fast
 local NOTHING = {}
 local SILENT = { silent = true }
 local traceback = debug and debug.traceback -- a sandbox may take it away
@@ -62,10 +63,21 @@ local function add_fields(list, name, value)
   end
 end
 
+-- The list for all who give no header, which is only read.
+local bare_list = { "content-type", "" }
+
+local function bare_header(content_type)
+  if bare_list[2] ~= content_type then
+    bare_list = { "content-type", content_type }
+  end
+  return bare_list, content_type:lower()
+end
+
 -- Flat list of names and values, and the content type that is among them.
 -- `default_type` is for a caller who gives none; false: then none is sent; nil:
 -- the caller's is ignored. Returns nil and a failure.
 function exchange.header(given, default_type)
+  if given == nil and default_type then return bare_header(default_type) end
   local list = {}
   local content_type
   for name, value in pairs(given or NOTHING) do
@@ -104,7 +116,7 @@ end
 -- `timeout` the default.
 function exchange.params(record, given, list, base_url, timeout)
   local fast = given.useHighPerformanceMode
-  record.performance = fast
+  if fast then record[0] = FAST end
   return {
     url = given.url,
     baseUrl = base_url,
@@ -239,6 +251,7 @@ function exchange.new(api, settings, log, report)
     end
     local fault = check(given, log, settings)
     local record = {
+      [0] = 0, -- the plan
       url = given.url,
       success = callback(given.success),
       fail = callback(given.fail),
@@ -293,14 +306,19 @@ function exchange.finisher(settings, log, apis)
       record.complete, record.settle
   end
 
-  return function(record, kind, code, message, reasons, ...)
+  -- Called for every result: a list of arguments that is fixed is cheaper.
+  return function(record, kind, code, message, reasons, status, header, cookies,
+      profile, data, defect, path, size)
     if record.silent then return end
     local api = apis[kind]
-    if code == 0 then return answer(api, record, reasons, ...) end
+    if code == 0 then
+      return answer(api, record, reasons, status, header, cookies, profile,
+        data, defect, path, size)
+    end
     local fault = code ~= E.ABORTED and record.fault or errors.of_code(code,
       message, record.url, settings.requireSecure, api.codes)
     local res = failure(api, record, fault, reasons)
-    res.statusCode = ... -- only sockets are refused with one
+    res.statusCode = status -- only sockets are refused with one
     return false, res, record.fail, record.complete, record.settle
   end
 end

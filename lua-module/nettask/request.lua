@@ -7,7 +7,7 @@ local exchange = require "nettask.exchange"
 local options = require "nettask.options"
 local query = require "nettask.query"
 
-local DECODE = core.decode
+local DECODE, PLAN = core.decode, core.plan
 
 local METHODS = { OPTIONS = true, GET = true, HEAD = true, POST = true,
   PUT = true, DELETE = true, TRACE = true, CONNECT = true, PATCH = true }
@@ -50,6 +50,15 @@ local function decode_of(given)
   return DECODE_BY_TYPE[data_type] or DECODE.text
 end
 
+-- Streamed bodies come over HTTP/1.1.
+local function plan_of(given, method)
+  local plan = decode_of(given)
+  if method == "HEAD" then plan = plan + PLAN.head end
+  if given.enableChunked then return plan + PLAN.chunked end
+  if given.useHighPerformanceMode then plan = plan + PLAN.fast end
+  return plan
+end
+
 -- ---- Starting ---------------------------------------------------------------
 
 -- What the core wants to know, or nil and a failure.
@@ -66,15 +75,12 @@ local function prepare(record, given, settings)
   local params = exchange.params(record, given, list, settings.baseUrl,
     settings.requestTimeout)
   record.method = method
-  record.chunked = chunked
-  record.decode = decode_of(given)
+  record[0] = plan_of(given, method)
   params.url, params.method, params.body = url, method, body
   params.stream = chunked
   params.anonymous = given.credentials == "omit"
   params.manual = given.redirect == "manual"
-  if chunked then -- over HTTP/1.1
-    record.performance, params.http2, params.http3 = nil, nil, nil
-  end
+  if chunked then params.http2, params.http3 = nil, nil end
   return params
 end
 

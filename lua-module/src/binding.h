@@ -164,6 +164,14 @@ void ntl_host_open(lua_State* L);
 
 /* ---- update.c ----------------------------------------------------------- */
 
+/* What lies at the bottom of the stack while an event is dispatched: what every
+ * one of them needs, found once a frame. */
+typedef enum ntl_frame {
+  NTL_FRAME_HANDLER = 1, /* of messages */
+  NTL_FRAME_LIVE,        /* the table of records */
+  NTL_FRAME_TOP = NTL_FRAME_LIVE
+} ntl_frame_t;
+
 /* Call the function below `nargs` arguments, protected; all of them are
  * popped. An error goes to the host's onError with `what`, a static word that
  * names the callback. Returns 0 when nothing more of this event may be

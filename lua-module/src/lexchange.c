@@ -2,10 +2,9 @@
  * made of the options to an nt_request_options_t, and from the events of the
  * core to listeners and to the last callbacks. On the host thread.
  *
- * The record of such a task holds, beside its callbacks and listeners:
- *   performance  useHighPerformanceMode, for the profile
- * and what the files of the kinds name; what else it holds is between
- * exchange.lua and itself. */
+ * The record of such a task holds, beside its callbacks and listeners, its plan
+ * (see lexchange.h) and what the files of the kinds name; what else it holds is
+ * between exchange.lua and itself. */
 #include "lexchange.h"
 
 const ntl_list_t ntl_on_headers = { NTL_LISTS, "onHeadersReceived" };
@@ -51,6 +50,26 @@ int ntl_exchange_read(lua_State* L, nt_request_options_t* options) {
 
 /* ---- Events -------------------------------------------------------------- */
 
+int ntl_exchange_plan(lua_State* L, int record) {
+  int plan;
+
+  lua_rawgeti(L, record, 0);
+  plan = (int) lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return plan;
+}
+
+void ntl_exchange_register(lua_State* L) {
+  lua_createtable(L, 0, 3);
+  lua_pushinteger(L, NTL_PLAN_CHUNKED);
+  lua_setfield(L, -2, "chunked");
+  lua_pushinteger(L, NTL_PLAN_HEAD);
+  lua_setfield(L, -2, "head");
+  lua_pushinteger(L, NTL_PLAN_FAST);
+  lua_setfield(L, -2, "fast");
+  lua_setfield(L, -2, "plan");
+}
+
 void ntl_exchange_headers(lua_State* L, ntl_state_t* s, int record,
                           const nt_event_t* event, const ntl_kind_t* kind) {
   int result = lua_gettop(L) + 1;
@@ -81,6 +100,16 @@ void ntl_exchange_progress(lua_State* L, ntl_state_t* s, int record,
   ntl_fire(L, s, record, kind, &ntl_on_progress);
 }
 
+/* The profile, if one was wanted. */
+static void push_profile(lua_State* L, ntl_state_t* s, int record,
+                         const nt_event_t* event) {
+  if (event->profile != NULL)
+    ntl_push_profile(L, s, event->profile,
+                     ntl_exchange_plan(L, record) & NTL_PLAN_FAST);
+  else
+    lua_pushnil(L);
+}
+
 static void push_finish(lua_State* L, ntl_state_t* s, int record,
                         const nt_event_t* event, const ntl_kind_t* kind,
                         ntl_push_body_t push) {
@@ -94,16 +123,15 @@ static void push_finish(lua_State* L, ntl_state_t* s, int record,
   lua_pushvalue(L, record);
   lua_pushstring(L, kind->name);
   lua_pushinteger(L, error);
-  lua_pushstring(L, event->message);
+  if (error != 0)
+    lua_pushstring(L, event->message);
+  else
+    lua_pushnil(L);
   ntl_push_array(L, s);
   if (event->error == 0) {
     lua_pushinteger(L, event->status);
     ntl_push_headers(L, s, &event->headers);
-    if (event->profile != NULL)
-      ntl_push_profile(L, s, event->profile,
-                       ntl_get_flag(L, record, "performance"));
-    else
-      lua_pushnil(L);
+    push_profile(L, s, record, event);
     push(L, record, event);
   }
   lua_call(L, lua_gettop(L) - base, 5);

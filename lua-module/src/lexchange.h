@@ -19,6 +19,20 @@ int ntl_exchange_code(lua_State* L, int code);
 
 /* ---- Events -------------------------------------------------------------- */
 
+/* record[0]: what the events need to know of the options, as one number that
+ * the Lua layer makes of core.plan and core.decode. The decode is in the lowest
+ * bits. */
+enum {
+  NTL_PLAN_DECODE = 3,
+  NTL_PLAN_CHUNKED = 4, /* the body is streamed */
+  NTL_PLAN_HEAD = 8,    /* there is no body */
+  NTL_PLAN_FAST = 16    /* useHighPerformanceMode, for the profile */
+};
+
+int ntl_exchange_plan(lua_State* L, int record);
+/* Adds plan to the table on top. */
+void ntl_exchange_register(lua_State* L);
+
 void ntl_exchange_headers(lua_State* L, ntl_state_t* s, int record,
                           const nt_event_t* event, const ntl_kind_t* kind);
 /* { progress, <done> = bytes, <total> = bytes } to the listeners. */
@@ -31,8 +45,8 @@ typedef int (*ntl_push_body_t)(lua_State* L, int record,
                                const nt_event_t* event);
 /* finish(record, kind, code, message, reasons, status, header, cookies,
  * profile, data, defect, path, size) -> ok, res, f, g, h. `kind` is the name
- * of the kind; without a response all from status on is nil. Then calls f, g
- * and h. */
+ * of the kind; with a response there is no message, without one all from
+ * status on is nil. Then calls f, g and h. */
 void ntl_exchange_end(lua_State* L, ntl_state_t* s, int record,
                       const nt_event_t* event, const ntl_kind_t* kind,
                       ntl_push_body_t push);

@@ -2,9 +2,6 @@
  * that is sent as it is and one that becomes data or comes in pieces.
  *
  * The record of a request holds, beside what lexchange.c says:
- *   decode    how the body becomes data, an ntl_decode_t
- *   method    as sent
- *   chunked   true when the body is streamed
  *   parts     pieces of a streamed body that came while nobody listened */
 #include <string.h>
 
@@ -108,17 +105,9 @@ static void on_chunk(lua_State* L, ntl_state_t* s, int record,
 
 /* ---- Events ------------------------------------------------------------- */
 
-static bool has_no_body(lua_State* L, int record, const nt_event_t* event) {
-  const char* method;
-  bool is_head;
-
-  if (event->status == 204 || event->status == 304)
-    return true;
-  lua_getfield(L, record, "method");
-  method = lua_tostring(L, -1);
-  is_head = method != NULL && strcmp(method, "HEAD") == 0;
-  lua_pop(L, 1);
-  return is_head;
+static bool has_no_body(int plan, const nt_event_t* event) {
+  return event->status == 204 || event->status == 304 ||
+         (plan & NTL_PLAN_HEAD) != 0;
 }
 
 /* A body that cannot be there is no bad JSON. */
@@ -126,31 +115,40 @@ static ntl_decode_t without_body(ntl_decode_t decode) {
   return decode == NTL_DECODE_JSON ? NTL_DECODE_TEXT : decode;
 }
 
-/* Push data and defect. */
-static int push_data(lua_State* L, int record, const nt_event_t* event) {
-  ntl_decode_t decode;
-  const char* bytes = event->data;
-  size_t size = event->size;
+/* Push data and defect of what is left of a streamed body, what came while
+ * nobody listened. */
+static void push_rest(lua_State* L, int record, ntl_decode_t decode,
+                      const nt_event_t* event) {
+  const char* bytes;
+  size_t size;
   int base = lua_gettop(L);
 
-  lua_getfield(L, record, "decode");
-  decode = (ntl_decode_t) lua_tointeger(L, -1);
-  if (ntl_get_flag(L, record, "chunked")) {
-    lua_getfield(L, record, "parts");
-    if (lua_istable(L, -1)) {
-      push_parts_result(L, lua_gettop(L));
-      lua_getfield(L, -1, "data");
-      bytes = ntl_buffer_test(L, lua_gettop(L), &size);
-    } else {
-      decode = without_body(decode);
-    }
+  lua_getfield(L, record, "parts");
+  if (!lua_istable(L, -1)) {
+    lua_pop(L, 1);
+    ntl_push_body(L, without_body(decode), "", 0, &event->headers);
+    return;
   }
-  if (size == 0 && has_no_body(L, record, event))
-    decode = without_body(decode);
+  push_parts_result(L, base + 1);
+  lua_getfield(L, -1, "data");
+  bytes = ntl_buffer_test(L, lua_gettop(L), &size);
   ntl_push_body(L, decode, bytes, size, &event->headers);
-  lua_insert(L, base + 1);
-  lua_insert(L, base + 1);
+  lua_replace(L, base + 2);
+  lua_replace(L, base + 1);
   lua_settop(L, base + 2);
+}
+
+/* Push data and defect. */
+static int push_data(lua_State* L, int record, const nt_event_t* event) {
+  int plan = ntl_exchange_plan(L, record);
+  ntl_decode_t decode = (ntl_decode_t) (plan & NTL_PLAN_DECODE);
+
+  if (event->size == 0 && has_no_body(plan, event))
+    decode = without_body(decode);
+  if (plan & NTL_PLAN_CHUNKED)
+    push_rest(L, record, decode, event);
+  else
+    ntl_push_body(L, decode, event->data, event->size, &event->headers);
   return 2;
 }
 
@@ -218,7 +216,8 @@ static int on_chunk_received(lua_State* L) {
   const ntl_task_t* task = ntl_task_check(L, 1, &request_kind);
 
   if (ntl_push_record(L, s, task->id)) {
-    bool chunked = ntl_get_flag(L, -1, "chunked");
+    bool chunked =
+        (ntl_exchange_plan(L, lua_gettop(L)) & NTL_PLAN_CHUNKED) != 0;
 
     lua_pop(L, 1);
     if (!chunked)
@@ -251,4 +250,5 @@ void ntl_request_open(lua_State* L) {
 
   ntl_task_class(L, &request_kind, methods);
   ntl_register(L, funcs);
+  ntl_exchange_register(L);
 }

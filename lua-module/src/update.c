@@ -13,11 +13,16 @@
 #include "binding.h"
 #include "lnettask.h"
 
+#ifdef __GNUC__
+#  define NTL_NOINLINE __attribute__((noinline))
+#else
+#  define NTL_NOINLINE
+#endif
+
 enum {
-  MESSAGE_HANDLER = 1, /* its index in the frame of drain() and redo() */
-  DRAIN_STACK = 80,    /* slots: the profile alone takes 40 */
-  REDO_TRIES = 4,      /* a finaliser may raise more than once */
-  RETRY_MS = 10,       /* without memory, in run() */
+  DRAIN_STACK = 80, /* slots: the profile alone takes 40 */
+  REDO_TRIES = 4,   /* a finaliser may raise more than once */
+  RETRY_MS = 10,    /* without memory, in run() */
   CLOSE_MS = 500
 };
 
@@ -121,7 +126,7 @@ int ntl_call(lua_State* L, ntl_state_t* s, int nargs, const ntl_kind_t* kind,
     return 0;
   }
   s->handed = true;
-  status = lua_pcall(L, nargs, 0, MESSAGE_HANDLER);
+  status = lua_pcall(L, nargs, 0, NTL_FRAME_HANDLER);
   note_callback(s, kind, what);
   if (status != LUA_OK)
     report(L, s, kind, what);
@@ -161,7 +166,9 @@ static void dispatch(lua_State* L, ntl_state_t* s) {
   const ntl_task_t* task;
 
   s->unfinished = false;
-  if (!ntl_push_record(L, s, s->event.id))
+  ntl_push_id(L, s->event.id);
+  lua_rawget(L, NTL_FRAME_LIVE);
+  if (!lua_istable(L, -1))
     return;
   lua_rawgeti(L, -1, NTL_SELF);
   task = lua_touserdata(L, -1);
@@ -174,6 +181,7 @@ static void prepare_frame(lua_State* L, ntl_state_t* s) {
   lua_settop(L, 0);
   luaL_checkstack(L, DRAIN_STACK, "update");
   ntl_push_ref(L, s->message_handler);
+  ntl_push_ref(L, s->live);
 }
 
 static bool may_deliver(const ntl_state_t* s) {
@@ -197,7 +205,7 @@ static int drain(lua_State* L) {
     if (s->unfinished)
       break;
     s->holds_event = false;
-    lua_settop(L, MESSAGE_HANDLER);
+    lua_settop(L, NTL_FRAME_TOP);
     if (s->deadline_ms != 0)
       s->clock_ms = ntl_now_ms();
   }
@@ -308,6 +316,11 @@ static void deliver(lua_State* L, ntl_state_t* s, double budget_ms,
   note_update(s, start_ms);
 }
 
+static void check_alive(lua_State* L, const ntl_state_t* s) {
+  if (s->dead)
+    luaL_error(L, "nettask: the Lua state is closing");
+}
+
 static void check_outside(lua_State* L, const ntl_state_t* s,
                           const char* name) {
   if (s->updating)
@@ -346,24 +359,30 @@ static int push_counts(lua_State* L, const ntl_state_t* s) {
   return 2;
 }
 
-/* update([budgetMs [, maxEvents]]) -> delivered, waiting. The first lines are
- * the idle frame. */
-static int update(lua_State* L) {
-  ntl_state_t* s = ntl_sole();
+static NTL_NOINLINE int update_busy(lua_State* L) {
+  ntl_state_t* s = ntl_find(L);
   double budget_ms;
   size_t max_events;
 
-  if (s->context != NULL && !s->holds_event && nt_collect(s->context) == 0) {
-    lua_pushinteger(L, 0);
-    lua_pushinteger(L, 0);
-    return 2;
-  }
-  s = ntl_self(L);
+  check_alive(L, s);
   check_outside(L, s, "update");
   budget_ms = check_budget(L, 1);
   max_events = check_count(L, 2);
   deliver(L, s, budget_ms, max_events);
   return push_counts(L, s);
+}
+
+/* update([budgetMs [, maxEvents]]) -> delivered, waiting. The idle frame has a
+ * function of its own, so that it pays for nothing that the other needs: not
+ * even for an upvalue. */
+static int update(lua_State* L) {
+  const ntl_state_t* s = ntl_sole();
+
+  if (s->context == NULL || s->holds_event || nt_collect(s->context) != 0)
+    return update_busy(L);
+  lua_pushinteger(L, 0);
+  lua_pushinteger(L, 0);
+  return 2;
 }
 
 /* Milliseconds to a deadline for nt_wait(); -1 without one. */
@@ -430,8 +449,7 @@ size_t nettask_update(lua_State* L, double budget_ms) {
 
   if (s == NULL)
     return 0;
-  if (s->dead)
-    luaL_error(L, "nettask: the Lua state is closing");
+  check_alive(L, s);
   check_outside(L, s, "nettask_update");
   deliver(L, s, budget_ms, SIZE_MAX);
   return s->delivered;
@@ -445,7 +463,6 @@ static int make_body(lua_State* L, lua_CFunction body) {
 
 void ntl_update_open(lua_State* L, ntl_state_t* s) {
   static const luaL_Reg funcs[] = {
-    { "update", update },
     { "run", run },
     { "wait", wait },
     { NULL, NULL },
@@ -457,4 +474,6 @@ void ntl_update_open(lua_State* L, ntl_state_t* s) {
   s->drain = make_body(L, drain);
   s->redo = make_body(L, redo);
   ntl_register(L, funcs);
+  lua_pushcfunction(L, update);
+  lua_setfield(L, -2, "update");
 }
