@@ -12,8 +12,8 @@
 
 enum {
   DEFAULT_TOTAL_MS = 60000,
-  SPARE_MAX = 64,              /* blocks that a context keeps */
-  SPARE_BYTES_MAX = 32 * 1024, /* each */
+  SPARE_MAX = 256,             /* blocks that a context keeps */
+  SPARE_BYTES_MAX = 16 * 1024, /* each */
   BLOCK_UNIT = 512             /* so that they fit the next request, too */
 };
 
