@@ -161,15 +161,6 @@ describe("the send queue of a socket", function()
     assert.equal(1, drains)
   end)
 
-  it("#149 calls onDrain for what waits when it begins to listen", function()
-    local socket = sockets.open { url = ECHO }
-    socket.task:send { data = ("x"):rep(4 * MIB) }
-    local drains = 0
-    socket.task:onDrain(function() drains = drains + 1 end)
-    helper.run_until(function() return drains == 1 end)
-    assert.equal(0, socket.task.bufferedAmount)
-  end)
-
   it("counts down as the server reads", function()
     local socket = sockets.open { url = ECHO }
     assert.equal(0, socket.task.bufferedAmount)
