@@ -168,7 +168,8 @@ LISTENERS(error, &ntl_on_error)
 LISTENERS(close, &ntl_on_close)
 LISTENERS(reconnect, &ntl_on_reconnect)
 
-/* Without them nobody asks the core for reports. */
+/* Without them nobody asks the core for reports. What was sent before is asked
+ * about now, even if it has left already: the script cannot know that yet. */
 static int note_drain(lua_State* L, int (*change)(lua_State*, const ntl_kind_t*,
                                                   const ntl_list_t*)) {
   ntl_state_t* s = ntl_self(L);
@@ -178,12 +179,8 @@ static int note_drain(lua_State* L, int (*change)(lua_State*, const ntl_kind_t*,
   if (!ntl_push_record(L, s, self->task.id))
     return 0;
   self->drains = ntl_has_listeners(L, lua_gettop(L), &ntl_on_drain);
-  if (!self->drains)
-    return 0;
-  if (ntl_socket_buffered(s, self) > 0)
+  if (self->drains && self->sent > self->drained && s->context != NULL)
     nt_websocket_report(s->context, self->task.id);
-  else
-    self->drained = self->sent;
   return 0;
 }
 
