@@ -200,14 +200,14 @@ describe("connectSocket", function()
     local request = sockets.handshake { header = {
       Referer = "http://evil.example/", host = "evil.example",
       CONNECTION = "close, evil", Upgrade = "evil",
-      ["Content-Length"] = "666", ["Sec-WebSocket-Key"] = "evil",
-      ["sec-websocket-version"] = "666", ["Sec-WebSocket-Protocol"] = "evil",
+      ["Content-Length"] = "66600666", ["Sec-WebSocket-Key"] = "evil",
+      ["sec-websocket-version"] = "66600666", ["Sec-WebSocket-Protocol"] = "evil",
       ["SEC-WEBSOCKET-EXTENSIONS"] = "evil", ["Sec-WebSocket-X"] = "evil",
     } }
     restore()
     assert.same({}, lines)
     assert.is_nil(request.bytes:find("evil", 1, true))
-    assert.is_nil(request.bytes:find("666", 1, true))
+    assert.is_nil(request.bytes:find("66600666", 1, true))
     for _, name in ipairs { "Referer", "Content-Length",
       "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions" } do
       assert.same({}, wire.values(request, name), name)

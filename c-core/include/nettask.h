@@ -555,9 +555,10 @@ typedef enum nt_message_type {
 /* Queues a message behind those before. NT_E_NOT_OPEN before the OPEN event,
  * after nt_websocket_close() and after a LOST until the next OPEN;
  * NT_E_QUEUE_FULL when the policy's send_queue_bytes would be exceeded, after
- * which a SENT comes once the queue is empty; NT_E_WS_TEXT for text that is no
- * UTF-8; NT_E_NOMEM. Sends are numbered from 1. What a connection that is lost
- * had not been given is dropped. */
+ * which a SENT comes once the queue is empty (none if it was so: the message is
+ * larger than the queue); NT_E_WS_TEXT for text that is no UTF-8; NT_E_NOMEM.
+ * Sends are numbered from 1. What a connection that is lost had not been given
+ * is dropped. */
 NT_API int nt_websocket_send(nt_context_t* context, nt_id_t id,
                              nt_message_type_t type, const void* data,
                              size_t size);

@@ -248,7 +248,7 @@ static int answer_ping(nt__websocket_t* ws) {
 static int on_control(nt__websocket_t* ws) {
   switch (ws->reader.opcode) {
     case NT__WS_PING:
-      return ws->state == NT__WS_OPEN ? answer_ping(ws) : 0;
+      return answer_ping(ws);
     case NT__WS_PONG:
       ws->pong_due = 0;
       return 0;

@@ -29,6 +29,10 @@ static void presets(void** state) {
   assert_null(mini.ca_file);
   assert_int_equal(mini.download_max_bytes, 50 << 20);
   assert_int_equal(open.download_max_bytes, 0);
+  assert_int_equal(mini.max_sockets, 5);
+  assert_int_equal(open.max_sockets, 0);
+  assert_int_equal(mini.send_queue_bytes, 16 << 20);
+  assert_int_equal(mini.message_max_bytes, 16 << 20);
   assert_int_equal(mini.upload_max_bytes, 0);
   assert_null(mini.temp_dir);
   assert_null(mini.read_roots);
@@ -36,6 +40,7 @@ static void presets(void** state) {
   /* The limits of the platforms are all that `open` lifts. */
   open.max_requests = 10;
   open.download_max_bytes = 50 << 20;
+  open.max_sockets = 5;
   assert_memory_equal(&open, &mini, sizeof(mini));
 }
 
