@@ -1,5 +1,7 @@
 -- nettask.Buffer: bytes apart from text.
 
+require "helper" -- for its collector
+
 local core = require "nettask.core"
 
 local buffer = core.buffer

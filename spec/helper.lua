@@ -23,6 +23,7 @@
 --   NETTASK_TEST_SLOW                  factor for deadlines
 -- and who calls it may set
 --   NETTASK_TEST_GC=1                  the collector at its most aggressive
+--                                      while the module runs
 --   STRESS_SCALE                       share of a stress test's rounds
 
 local helper = {}
@@ -31,13 +32,13 @@ local function env(name)
   return os.getenv("NETTASK_TEST_" .. name)
 end
 
-if env("GC") then
-  collectgarbage("setpause", 0)
-  collectgarbage("setstepmul", 10000000)
-end
+local collector = require "support.collector"
+if env("GC") then collector.begin() end
 
 local core = require "nettask.core"
 local net = require "nettask"
+if env("GC") then collector.watch(core, net, require "nettask.query") end
+
 local slow = tonumber(env("SLOW")) or 1
 
 helper.net = net
@@ -182,6 +183,7 @@ end
 -- For after_each: every task has ended (in `ms`, 5000), every expectation is
 -- met exactly, no callback raised.
 function helper.verify(ms)
+  collector.leave()
   local idle = net.run((tonumber(ms) or 5000) * slow)
   local late = errors
   errors = {}

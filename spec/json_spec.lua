@@ -1,6 +1,8 @@
 -- JSON in the core: numbers, strings, arrays and objects both ways, what is
 -- refused and what the refusal says.
 
+require "helper" -- for its collector
+
 local core = require "nettask.core"
 
 local encode, decode = core.jsonEncode, core.jsonDecode

@@ -1,5 +1,7 @@
 -- Query strings from tables, and appending them to URLs.
 
+require "helper" -- for its collector
+
 local core = require "nettask.core"
 local query = require "nettask.query"
 

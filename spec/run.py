@@ -204,6 +204,10 @@ def interpreter(lua):
     return "luajit" if lua == "jit" else f"lua{lua}"
 
 
+def slow_collector():
+    return "NETTASK_TEST_GC" in os.environ
+
+
 def lua_environment(build, lua):
     env = {name: value for name, value in os.environ.items()
            if not name.startswith(("LUA_PATH", "LUA_CPATH", "LUA_INIT"))}
@@ -215,7 +219,7 @@ def lua_environment(build, lua):
         "NETTASK_TEST_LUA": interpreter(lua),
         "NETTASK_TEST_BUILD": str(build),
     })
-    env.setdefault("STRESS_SCALE", "0.05")
+    env.setdefault("STRESS_SCALE", "0.02" if slow_collector() else "0.05")
     return env
 
 
@@ -324,8 +328,7 @@ def parse():
 
 def slowness(options):
     """How much longer deadlines are than on a plain build."""
-    return (4 if options.sanitize else 1) * (
-        4 if os.environ.get("NETTASK_TEST_GC") else 1)
+    return (4 if options.sanitize else 1) * (2 if slow_collector() else 1)
 
 
 def run(options, folder):

@@ -1,5 +1,7 @@
 -- Text conversions: base64, the UTF-8 check, character sets.
 
+require "helper" -- for its collector
+
 local core = require "nettask.core"
 
 describe("base64", function()

@@ -1,6 +1,7 @@
 -- The collector at work in every corner: whatever is in use must stay, and
 -- finalisers may call the module.
 
+local collector = require "support.collector"
 local helper = require "helper"
 local states = require "support.states"
 
@@ -23,18 +24,10 @@ end
 
 describe("under the collector", function()
   after_each(function()
-    collectgarbage("restart")
-    collectgarbage("setpause", 200)
-    collectgarbage("setstepmul", 200)
+    collector.restore()
     net.resume()
     states.verify()
   end)
-
-  -- Compiled code of LuaJIT never leaves a collection without pause and end.
-  local function relentless()
-    collectgarbage("setpause", 0)
-    collectgarbage("setstepmul", rawget(_G, "jit") and 1000 or 10000000)
-  end
 
   -- Starts a request of a kind; returns a function that checks its end.
   local kinds = {
@@ -102,7 +95,7 @@ describe("under the collector", function()
   end
 
   it("that never rests", function()
-    relentless()
+    collector.relentless()
     storm(helper.rounds(400), function() end)
   end)
 
@@ -128,7 +121,7 @@ describe("under the collector", function()
   end
 
   it("with finalisers that start and abort requests", function()
-    relentless()
+    collector.relentless()
     local runs = 0
     local function start()
       runs = runs + 1
@@ -155,7 +148,7 @@ describe("under the collector", function()
       net.resume()
       net.stats()
     end
-    relentless()
+    collector.relentless()
     storm(helper.rounds(200), function(i)
       if i % 2 == 0 then finaliser(inside) end
     end)
@@ -164,7 +157,7 @@ describe("under the collector", function()
   end)
 
   it("with finalisers that close the net", function()
-    relentless()
+    collector.relentless()
     for i = 1, helper.rounds(2000) do
       for k = 1, 3 do
         local options = { complete = function() end }
@@ -183,7 +176,7 @@ describe("under the collector", function()
   end)
 
   it("with streams", function()
-    relentless()
+    collector.relentless()
     for _ = 1, helper.rounds(40) do
       local length, record = 0, nil
       record = helper.start { enableChunked = true,
