@@ -1019,15 +1019,23 @@ describe("the frame loop", function()
     end)
 
     it("has the longest callback and update since the last call", function()
-      net.stats()
-      local task = net.request { url = BAD_URL, fail = function() busy(20) end }
-      net.request { url = BAD_URL, fail = function() end }
-      net.update()
-      local stats = net.stats()
-      assert.is_true(stats.longestCallbackMs >= 20)
-      assert.is_true(stats.longestUpdateMs >= stats.longestCallbackMs)
-      assert.equal(("RequestTask #%d fail"):format(task.id),
-        stats.longestCallback)
+      -- Any callback is the longest when the machine takes the core away in it.
+      local stats, wanted
+      local tries = 0
+      repeat
+        tries = tries + 1
+        net.stats()
+        net.request { url = BAD_URL, fail = function() end }
+        local task = net.request { url = BAD_URL,
+          fail = function() busy(20) end }
+        net.request { url = BAD_URL, fail = function() end }
+        net.update()
+        stats = net.stats()
+        assert.is_true(stats.longestCallbackMs >= 20)
+        assert.is_true(stats.longestUpdateMs >= stats.longestCallbackMs)
+        wanted = ("RequestTask #%d fail"):format(task.id)
+      until stats.longestCallback == wanted or tries == 10
+      assert.equal(wanted, stats.longestCallback)
       stats = net.stats()
       assert.equal(0, stats.longestCallbackMs)
       assert.equal(0, stats.longestUpdateMs)
