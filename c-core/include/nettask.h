@@ -104,6 +104,7 @@ typedef uint64_t nt_id_t;
   XX(DECODING, -83, "content could not be decoded")                            \
   XX(LENGTH_MISMATCH, -84, "body shorter than its Content-Length")             \
   XX(CHUNKED, -85, "chunked body is incomplete")                               \
+  XX(STATUS, -86, "the server answered with an error")                         \
   XX(NETWORK, -99, "network error")                                            \
   XX(NO_FILE, -100, "file not found")                                          \
   XX(NO_FOLDER, -101, "the folder of the file does not exist")                 \
@@ -398,10 +399,12 @@ NT_API int nt_request_start(nt_context_t* context, nt_id_t id,
 /* ---- Downloads --------------------------------------------------------- */
 
 enum {
-  NT_DOWNLOAD_RESUME = 1 << 0, /* a part that is left is kept, with a sidecar,
-                                * and the next download goes on from there */
-  NT_DOWNLOAD_DURABLE = 1 << 1 /* on the disk, not just in its cache, when the
-                                * download ends */
+  NT_DOWNLOAD_RESUME = 1 << 0,   /* a part that is left is kept, with a sidecar,
+                                  * and the next download goes on from there */
+  NT_DOWNLOAD_DURABLE = 1 << 1,  /* on the disk, not just in its cache, when the
+                                  * download ends */
+  NT_DOWNLOAD_GOOD_ONLY = 1 << 2 /* a status of 400 or more is NT_E_STATUS, and
+                                  * its body is not saved */
 };
 
 typedef struct nt_download_options {

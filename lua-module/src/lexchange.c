@@ -263,7 +263,7 @@ static void push_finish(lua_State* L, ntl_state_t* s, int record,
   lua_pushinteger(L, event->error);
   lua_pushstring(L, event->message);
   ntl_push_array(L, s);
-  if (event->error == 0) {
+  if (event->error == 0 || event->error == NT_E_STATUS) {
     lua_pushinteger(L, event->status);
     ntl_push_headers(L, s, &event->headers);
     if (event->profile != NULL)
