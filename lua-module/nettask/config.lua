@@ -167,8 +167,9 @@ local function apply_dialect(values, name)
   values.dialect = name
   values.defaultContentType = alipay and "application/x-www-form-urlencoded"
     or "application/json"
-  values.requestTimeout = alipay and 30000 or 60000
-  values.downloadTimeout, values.uploadTimeout = 60000, 60000
+  local timeout = alipay and 30000 or 60000
+  values.requestTimeout, values.downloadTimeout = timeout, timeout
+  values.uploadTimeout = timeout
   values.httpErrorFails, values.jsonErrorFails = alipay, alipay
   apply_upload_cap(values)
 end
