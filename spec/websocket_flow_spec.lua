@@ -161,6 +161,19 @@ describe("the send queue of a socket", function()
     assert.equal(1, drains)
   end)
 
+  it("#149 calls onDrain for what was sent before it listens", function()
+    local socket = sockets.open { url = ECHO }
+    for _, size in ipairs { 4 * MIB, 1 } do
+      socket.task:send { data = ("x"):rep(size) }
+      -- By now all may have left, or not.
+      local drains = 0
+      local function on_drain() drains = drains + 1 end
+      socket.task:onDrain(on_drain)
+      helper.run_until(function() return drains == 1 end)
+      socket.task:offDrain(on_drain)
+    end
+  end)
+
   it("counts down as the server reads", function()
     local socket = sockets.open { url = ECHO }
     assert.equal(0, socket.task.bufferedAmount)

@@ -46,7 +46,7 @@ describe("connectSocket", function()
   end)
 
   it("#126 accepts at once, in a later frame, and opens after that", function()
-    local socket = sockets.start { url = ECHO }
+    local socket = sockets.start { url = demo .. "/ws/slow?ms=150" }
     assert.same({}, socket.order)
     net.update()
     assert.same({ "success", "complete" }, socket.order)

@@ -112,6 +112,7 @@ typedef uint64_t nt_id_t;
   XX(WS_PROTOCOL, -88, "WebSocket protocol error")                             \
   XX(WS_TEXT, -89, "WebSocket text is not UTF-8")                              \
   XX(WS_SIZE, -90, "WebSocket message larger than its cap")                    \
+  XX(STATUS, -91, "the server answered with an error")                         \
   XX(NETWORK, -99, "network error")                                            \
   XX(NO_FILE, -100, "file not found")                                          \
   XX(NO_FOLDER, -101, "the folder of the file does not exist")                 \
@@ -425,10 +426,12 @@ NT_API int nt_request_start(nt_context_t* context, nt_id_t id,
 /* ---- Downloads --------------------------------------------------------- */
 
 enum {
-  NT_DOWNLOAD_RESUME = 1 << 0, /* a part that is left is kept, with a sidecar,
-                                * and the next download goes on from there */
-  NT_DOWNLOAD_DURABLE = 1 << 1 /* on the disk, not just in its cache, when the
-                                * download ends */
+  NT_DOWNLOAD_RESUME = 1 << 0,   /* a part that is left is kept, with a sidecar,
+                                  * and the next download goes on from there */
+  NT_DOWNLOAD_DURABLE = 1 << 1,  /* on the disk, not just in its cache, when the
+                                  * download ends */
+  NT_DOWNLOAD_GOOD_ONLY = 1 << 2 /* a status of 400 or more is NT_E_STATUS, and
+                                  * its body is not saved */
 };
 
 typedef struct nt_download_options {

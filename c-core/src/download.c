@@ -244,6 +244,8 @@ static int on_headers(nt__transfer_t* t) {
   if ((!was_ranged || t->status != 206) && t->status != 304)
     download->total = content_length(t);
   nt__transfer_post_headers(t);
+  if (t->status >= 400 && (download->flags & NT_DOWNLOAD_GOOD_ONLY))
+    return NT_E_STATUS;
   if (is_too_large(download, download->total))
     return NT_E_FILE_SIZE;
   begin_file(download);

@@ -91,6 +91,26 @@ static void any_status(void** state) {
   assert_served(in_folder(&f->folder, "a"), 0, 10);
 }
 
+static void only_a_good_status(void** state) {
+  fixture_t* f = *state;
+  nt_event_t ev;
+  nt_id_t id;
+
+  file_put(in_folder(&f->folder, "a"), "old", 3);
+  files_set(f, FILES_STATUS_503, 10);
+  id = start(f, "a", NT_DOWNLOAD_GOOD_ONLY);
+  host_next(f->host, &ev);
+  assert_int_equal(ev.type, NT_EV_HEADERS);
+  assert_int_equal(ev.status, 503);
+  expect(f, id, NT_E_STATUS, &ev);
+  assert_int_equal(ev.status, 503);
+  assert_file(in_folder(&f->folder, "a"), "old");
+  ASSERT_ONLY(&f->folder, "a");
+  files_set(f, 0, 10);
+  expect_error(f, start(f, "a", NT_DOWNLOAD_GOOD_ONLY), 0);
+  assert_served(in_folder(&f->folder, "a"), 0, 10);
+}
+
 static void as_it_is_on_the_wire(void** state) {
   fixture_t* f = *state;
   static const nt_header_t headers[] = { { "accept-encoding", "gzip" },
@@ -501,6 +521,7 @@ int main(void) {
     FILES_TEST(to_a_temporary_file),
     FILES_TEST(replaces_a_file),
     FILES_TEST(any_status),
+    FILES_TEST(only_a_good_status),
     FILES_TEST(as_it_is_on_the_wire),
     FILES_TEST(by_a_redirect),
     FILES_TEST(many_at_once),

@@ -170,8 +170,9 @@ local function apply_dialect(values, name)
   values.dialect = name
   values.defaultContentType = alipay and "application/x-www-form-urlencoded"
     or "application/json"
-  values.requestTimeout = alipay and 30000 or 60000
-  values.downloadTimeout, values.uploadTimeout = 60000, 60000
+  local timeout = alipay and 30000 or 60000
+  values.requestTimeout, values.downloadTimeout = timeout, timeout
+  values.uploadTimeout = timeout
   values.socketTimeout = 60000
   values.socketMode = (alipay or name == "swan") and "single" or "multi"
   values.httpErrorFails, values.jsonErrorFails = alipay, alipay

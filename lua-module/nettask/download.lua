@@ -35,6 +35,7 @@ local function prepare(record, given, settings)
   params.sha256 = given.sha256
   params.resume = given.resume
   params.durable = given.durable
+  params.goodOnly = settings.httpErrorFails
   return params
 end
 

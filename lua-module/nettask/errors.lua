@@ -145,6 +145,7 @@ transport("HTTP2", -337, "HTTP2_PROTOCOL_ERROR")
 transport("LENGTH_MISMATCH", -354, "CONTENT_LENGTH_MISMATCH")
 transport("CHUNKED", -355, "INCOMPLETE_CHUNKED_ENCODING")
 transport("HTTP", -370, "INVALID_HTTP_RESPONSE")
+plain("STATUS", nil, 600000, -1, ALIPAY.status)
 transport("NETWORK", -2, "FAILED")
 by_code[core.errors.NETWORK].errno = 600000
 

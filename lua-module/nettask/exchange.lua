@@ -182,9 +182,10 @@ local function log_failure(api, record, fault, log)
   end
 end
 
--- Why an answer that came is a failure all the same, or nil.
-local function answer_fault(status, defect, settings)
-  if status >= 400 and settings.httpErrorFails then
+-- Why an answer that came is a failure all the same, or nil. What the core has
+-- saved is a success.
+local function answer_fault(code, status, defect, path, settings)
+  if code ~= 0 or not path and status >= 400 and settings.httpErrorFails then
     return errors.status(status)
   end
   if defect == "charset" then return errors.CHARSET end
@@ -283,10 +284,10 @@ function exchange.finisher(settings, log, apis)
   end
 
   -- An answer has come.
-  local function answer(api, record, reasons, status, header, cookies, profile,
-      data, defect, path, size)
+  local function answer(api, record, code, reasons, status, header, cookies,
+      profile, data, defect, path, size)
     local fault = (defect or status >= 400)
-      and answer_fault(status, defect, settings)
+      and answer_fault(code, status, defect, path, settings)
     local alipay = settings.dialect == "my"
     local res
     if fault then
@@ -311,9 +312,9 @@ function exchange.finisher(settings, log, apis)
       profile, data, defect, path, size)
     if record.silent then return end
     local api = apis[kind]
-    if code == 0 then
-      return answer(api, record, reasons, status, header, cookies, profile,
-        data, defect, path, size)
+    if code == 0 or code == E.STATUS then
+      return answer(api, record, code, reasons, status, header, cookies,
+        profile, data, defect, path, size)
     end
     local fault = code ~= E.ABORTED and record.fault or errors.of_code(code,
       message, record.url, settings.requireSecure, api.codes)

@@ -55,13 +55,16 @@ static int read_file(lua_State* L, nt_download_options_t* options) {
     options->flags |= NT_DOWNLOAD_RESUME;
   if (ntl_get_flag(L, 2, "durable"))
     options->flags |= NT_DOWNLOAD_DURABLE;
+  if (ntl_get_flag(L, 2, "goodOnly"))
+    options->flags |= NT_DOWNLOAD_GOOD_ONLY;
   if (ntl_get_text(L, 2, "path", &options->path))
     return NT_E_INVALID;
   return ntl_get_text(L, 2, "sha256", &options->sha256);
 }
 
 /* core.downloadStart(task, params) -> as core.requestStart(). params: see
- * ntl_exchange_read(), and path, sha256 and the flags resume and durable. */
+ * ntl_exchange_read(), and path, sha256 and the flags resume, durable and
+ * goodOnly. */
 static int download_start(lua_State* L) {
   const ntl_state_t* s = ntl_self(L);
   const ntl_task_t* task = ntl_task_check(L, 1, &download_kind);

@@ -128,7 +128,7 @@ static void push_finish(lua_State* L, ntl_state_t* s, int record,
   else
     lua_pushnil(L);
   ntl_push_array(L, s);
-  if (event->error == 0) {
+  if (error == 0 || error == NT_E_STATUS) {
     lua_pushinteger(L, event->status);
     ntl_push_headers(L, s, &event->headers);
     push_profile(L, s, record, event);
