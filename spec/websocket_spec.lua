@@ -201,7 +201,8 @@ describe("connectSocket", function()
       Referer = "http://evil.example/", host = "evil.example",
       CONNECTION = "close, evil", Upgrade = "evil",
       ["Content-Length"] = "66600666", ["Sec-WebSocket-Key"] = "evil",
-      ["sec-websocket-version"] = "66600666", ["Sec-WebSocket-Protocol"] = "evil",
+      ["sec-websocket-version"] = "66600666",
+      ["Sec-WebSocket-Protocol"] = "evil",
       ["SEC-WEBSOCKET-EXTENSIONS"] = "evil", ["Sec-WebSocket-X"] = "evil",
     } }
     restore()
