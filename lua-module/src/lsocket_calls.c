@@ -178,13 +178,16 @@ static int send_data(lua_State* L, ntl_state_t* s, ntl_socket_t* self) {
   }
   if (s->context == NULL)
     return NT_E_NOT_OPEN;
+  /* Together: or the echo could come before the report that it was sent. */
+  nt_cork(s->context);
   err = give(L, s, self);
+  if (err == 0 && (waits || self->drains))
+    nt_websocket_report(s->context, self->task.id);
+  nt_uncork(s->context);
   if (err)
     return err;
   self->sent++;
   self->last += waits;
-  if (waits || self->drains)
-    nt_websocket_report(s->context, self->task.id);
   return 0;
 }
 
