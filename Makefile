@@ -105,7 +105,7 @@ CORE := $(BUILD)/libnettask.a
 MODULE := $(LUA_BUILD)/nettask/core.so
 SERVER := $(BUILD)/demo-server
 TESTS := $(TEST_SRC:c-core/test/%.c=$(BUILD)/test/%)
-UNPRELOAD := $(BUILD)/unpreload.so
+PRELOADS := $(BUILD)/fsync_log.so $(if $(SANITIZE),$(BUILD)/unpreload.so)
 FUZZERS := $(FUZZ_SRC:c-core/test/fuzz/%.c=build/fuzz/%)
 BENCHES := $(BENCH_SRC:bench/%.c=$(BUILD)/bench/%)
 EXAMPLES := $(EXAMPLE_SRC:examples/%.c=$(BUILD)/examples/%)
@@ -123,7 +123,7 @@ core: $(CORE)
 module: $(MODULE)
 server: $(SERVER)
 examples: $(EXAMPLES)
-ctests: $(TESTS) $(if $(SANITIZE),$(UNPRELOAD))
+ctests: $(TESTS) $(PRELOADS)
 benches: $(BENCHES)
 
 # ---- Building ---------------------------------------------------------------
@@ -186,7 +186,7 @@ $(BUILD)/test/%: c-core/test/%.c $(CORE)
 	  $(call pkg,--cflags,cmocka) -o $@ $< $(CORE) \
 	  $(call pkg,--libs,cmocka) $(CORE_LIBS)
 
-$(UNPRELOAD): spec/support/unpreload.c
+$(BUILD)/%.so: spec/support/%.c
 	mkdir -p $(@D)
 	echo "  cc $@"
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -fPIC -shared -o $@ $<

@@ -384,6 +384,32 @@ describe("downloadFile with resume", function()
     end)
   end)
 
+  -- What a download has written back to the disk, in order: paths.
+  local function written_back(options)
+    local log = write_file(folder .. "/log", "")
+    local result = files.child({ preload = "fsync_log.so", "env",
+      "NETTASK_TEST_FSYNC_LOG=" .. log }, [[
+      tell(helper.begin("downloadFile", { url = servers.demo .. "/file/1000",
+        filePath = (...), ]] .. options .. [[ }))
+    ]], path)
+    assert.equal("", result.err)
+    assert.matches("^downloadFile:ok\n", result.out)
+    local paths = {}
+    for line in read_file(log):gmatch("[^\n]+") do
+      paths[#paths + 1] = line
+    end
+    os.remove(log)
+    return paths
+  end
+
+  it("durable=true writes the file back, then its folder", function()
+    assert.same({ path .. ".part", folder }, written_back "durable = true")
+    assert.same({ path .. ".part", folder },
+      written_back "durable = true, resume = true")
+    assert.same({}, written_back "durable = false")
+    assert.same({}, written_back "resume = true")
+  end)
+
   it("durable=true changes nothing of all that", function()
     local options = break_off(nil, { durable = true })
     good(options)

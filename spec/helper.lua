@@ -355,10 +355,14 @@ function helper.lua(script, ...)
 end
 
 -- The same, started by another program: a list of words that wants a command
--- behind it. Only the interpreter gets a sanitizer's library.
+-- behind it. Only the interpreter gets a sanitizer's library, and the one that
+-- `starter.preload` names in the build folder.
 function helper.lua_under(starter, script, ...)
   local words = command_line(...)
   local preload = env("PRELOAD") or ""
+  if starter.preload then
+    preload = ("%s:%s/%s"):format(preload, env("BUILD"), starter.preload)
+  end
   local before = command_line((table.unpack or unpack)(starter))
   return with_script(script, function(path)
     return run(before .. " " .. command_line("env", "LD_PRELOAD=" .. preload,
