@@ -242,7 +242,8 @@ stress:
 	tools/deps.sh install core server test $(LUA_NAME)
 	$(SUBMAKE) all ctests
 	STRESS_SCALE=1 $(PYTHON) spec/run.py --build $(BUILD) --lua $(LUA) \
-	  $(if $(SANITIZE),--sanitize $(SANITIZE)) --timeout 1800 --stress
+	  $(if $(SANITIZE),--sanitize $(SANITIZE)) --timeout 1800 \
+	  $(if $(SPEC),$(SPEC),--stress)
 
 bench:
 	tools/deps.sh install core server bench luajit $(LUA_NAME)
@@ -325,7 +326,7 @@ help:
 #: make demo       install what is missing (root, Debian), build, run the demo
 #: make test       install what is missing, build, run all specs and C tests
 #: make test SPEC=spec/request_spec.lua     one spec file (or several)
-#: make stress     the stress specs in full
+#: make stress     the stress specs in full (or those that SPEC= names)
 #: make bench      measure, against peers
 #: make lint       clang-format, clang-tidy, luacheck
 #: make format     apply clang-format
