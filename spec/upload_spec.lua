@@ -17,18 +17,7 @@ local NOT_FOUND = { "file not found", 1300002, -6 }
 local NO_PERMISSION = { "permission denied", 1300013, -1 }
 local TOO_BIG = { "exceed max file size", 603301, -8 }
 
-local function good(options, ms)
-  return files.good("uploadFile", options, ms)
-end
-
-local function bad(options, expected)
-  return files.bad("uploadFile", options, expected[1], expected[2],
-    expected[3])
-end
-
-local function start(options)
-  return helper.begin("uploadFile", options)
-end
+local good, bad, start = files.of "uploadFile"
 
 describe("uploadFile", function()
   local folder, text
@@ -460,7 +449,7 @@ describe("uploadFile", function()
       local record = change_meanwhile(function(path)
         files.shell("truncate", "-s", size, path)
       end)
-      files.check(record, "uploadFile", "the file changed while it was sent",
+      helper.check_failure(record, "the file changed while it was sent",
         600006, -1)
       assert.is_true(record.progress[#record.progress].progress < 100)
       good { url = demo .. "/upload", filePath = text, name = "f" }
@@ -623,7 +612,7 @@ describe("uploadFile", function()
       record.task:abort()
       net.resume()
       helper.finish(record)
-      files.check(record, "uploadFile", "abort", 1, -3)
+      helper.check_failure(record, "abort", 1, -3)
       assert.equal(seen + 2, #record.order, "a callback after abort()")
     end)
   end
