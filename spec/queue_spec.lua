@@ -124,6 +124,27 @@ print(urllib.request.urlopen(sys.argv[1]).read().decode(), end="")]],
     assert.is_truthy(seen:find(" 12 ", 1, true))
   end)
 
+  it("a place that gets free is not for the one that comes then", function()
+    net.configure { limits = { maxRequests = 1 } }
+    local records, key = start_waiting(2)
+    helper.run_until(function() return records[2].task.state == "queued" end)
+    -- What a callback does reaches the other thread all at once.
+    local bad = helper.start { url = "http://", fail = function()
+      records[1].task:abort()
+      records[3] = helper.start { url = ("%s/wait?key=%s&i=3"):format(
+        fault.http, key) }
+    end }
+    helper.run_until(function()
+      return bad.done and ask_beside("/waiting?key=" .. key) == "1"
+        and records[3].task.state == "queued"
+    end)
+    assert.equal("connecting", records[2].task.state)
+    release(records, key)
+    helper.check_failure(records[1], "abort", 1, -3)
+    assert.equal("request:ok", records[2].complete.errMsg)
+    assert.equal("request:ok", records[3].complete.errMsg)
+  end)
+
   it("takes them strictly in order", function()
     net.configure { limits = { maxRequests = 1 } }
     local key = new_key()
