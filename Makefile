@@ -109,7 +109,7 @@ CORE := $(BUILD)/libnettask.a
 MODULE := $(LUA_BUILD)/nettask/core.so
 SERVER := $(BUILD)/demo-server
 TESTS := $(TEST_SRC:c-core/test/%.c=$(BUILD)/test/%)
-UNPRELOAD := $(BUILD)/unpreload.so
+PRELOADS := $(BUILD)/fsync_log.so $(if $(SANITIZE),$(BUILD)/unpreload.so)
 FUZZERS := $(FUZZ_SRC:c-core/test/fuzz/%.c=build/fuzz/%)
 BENCHES := $(BENCH_SRC:bench/%.c=$(BUILD)/bench/%)
 EXAMPLES := $(EXAMPLE_SRC:examples/%.c=$(BUILD)/examples/%)
@@ -127,7 +127,7 @@ core: $(CORE)
 module: $(MODULE)
 server: $(SERVER)
 examples: $(EXAMPLES)
-ctests: $(TESTS) $(if $(SANITIZE),$(UNPRELOAD))
+ctests: $(TESTS) $(PRELOADS)
 benches: $(BENCHES)
 
 # ---- Building ---------------------------------------------------------------
@@ -190,7 +190,7 @@ $(BUILD)/test/%: c-core/test/%.c $(CORE)
 	  $(call pkg,--cflags,cmocka) -o $@ $< $(CORE) \
 	  $(call pkg,--libs,cmocka) $(CORE_LIBS)
 
-$(UNPRELOAD): spec/support/unpreload.c
+$(BUILD)/%.so: spec/support/%.c
 	mkdir -p $(@D)
 	echo "  cc $@"
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -fPIC -shared -o $@ $<
@@ -246,7 +246,8 @@ stress:
 	tools/deps.sh install core server test $(LUA_NAME)
 	$(SUBMAKE) all ctests
 	STRESS_SCALE=1 $(PYTHON) spec/run.py --build $(BUILD) --lua $(LUA) \
-	  $(if $(SANITIZE),--sanitize $(SANITIZE)) --timeout 1800 --stress
+	  $(if $(SANITIZE),--sanitize $(SANITIZE)) --timeout 1800 \
+	  $(if $(SPEC),$(SPEC),--stress)
 
 bench:
 	tools/deps.sh install core server bench luajit $(LUA_NAME)
@@ -330,7 +331,7 @@ help:
 #: make demo       install what is missing (root, Debian), build, run the demo
 #: make test       install what is missing, build, run all specs and C tests
 #: make test SPEC=spec/request_spec.lua     one spec file (or several)
-#: make stress     the stress specs in full
+#: make stress     the stress specs in full (or those that SPEC= names)
 #: make bench      measure, against peers
 #: make lint       clang-format, clang-tidy, luacheck
 #: make format     apply clang-format

@@ -157,10 +157,7 @@ describe("the dialect", function()
     local url = demo .. "/file/3000000?rate=3000000"
     local options = { url = url, filePath = path, resume = true }
     local record = helper.begin("downloadFile", options)
-    helper.run_until(function()
-      local last = record.progress[#record.progress]
-      return last and last.totalBytesWritten > 2000000
-    end)
+    files.run_until_written(record, 2000000)
     record.task:abort()
     helper.finish(record)
     assert.is_true(files.size(path .. ".part") > 0)
@@ -229,7 +226,7 @@ describe("the dialect", function()
           name = "f" }))
     end
     net.configure { dialect = "swan" }
-    files.check(upload(), "uploadFile", "exceed max file size", 603301, -8)
+    helper.check_failure(upload(), "exceed max file size", 603301, -8)
     -- Downloads have that of every dialect.
     assert.equal(26214401, finish("downloadFile",
       { url = demo .. "/file/26214401" }).success.dataLength)

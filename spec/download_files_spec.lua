@@ -13,18 +13,7 @@ local read_file, write_file = helper.read_file, helper.write_file
 
 local SMALL = demo .. "/file/1000"
 
-local function good(options, ms)
-  return files.good("downloadFile", options, ms)
-end
-
-local function bad(options, expected)
-  return files.bad("downloadFile", options, expected[1], expected[2],
-    expected[3])
-end
-
-local function start(options)
-  return helper.begin("downloadFile", options)
-end
+local good, bad, start = files.of "downloadFile"
 
 local NO_FOLDER = { "save failed: the folder of the file does not exist",
   603300, -1 }

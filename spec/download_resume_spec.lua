@@ -17,18 +17,7 @@ local SHORT = { "-354:net::ERR_CONTENT_LENGTH_MISMATCH", 600001, -354 }
 local WRONG = { "save failed: the file does not have the expected sha256",
   603300, -1 }
 
-local function good(options, ms)
-  return files.good("downloadFile", options, ms)
-end
-
-local function bad(options, expected)
-  return files.bad("downloadFile", options, expected[1], expected[2],
-    expected[3])
-end
-
-local function start(options)
-  return helper.begin("downloadFile", options)
-end
+local good, bad, start = files.of "downloadFile"
 
 describe("downloadFile with resume", function()
   local folder, path
@@ -168,11 +157,7 @@ describe("downloadFile with resume", function()
     local seen = 0
     for _ = 1, 3 do
       local record = start { url = url, filePath = path, resume = true }
-      helper.run_until(function()
-        local last = record.progress[#record.progress]
-        return record.done or last and last.totalBytesWritten > seen + 300000
-      end)
-      assert.is_false(record.done)
+      files.run_until_written(record, seen + 300000)
       record.task:abort()
       helper.finish(record)
       local size = files.size(path .. ".part")
@@ -198,10 +183,7 @@ describe("downloadFile with resume", function()
   it("goes on after close()", function()
     local url = demo .. "/file/2000000?rate=4000000"
     local record = start { url = url, filePath = path, resume = true }
-    helper.run_until(function()
-      local last = record.progress[#record.progress]
-      return last and last.totalBytesWritten > 600000
-    end)
+    files.run_until_written(record, 600000)
     net.close()
     assert.is_true(files.size(path .. ".part") > 0)
     assert.equal(206, good { url = url, filePath = path, resume = true }
@@ -240,10 +222,7 @@ describe("downloadFile with resume", function()
     assert.same({}, wire.values(last_request(key, 2), "range"))
     local url = demo .. "/file/2000000?rate=4000000&etag="
     local record = start { url = url, filePath = path, resume = true }
-    helper.run_until(function()
-      local last = record.progress[#record.progress]
-      return last and last.totalBytesWritten > 600000
-    end)
+    files.run_until_written(record, 600000)
     record.task:abort()
     helper.finish(record)
     assert.equal(206, good { url = url, filePath = path, resume = true }
@@ -382,6 +361,32 @@ describe("downloadFile with resume", function()
         assert.equal(600005, record.fail.errno)
       end
     end)
+  end)
+
+  -- What a download has written back to the disk, in order: paths.
+  local function written_back(options)
+    local log = write_file(folder .. "/log", "")
+    local result = files.child({ preload = "fsync_log.so", "env",
+      "NETTASK_TEST_FSYNC_LOG=" .. log }, [[
+      tell(helper.begin("downloadFile", { url = servers.demo .. "/file/1000",
+        filePath = (...), ]] .. options .. [[ }))
+    ]], path)
+    assert.equal("", result.err)
+    assert.matches("^downloadFile:ok\n", result.out)
+    local paths = {}
+    for line in read_file(log):gmatch("[^\n]+") do
+      paths[#paths + 1] = line
+    end
+    os.remove(log)
+    return paths
+  end
+
+  it("durable=true writes the file back, then its folder", function()
+    assert.same({ path .. ".part", folder }, written_back "durable = true")
+    assert.same({ path .. ".part", folder },
+      written_back "durable = true, resume = true")
+    assert.same({}, written_back "durable = false")
+    assert.same({}, written_back "resume = true")
   end)
 
   it("durable=true changes nothing of all that", function()

@@ -14,17 +14,7 @@ local read_file = helper.read_file
 local TOO_BIG = { "exceed max file size", 603301, -8 }
 local TIMEOUT = { "timeout", 5, -7 }
 
-local function good(options, ms)
-  return files.good("downloadFile", options, ms)
-end
-
-local function bad(options, expected)
-  return files.bad("downloadFile", options, (table.unpack or unpack)(expected))
-end
-
-local function start(options)
-  return helper.begin("downloadFile", options)
-end
+local good, bad, start = files.of "downloadFile"
 
 describe("downloadFile", function()
   local folder
@@ -513,7 +503,7 @@ describe("downloadFile", function()
     local seen = #record.order
     record.task:abort()
     helper.finish(record)
-    files.check(record, "downloadFile", "abort", 1, -3)
+    helper.check_failure(record, "abort", 1, -3)
     assert.equal(seen + 2, #record.order, "a callback after abort()")
     assert.is_nil(record.success)
   end
@@ -569,10 +559,7 @@ describe("downloadFile", function()
 
   function enter.body(path)
     local record = start { url = ENDLESS, filePath = path }
-    helper.run_until(function()
-      local last = record.progress[#record.progress]
-      return last and last.totalBytesWritten > 300000
-    end)
+    files.run_until_written(record, 300000)
     return record
   end
 

@@ -9,6 +9,7 @@ local residue = require "support.residue"
 
 local net, servers = helper.net, helper.servers
 local fault, nginx = servers.fault, servers.nginx
+local check_failure = helper.check_failure
 
 local count = 0
 
@@ -23,15 +24,6 @@ local function fetch(url, options)
   return helper.fetch(given)
 end
 
-local function check_failure(record, text, errno, code)
-  local res = record.fail
-  assert.is_truthy(res, record.complete.errMsg)
-  assert.equal("request:fail " .. text, res.errMsg)
-  assert.equal(errno, res.errno)
-  assert.equal(code, res.errCode)
-  assert.equal(res, record.complete)
-  assert.is_nil(record.success)
-end
 
 local function check_success(record)
   assert.equal("request:ok", record.complete.errMsg)
@@ -110,17 +102,8 @@ describe("the table of errors", function()
 end)
 
 describe("a failure", function()
-  local mark
-
-  before_each(function()
-    residue.defaults()
-    mark = residue.mark()
-  end)
-
-  after_each(function()
-    residue.check(mark)
-  end)
-
+  before_each(residue.before)
+  after_each(residue.after)
   teardown(residue.defaults)
 
   -- ---- Fields ---------------------------------------------------------------
@@ -251,7 +234,7 @@ describe("a failure", function()
     net.configure { requireSecure = false }
     check_success(fetch(redirect_to("/raw")))
     assert.equal("0", helper.ask(fault.http .. "/count?of=" .. key))
-    mark = mark + 1
+    residue.keep(1)
   end)
 
   it("a scheme that no setting allows has no reason", function()
@@ -305,7 +288,7 @@ describe("a failure", function()
     helper.ask(fault.http .. "/release?key=" .. key)
     helper.run_until(function() return record.done end)
     check_success(record)
-    mark = mark + 1
+    residue.keep(1)
   end)
 
   it("of policy open is a matter of safety alone", function()

@@ -212,14 +212,14 @@ end
 -- ---- Requests --------------------------------------------------------------
 
 -- Calls net[api] and returns the task's record, which fills while frames run:
---   task, success, fail, complete (the results), done,
+--   api, task, success, fail, complete (the results), done,
 --   headers (list of the results of onHeadersReceived),
 --   progress (those of onProgressUpdate), chunks (the pieces of data),
 --   order ("headers", "progress", "chunk", "success", ...)
 -- Callbacks of the options run too. Listens for chunks with enableChunked.
 function helper.begin(api, options)
-  local record = { headers = {}, chunks = {}, progress = {}, order = {},
-    done = false }
+  local record = { api = api, headers = {}, chunks = {}, progress = {},
+    order = {}, done = false }
   local copy = {}
   for key, value in pairs(options) do
     copy[key] = value
@@ -260,6 +260,21 @@ function helper.finish(record, ms)
   helper.run_until(function()
     return record.done
   end, ms or 10000, "the end of " .. tostring(record.task))
+  return record
+end
+
+-- That the task of a record has failed just so; returns the record.
+function helper.check_failure(record, text, errno, code)
+  local want = ("%s:fail %s errno %d errCode %d"):format(record.api, text,
+    errno, code)
+  local res = record.complete
+  local got = ("%s errno %s errCode %s"):format(res.errMsg,
+    tostring(res.errno), tostring(res.errCode))
+  if want ~= got then
+    error(("expected %q, got %q"):format(want, got), 2)
+  end
+  assert(record.success == nil and rawequal(record.fail, res))
+  assert(record.order[#record.order - 1] == "fail")
   return record
 end
 
@@ -370,10 +385,14 @@ function helper.lua(script, ...)
 end
 
 -- The same, started by another program: a list of words that wants a command
--- behind it. Only the interpreter gets a sanitizer's library.
+-- behind it. Only the interpreter gets a sanitizer's library, and the one that
+-- `starter.preload` names in the build folder.
 function helper.lua_under(starter, script, ...)
   local words = command_line(...)
   local preload = env("PRELOAD") or ""
+  if starter.preload then
+    preload = ("%s:%s/%s"):format(preload, env("BUILD"), starter.preload)
+  end
   local before = command_line((table.unpack or unpack)(starter))
   return with_script(script, function(path)
     return run(before .. " " .. command_line("env", "LD_PRELOAD=" .. preload,

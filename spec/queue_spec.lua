@@ -18,17 +18,8 @@ local function new_key()
 end
 
 describe("the request queue", function()
-  local mark
-
-  before_each(function()
-    residue.defaults()
-    mark = residue.mark()
-  end)
-
-  after_each(function()
-    residue.check(mark)
-  end)
-
+  before_each(residue.before)
+  after_each(residue.after)
   teardown(residue.defaults)
 
   -- A server in the way of nobody: the answer does not wait in our own queue.
@@ -70,7 +61,7 @@ print(urllib.request.urlopen(sys.argv[1]).read().decode(), end="")]],
   local function release(records, key)
     assert.equal("ok", ask_beside("/release?key=" .. key))
     helper.run_until(function() return all_done(records) end)
-    mark = mark + #records -- connections that are kept
+    residue.keep(#records)
   end
 
   it("runs ten at once, the others wait in order", function()
@@ -109,7 +100,7 @@ print(urllib.request.urlopen(sys.argv[1]).read().decode(), end="")]],
     assert.is_true(waited(11) >= SHORT - 2)
     assert.is_true(waited(12) >= waited(11))
     assert.is_true(waited(1) < SHORT)
-    assert.equal("request:fail abort", records[3].fail.errMsg)
+    helper.check_failure(records[3], "abort", 1, -3)
   end)
 
   it("aborts one that waits, and it never reaches the server", function()
@@ -119,9 +110,7 @@ print(urllib.request.urlopen(sys.argv[1]).read().decode(), end="")]],
     end)
     records[11].task:abort()
     helper.run_until(function() return records[11].done end)
-    assert.equal("request:fail abort", records[11].fail.errMsg)
-    assert.equal(1, records[11].fail.errno)
-    assert.equal(-3, records[11].fail.errCode)
+    helper.check_failure(records[11], "abort", 1, -3)
     release(records, key)
     assert.equal("request:ok", records[12].complete.errMsg)
     local seen = {}
@@ -133,6 +122,27 @@ print(urllib.request.urlopen(sys.argv[1]).read().decode(), end="")]],
     seen = " " .. table.concat(seen, " ") .. " "
     assert.is_nil(seen:find(" 11 ", 1, true))
     assert.is_truthy(seen:find(" 12 ", 1, true))
+  end)
+
+  it("a place that gets free is not for the one that comes then", function()
+    net.configure { limits = { maxRequests = 1 } }
+    local records, key = start_waiting(2)
+    helper.run_until(function() return records[2].task.state == "queued" end)
+    -- What a callback does reaches the other thread all at once.
+    local bad = helper.start { url = "http://", fail = function()
+      records[1].task:abort()
+      records[3] = helper.start { url = ("%s/wait?key=%s&i=3"):format(
+        fault.http, key) }
+    end }
+    helper.run_until(function()
+      return bad.done and ask_beside("/waiting?key=" .. key) == "1"
+        and records[3].task.state == "queued"
+    end)
+    assert.equal("connecting", records[2].task.state)
+    release(records, key)
+    helper.check_failure(records[1], "abort", 1, -3)
+    assert.equal("request:ok", records[2].complete.errMsg)
+    assert.equal("request:ok", records[3].complete.errMsg)
   end)
 
   it("takes them strictly in order", function()
@@ -173,7 +183,7 @@ print(urllib.request.urlopen(sys.argv[1]).read().decode(), end="")]],
     assert.equal("request:ok", second.complete.errMsg)
     assert.is_true(second.success.profile.queueEnd
       - second.success.profile.queueStart >= LONG - 20)
-    assert.equal("request:fail timeout", third.fail.errMsg)
+    helper.check_failure(third, "timeout", 5, -7)
   end)
 
   it("a time-out makes place for the next", function()
@@ -185,7 +195,7 @@ print(urllib.request.urlopen(sys.argv[1]).read().decode(), end="")]],
     records[7] = helper.start { url = fault.http .. "/" }
     helper.run_until(function() return all_done(records) end)
     for i = 1, 6 do
-      assert.equal("request:fail timeout", records[i].fail.errMsg)
+      helper.check_failure(records[i], "timeout", 5, -7)
     end
     assert.equal("request:ok", records[7].complete.errMsg)
   end)
@@ -224,7 +234,7 @@ print(urllib.request.urlopen(sys.argv[1]).read().decode(), end="")]],
       return records[2].task.state == "queued"
     end)
     local record = helper.fetch { url = "http://" }
-    assert.equal('request:fail invalid url "http://"', record.fail.errMsg)
+    helper.check_failure(record, 'invalid url "http://"', 600009, -300)
     release(records, key)
   end)
 end)

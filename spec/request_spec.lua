@@ -251,6 +251,18 @@ describe("the methods of request", function()
       res.data:match("^.-\r\n"))
   end)
 
+  it("#19 what follows a CONNECT goes over another connection", function()
+    net.close() -- so that no other one is kept
+    local record = helper.fetch { url = fault.http, method = "CONNECT",
+      header = { ["X-Status"] = "403" }, dataType = "text" }
+    assert.equal(403, record.success.statusCode)
+    assert.matches("^CONNECT ", record.success.data)
+    local res = wire.get(fault.http .. "/connection")
+    assert.equal(1, res.data.requests)
+    res = wire.get(fault.http .. "/connection")
+    assert.equal(2, res.data.requests)
+  end)
+
   it("#19 no other request shares the connection of a CONNECT", function()
     local url = fault.http .. "/connection"
     local before = wire.get(url).data

@@ -33,13 +33,7 @@ end
 local function times_out(ms, options)
   local started = helper.now()
   local record = helper.fetch(options, 5000)
-  local res = record.fail
-  assert.is_truthy(res, record.complete.errMsg)
-  assert.equal("request:fail timeout", res.errMsg)
-  assert.equal(5, res.errno)
-  assert.equal(-7, res.errCode)
-  assert.equal(res, record.complete)
-  assert.is_nil(record.success)
+  helper.check_failure(record, "timeout", 5, -7)
   -- Both clocks count whole milliseconds somewhere.
   assert.is_true(helper.now() - started >= ms - 2, "too early")
   return record
@@ -52,17 +46,8 @@ local function succeeds(options)
 end
 
 describe("time-outs", function()
-  local mark
-
-  before_each(function()
-    residue.defaults()
-    mark = residue.mark()
-  end)
-
-  after_each(function()
-    residue.check(mark)
-  end)
-
+  before_each(residue.before)
+  after_each(residue.after)
   teardown(residue.defaults)
 
   -- ---- Each alone ---------------------------------------------------------
@@ -139,7 +124,7 @@ describe("time-outs", function()
       timeouts = { dns = S, connect = S, tls = S, stall = S } }
     succeeds { url = fault.https .. "/delay?ms=" .. LONG,
       timeouts = { dns = S, connect = S, tls = S, stall = S } }
-    mark = mark + 1 -- the connection of TLS
+    residue.keep(1) -- the connection of TLS
     -- Slow in the body.
     succeeds { url = slow_drip,
       timeouts = { dns = S, connect = S, tls = S, firstByte = S } }

@@ -21,13 +21,8 @@ local function fetch(url, options)
 end
 
 local function check_failure(record, code, name)
-  local res = record.fail
-  assert.is_truthy(res, record.complete.errMsg)
-  assert.equal(("request:fail %d:net::ERR_%s"):format(code, name), res.errMsg)
-  assert.equal(600001, res.errno)
-  assert.equal(code, res.errCode)
-  assert.equal(res, record.complete)
-  assert.is_nil(record.success)
+  helper.check_failure(record, ("%d:net::ERR_%s"):format(code, name), 600001,
+    code)
   assert.same({ "fail", "complete" }, record.order)
 end
 
@@ -36,23 +31,9 @@ local function check_success(record)
 end
 
 describe("TLS", function()
-  local mark
-
-  before_each(function()
-    residue.defaults()
-    mark = residue.mark()
-  end)
-
-  after_each(function()
-    residue.check(mark)
-  end)
-
+  before_each(residue.before)
+  after_each(residue.after)
   teardown(residue.defaults)
-
-  -- Connections that will be kept idle.
-  local function expect_idle(number)
-    mark = mark + number
-  end
 
   local bad = {
     { "has expired", nginx.expired, -201, "CERT_DATE_INVALID" },
@@ -92,7 +73,7 @@ describe("TLS", function()
       local profile = record.success.profile
       assert.is_true(profile.SSLconnectionStart > 0)
       assert.is_true(profile.SSLconnectionEnd >= profile.SSLconnectionStart)
-      expect_idle(1)
+      residue.keep(1)
     end)
   end
 
@@ -105,7 +86,7 @@ describe("TLS", function()
     check_failure(fetch(url), -202, "CERT_AUTHORITY_INVALID")
     net.configure { caFile = servers.ca }
     check_success(fetch(url))
-    expect_idle(1)
+    residue.keep(1)
   end)
 
   it("lets a running request keep the trust that it began with", function()
@@ -118,7 +99,7 @@ describe("TLS", function()
     helper.ask(fault.http .. "/release?key=" .. key)
     helper.run_until(function() return record.done end)
     check_success(record)
-    expect_idle(1)
+    residue.keep(1)
   end)
 
   it("fails when the file of authorities is missing", function()
@@ -126,7 +107,7 @@ describe("TLS", function()
     check_failure(fetch(nginx.https1 .. "/small"), -202,
       "CERT_AUTHORITY_INVALID")
     check_success(fetch(nginx.http .. "/small"))
-    expect_idle(1)
+    residue.keep(1)
   end)
 
   it("fails when the file of authorities holds none", function()
@@ -227,7 +208,7 @@ describe("TLS", function()
     local record = fetch(nginx.https .. "/small", { enableHttp2 = true })
     check_success(record)
     assert.equal("h2", record.success.profile.protocol)
-    expect_idle(1)
+    residue.keep(1)
   end)
 
   it("#43 ends one stream of HTTP/2 and not the others", function()
@@ -253,6 +234,6 @@ describe("TLS", function()
     check_success(good)
     assert.equal("released", good.success.data)
     assert.equal("h2", good.success.profile.protocol)
-    expect_idle(1)
+    residue.keep(1)
   end)
 end)

@@ -17,18 +17,7 @@ local NOT_FOUND = { "file not found", 1300002, -6 }
 local NO_PERMISSION = { "permission denied", 1300013, -1 }
 local TOO_BIG = { "exceed max file size", 603301, -8 }
 
-local function good(options, ms)
-  return files.good("uploadFile", options, ms)
-end
-
-local function bad(options, expected)
-  return files.bad("uploadFile", options, expected[1], expected[2],
-    expected[3])
-end
-
-local function start(options)
-  return helper.begin("uploadFile", options)
-end
+local good, bad, start = files.of "uploadFile"
 
 describe("uploadFile", function()
   local folder, text
@@ -439,6 +428,48 @@ describe("uploadFile", function()
     end
   end)
 
+  -- An upload of a file of 30 MB, of which the server has read nothing yet when
+  -- change(path) runs.
+  local function change_meanwhile(change)
+    local path, key = folder .. "/changes", wire.key()
+    files.shell("truncate", "-s", "30000000", path)
+    local record = start { url = wire.url("/read-later", { key = key }),
+      filePath = path, name = "f" }
+    helper.run_until(function() return #record.progress > 0 end)
+    assert.is_false(record.done)
+    change(path)
+    helper.ask(wire.url("/release", { key = key }))
+    helper.finish(record)
+    os.remove(path)
+    return record
+  end
+
+  it("one that shrinks while it is sent is a failure", function()
+    for _, size in ipairs { 0, 1000000, 29999999 } do
+      local record = change_meanwhile(function(path)
+        files.shell("truncate", "-s", size, path)
+      end)
+      helper.check_failure(record, "the file changed while it was sent",
+        600006, -1)
+      assert.is_true(record.progress[#record.progress].progress < 100)
+      good { url = demo .. "/upload", filePath = text, name = "f" }
+    end
+  end)
+
+  it("one that grows, or goes, is sent as it was", function()
+    for _, command in ipairs { "truncate -s 40000000", "rm" } do
+      local record = change_meanwhile(function(path)
+        files.shell("sh", "-c", command .. ' "$0"', path)
+      end)
+      assert.is_truthy(record.success, record.complete.errMsg)
+      local sent = record.progress[#record.progress]
+      assert.equal(tostring(sent.totalBytesExpectedToSend),
+        record.success.data)
+      assert.is_true(sent.totalBytesExpectedToSend > 30000000
+        and sent.totalBytesExpectedToSend < 30001000)
+    end
+  end)
+
   it("its path has no NUL", function()
     for _, path in ipairs { text .. "\0.png", "" } do
       local record = helper.finish(start { url = demo .. "/upload",
@@ -581,7 +612,7 @@ describe("uploadFile", function()
       record.task:abort()
       net.resume()
       helper.finish(record)
-      files.check(record, "uploadFile", "abort", 1, -3)
+      helper.check_failure(record, "abort", 1, -3)
       assert.equal(seen + 2, #record.order, "a callback after abort()")
     end)
   end

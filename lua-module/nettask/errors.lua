@@ -203,23 +203,18 @@ function errors.data(message)
 end
 
 -- A value that an option cannot have.
-function errors.option(name, value)
-  return { text = "invalid " .. name .. ' "' .. value .. '"', errno = 600005,
-    errCode = -1, error = ALIPAY.parameter }
+function errors.option(name, value, errno, code)
+  return { text = "invalid " .. name .. ' "' .. value .. '"',
+    errno = errno or 600005, errCode = code or -1, error = ALIPAY.parameter }
 end
 
-function errors.header(name)
-  return errors.option("header", name)
+local function of_option(name, errno, code)
+  return function(value) return errors.option(name, value, errno, code) end
 end
 
-function errors.method(name)
-  return errors.option("method", name)
-end
-
-function errors.url(url)
-  return { text = 'invalid url "' .. url .. '"', errno = 600009,
-    errCode = -300, error = ALIPAY.parameter }
-end
+errors.header = of_option "header"
+errors.method = of_option "method"
+errors.url = of_option("url", 600009, -300)
 
 local SECURE = "requireSecure; lifted by configure{requireSecure=false}"
 

@@ -9,18 +9,6 @@ local net = helper.net
 local fault = helper.servers.fault
 
 local BATCH = 8
-local SANITIZED = (os.getenv("NETTASK_TEST_PRELOAD") or "") ~= ""
-
-local function resident_kib()
-  local pages = helper.read_file("/proc/self/statm"):match("^%d+ (%d+)")
-  return tonumber(pages) * 4
-end
-
-local function lua_kib()
-  collectgarbage()
-  collectgarbage()
-  return collectgarbage("count")
-end
 
 describe("a storm of aborts", function()
   after_each(states.verify)
@@ -86,16 +74,16 @@ describe("a storm of aborts", function()
     local half = math.max(50, helper.rounds(20000) / BATCH / 2)
     for _ = 1, half do batch() end
     local descriptors = residue.descriptors()
-    local resident, heap = resident_kib(), lua_kib()
+    local resident, heap = residue.resident(), residue.heap()
     for _ = 1, half do batch() end
     assert.equal(number, ends)
     -- Some of them had ended before.
     assert.is_true(aborts > number / 3)
-    assert.is_true(lua_kib() - heap < 64, "the Lua heap grows")
+    assert.is_true(residue.heap() - heap < 64, "the Lua heap grows")
     -- Connections that are kept, and the pipe to the shell that counts.
     assert.is_true(residue.descriptors() <= descriptors + 4)
-    local grown = resident_kib() - resident
-    assert.is_true(SANITIZED or grown < 8 * 1024,
+    local grown = residue.resident() - resident
+    assert.is_true(residue.SANITIZED or grown < 8 * 1024,
       ("resident memory grew by %d KiB"):format(grown))
     residue.check_stats()
   end)

@@ -7,9 +7,6 @@ local states = require "support.states"
 
 local net = helper.net
 
--- A sanitizer keeps what was freed.
-local SANITIZED = (os.getenv("NETTASK_TEST_PRELOAD") or "") ~= ""
-
 -- The shell that counts may see both ends of its pipe on a busy machine: the
 -- least of some counts, as soon as it is down to `wanted`.
 local function descriptors_now(wanted)
@@ -19,17 +16,6 @@ local function descriptors_now(wanted)
     if least <= (wanted or 0) or (not wanted and i == 5) then break end
   end
   return least
-end
-
-local function resident_kib()
-  local pages = helper.read_file("/proc/self/statm"):match("^%d+ (%d+)")
-  return tonumber(pages) * 4
-end
-
-local function lua_kib()
-  collectgarbage()
-  collectgarbage()
-  return collectgarbage("count")
 end
 
 describe("close and open again", function()
@@ -49,16 +35,16 @@ describe("close and open again", function()
       local rounds = math.max(10, helper.rounds(1000) / 2)
       for _ = 1, rounds do round() end
       local descriptors = descriptors_now()
-      local resident, heap = resident_kib(), lua_kib()
+      local resident, heap = residue.resident(), residue.heap()
       for _ = 1, rounds do round() end
       assert.equal(descriptors, descriptors_now(descriptors))
       local own = residue.OWN_THREADS
       assert.equal(own, residue.threads(own))
-      assert.is_true(lua_kib() - heap < 64, "the Lua heap grows")
-      local grown = resident_kib() - resident
+      assert.is_true(residue.heap() - heap < 64, "the Lua heap grows")
+      local grown = residue.resident() - resident
       -- What the allocators hold in reserve, a body or two of an upload.
       local reserve = (name == "uploading" and 40 or 8) * 1024
-      assert.is_true(SANITIZED or grown < reserve,
+      assert.is_true(residue.SANITIZED or grown < reserve,
         ("resident memory grew by %d KiB"):format(grown))
       local record = helper.fetch { url = helper.servers.fault.http .. "/" }
       assert.equal("request:ok", record.complete.errMsg)

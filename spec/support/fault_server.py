@@ -305,6 +305,18 @@ async def read_nothing(c, r):
 read_nothing.early = True
 
 
+async def read_later(c, r):
+    """Reads the body only after /release with the same key, and counts it."""
+    c.writer.transport.pause_reading()
+    await STATE.gates.setdefault(r.key(), asyncio.Event()).wait()
+    c.writer.transport.resume_reading()
+    await c.read_body(r)
+    await c.reply(str(len(r.body)))
+
+
+read_later.early = True
+
+
 async def early_response(c, r):
     """Answers before the body has come, and closes."""
     await c.reply("too big", 413, [("Connection", "close")])
@@ -728,6 +740,7 @@ ROUTES = {
     "/release": release,
     "/waiting": waiting,                      # ?key=K: how many wait there
     "/read-nothing": read_nothing,
+    "/read-later": read_later,                # ?key=K, after /release?key=K
     "/early-response": early_response,
     "/garbage": garbage,
     "/bad-status": bad_status,

@@ -114,22 +114,30 @@ function files.good(api, options, ms)
   return record.success, record
 end
 
--- That a task fails just so; returns its record.
-function files.check(record, api, text, errno, code)
-  local res = record.fail
-  assert(res, "it did not fail")
-  local want = ("%s:fail %s errno %d errCode %d"):format(api, text, errno, code)
-  local got = ("%s errno %s errCode %s"):format(res.errMsg,
-    tostring(res.errno), tostring(res.errCode))
-  if want ~= got then
-    error(("expected %q, got %q"):format(want, got), 2)
-  end
-  return record
-end
-
+-- The record of one that must fail just so.
 function files.bad(api, options, text, errno, code)
   local record = helper.finish(helper.begin(api, options))
-  return files.check(record, api, text, errno, code)
+  return helper.check_failure(record, text, errno, code)
+end
+
+-- What most specs of an API do: good(options, ms) -> res, record;
+-- bad(options, { text, errno, errCode }) -> record; start(options) -> record.
+function files.of(api)
+  local function good(options, ms) return files.good(api, options, ms) end
+  local function bad(options, expected)
+    return files.bad(api, options, expected[1], expected[2], expected[3])
+  end
+  local function start(options) return helper.begin(api, options) end
+  return good, bad, start
+end
+
+-- Runs frames until more bytes than that are told of a download.
+function files.run_until_written(record, bytes)
+  helper.run_until(function()
+    local last = record.progress[#record.progress]
+    return record.done or last and last.totalBytesWritten > bytes
+  end)
+  assert(not record.done, "it has ended already")
 end
 
 -- ---- Children ---------------------------------------------------------------

@@ -24,12 +24,7 @@ local function same(want, got)
   end
 end
 
-local function check_failure(record, text, errno, code)
-  same("request:fail " .. text, record.complete.errMsg)
-  same(errno, record.fail.errno)
-  same(code, record.fail.errCode)
-  same(nil, record.success)
-end
+local check_failure = helper.check_failure
 
 local function check_unresolved(record)
   check_failure(record, "-105:net::ERR_NAME_NOT_RESOLVED", 600001, -105)

@@ -5,6 +5,13 @@
 --   ... a request that fails ...
 --   residue.check(mark)   -- all has ended, the module works, nothing is left
 --
+-- or, for every test of a file, with residue.keep(n) in those after which n
+-- connections more are kept idle:
+--
+--   before_each(residue.before)
+--   after_each(residue.after)
+--   teardown(residue.defaults)
+--
 -- The shell counts, since Lua cannot: its parent is this process.
 
 local helper = require "helper"
@@ -128,6 +135,37 @@ function residue.check(mark)
     error(err, 0)
   end
 end
+
+local mark_of_test
+
+function residue.before()
+  residue.defaults()
+  mark_of_test = residue.mark()
+end
+
+function residue.keep(connections)
+  mark_of_test = mark_of_test + connections
+end
+
+function residue.after()
+  residue.check(mark_of_test)
+end
+
+-- ---- Memory and log ---------------------------------------------------------
+
+-- In KiB, of the process and of the Lua state.
+function residue.resident()
+  return tonumber(helper.read_file("/proc/self/statm"):match("^%d+ (%d+)")) * 4
+end
+
+function residue.heap()
+  collectgarbage()
+  collectgarbage()
+  return collectgarbage("count")
+end
+
+-- A sanitizer keeps what was freed.
+residue.SANITIZED = (os.getenv("NETTASK_TEST_PRELOAD") or "") ~= ""
 
 -- Lines of the log from now on, as "level: text"; the second result puts the
 -- default logger back.
