@@ -240,7 +240,7 @@ test:
 run-test:
 	$(PYTHON) spec/run.py --build $(BUILD) --lua $(LUA) \
 	  $(if $(SANITIZE),--sanitize $(SANITIZE)) \
-	  $(if $(SPEC),$(SPEC),--ctests)
+	  $(if $(SPEC),$(SPEC),$(if $(filter skip,$(CTESTS)),,--ctests))
 
 stress:
 	tools/deps.sh install core server test $(LUA_NAME)
@@ -346,3 +346,4 @@ help:
 #: CC=gcc|clang  CFLAGS=...  WERROR=1  BUILD=folder  V=1 (commands)
 #: CURL_DIR= UV_DIR= JANSSON_DIR=   libraries outside of pkg-config
 #: DEPS=skip                 install and check no packages
+#: CTESTS=skip               only the specs: C tests do not depend on LUA

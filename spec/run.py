@@ -4,7 +4,7 @@
     spec/run.py --build build --lua 5.4 [--sanitize address|thread] [--ctests]
                 [--stress] [--timeout SECONDS] [spec/x_spec.lua ...]
 
-Starts the servers once (spec/support/servers.py), runs two files at a time,
+Starts the servers once (spec/support/servers.py), runs five files at a time (most of them wait),
 prints a line for each and the output of those that failed, and ends with
 `N passed, N failed`. A file fails also when it has no test, crashes, hangs,
 leaves a process behind or makes a sanitizer complain. Needs Debian's python3,
@@ -30,7 +30,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "spec" / "support"))
 import servers  # noqa: E402
 
-JOBS = 2
+JOBS = 5
 SUPPORT = ROOT / "spec" / "support"
 
 
