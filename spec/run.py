@@ -4,11 +4,11 @@
     spec/run.py --build build --lua 5.4 [--sanitize address|thread] [--ctests]
                 [--stress] [--timeout SECONDS] [spec/x_spec.lua ...]
 
-Starts the servers once (spec/support/servers.py), runs five files at a time (most of them wait),
-prints a line for each and the output of those that failed, and ends with
-`N passed, N failed`. A file fails also when it has no test, crashes, hangs,
-leaves a process behind or makes a sanitizer complain. Needs Debian's python3,
-for httpbin and gunicorn come from there.
+Starts the servers once (spec/support/servers.py), runs five files at a time
+(most of them wait), prints a line for each and the output of those that failed,
+and ends with `N passed, N failed`. A file fails also when it has no test,
+crashes, hangs, leaves a process behind or makes a sanitizer complain. Needs
+Debian's python3, for httpbin and gunicorn come from there.
 """
 
 import argparse

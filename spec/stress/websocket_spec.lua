@@ -119,8 +119,8 @@ describe("a storm of sockets", function()
       assert.equal(wanted, ends)
     end
     local rounds = math.max(100, helper.rounds(20000) / BATCH)
+    local descriptors = residue.mark()
     measured(rounds, 8 * 1024, batch)
-    local descriptors = residue.descriptors()
     batch()
     helper.run_until(function()
       return residue.descriptors() <= descriptors

@@ -62,14 +62,14 @@ local function ask()
   assert(helper.ask(servers.fault.http .. "/") == "ok")
 end
 
--- A context that has just been opened has more to open: it warms TLS up, and
--- libuv keeps a descriptor in reserve from then on.
+-- A context that has just been opened has more to open: it warms TLS up, three
+-- times, and libuv keeps a descriptor in reserve from then on.
 local settled = false
 
 local function settle()
   ask()
   if not settled then
-    helper.run_for(300)
+    helper.run_for(700)
     settled = true
   end
 end
