@@ -13,6 +13,10 @@ local BATCH = 8
 describe("a storm of aborts", function()
   after_each(states.verify)
 
+  -- exit() gives the connections half a second, too little under a sanitizer
+  -- on a busy machine.
+  teardown(function() net.close(10000) end)
+
   local ends, aborts = 0, 0
 
   local function on_fail(res)
@@ -80,8 +84,11 @@ describe("a storm of aborts", function()
     -- Some of them had ended before.
     assert.is_true(aborts > number / 3)
     assert.is_true(residue.heap() - heap < 64, "the Lua heap grows")
-    -- Connections that are kept, and the pipe to the shell that counts.
-    assert.is_true(residue.descriptors() <= descriptors + 4)
+    -- The other thread may still be at the last aborts. Some connections are
+    -- kept, and there is the pipe to the shell that counts.
+    helper.run_until(function()
+      return residue.descriptors() <= descriptors + 4
+    end, 5000, "descriptors to be closed")
     local grown = residue.resident() - resident
     assert.is_true(residue.SANITIZED or grown < 8 * 1024,
       ("resident memory grew by %d KiB"):format(grown))
