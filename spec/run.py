@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT / "spec" / "support"))
 import servers  # noqa: E402
 
 JOBS = 5
+SLOW_JOBS = 3
 SUPPORT = ROOT / "spec" / "support"
 
 
@@ -299,7 +300,8 @@ def show(result):
 
 def run_all(options, runner):
     results = []
-    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+    at_once = SLOW_JOBS if options.sanitize == "thread" else JOBS
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         futures = [pool.submit(function, runner, options, path)
                    for function, path in jobs(options)]
         try:
