@@ -80,7 +80,7 @@ typedef uint64_t nt_id_t;
   XX(URL, -20, "invalid URL")                                                  \
   XX(URL_TOO_LONG, -21, "URL longer than the policy allows")                   \
   XX(SCHEME, -22, "URL scheme is not allowed")                                 \
-  XX(PORT, -23, "URL port is not allowed")                                     \
+  XX(PORT, -23, "port is not allowed")                                         \
   XX(METHOD, -24, "invalid method")                                            \
   XX(HEADER, -25, "invalid header")                                            \
   XX(REDIRECTS, -26, "too many redirects")                                     \
@@ -169,6 +169,10 @@ enum {
   NT_POLICY_NO_URL_PORT = 1 << 1     /* no explicit port in a URL */
 };
 
+typedef struct nt_port_range {
+  uint16_t first, last;
+} nt_port_range_t;
+
 /* What tasks may do and use. Enforced on the first URL and on every redirect.
  */
 typedef struct nt_policy {
@@ -178,15 +182,19 @@ typedef struct nt_policy {
   uint32_t max_redirects;    /* hops; here 0 means that none is followed; 20 */
   uint64_t url_max_bytes;    /* 0 */
   uint64_t header_max_bytes; /* response headers of one hop; 256 KiB */
-  uint64_t response_max_bytes;   /* body after decoding, not streamed; 64 MiB */
-  uint64_t task_high_water;      /* undelivered bytes at which a task's source
-                                  * is no longer read; at least 64 KiB; 1 MiB */
-  uint64_t context_high_water;   /* the same for all tasks; 64 MiB */
-  uint32_t spin_us;              /* how long both threads spin before they
-                                  * sleep; 0 */
-  const char* user_agent;        /* NULL: "nettask/x.y.z" */
-  const char* ca_file;           /* PEM bundle; NULL: the system's */
-  uint32_t max_sockets;          /* WebSockets at once; 5 */
+  uint64_t response_max_bytes; /* body after decoding, not streamed; 64 MiB */
+  uint64_t task_high_water;    /* undelivered bytes at which a task's source
+                                * is no longer read; at least 64 KiB; 1 MiB */
+  uint64_t context_high_water; /* the same for all tasks; 64 MiB */
+  uint32_t spin_us;            /* how long both threads spin before they
+                                * sleep; 0 */
+  const char* user_agent;      /* NULL: "nettask/x.y.z" */
+  const char* ca_file;         /* PEM bundle; NULL: the system's */
+  uint32_t max_sockets;        /* WebSockets at once; 5 */
+  uint32_t tcp_per_window;     /* TCP sockets opened in ... ; 20 */
+  uint32_t tcp_window_ms;      /* ... the last so many ms; 300000 */
+  const nt_port_range_t* tcp_forbidden_ports; /* NULL: none; the platforms' */
+  size_t tcp_forbidden_count;
   uint64_t send_queue_bytes;     /* queued for sending, a socket; 16 MiB */
   uint64_t message_max_bytes;    /* of a WebSocket message; 16 MiB */
   uint64_t download_max_bytes;   /* of one file; 50 MiB */
@@ -266,6 +274,12 @@ typedef struct nt_profile {
   int reused; /* 1: on a connection that was open */
 } nt_profile_t;
 
+typedef struct nt_address {
+  const char* ip; /* "" when unknown */
+  int port;
+  int ipv6; /* 1 or 0 */
+} nt_address_t;
+
 typedef struct nt_event {
   nt_event_type_t type;
   nt_id_t id;
@@ -292,9 +306,14 @@ typedef struct nt_event {
   uint32_t attempt;     /* OPEN: 0, or how many tries this connection took */
   int binary;           /* MESSAGE: 1 binary, 0 text */
   int opened;           /* END: 1 if there was an OPEN */
-  int code;             /* LOST, END: the close code, 1006 without a close
-                         * frame; 0 in an END that was not opened or aborted */
-  const char* reason;   /* LOST, END: of the close; UTF-8 */
+  int flushed;        /* END of a TCP socket: 1 if all that was queued had been
+                       * handed to the system */
+  nt_address_t local; /* OPEN of TCP, MESSAGE of UDP: our end, and the peer's.
+                       * Of UDP it is the address that was bound */
+  nt_address_t remote;
+  int code;           /* LOST, END: the close code, 1006 without a close
+                       * frame; 0 in an END that was not opened or aborted */
+  const char* reason; /* LOST, END: of the close; UTF-8 */
 } nt_event_t;
 
 /* Takes in what the background thread has handed over and returns how many
@@ -574,6 +593,63 @@ NT_API uint64_t nt_websocket_buffered(const nt_context_t* context, nt_id_t id);
  * to 1014, 3000 to 4999) or a reason of more than 123 bytes or not UTF-8. */
 NT_API int nt_websocket_close(nt_context_t* context, nt_id_t id, int code,
                               const char* reason);
+
+/* ---- TCP --------------------------------------------------------------- */
+
+/* OPEN once it is connected, CHUNK for what comes, SENT for who asks, END. END
+ * has `error` 0 after the peer's end or nt_tcp_close(), and `flushed`. */
+
+typedef enum nt_family {
+  NT_FAMILY_ANY,
+  NT_FAMILY_IPV4,
+  NT_FAMILY_IPV6
+} nt_family_t;
+
+enum {
+  NT_TCP_TLS = 1 << 0,     /* verified like HTTPS */
+  NT_TCP_NO_DELAY = 1 << 1 /* TCP_NODELAY */
+};
+
+typedef struct nt_tcp_options {
+  const char* host; /* name or address, IPv6 without brackets; required */
+  int port;         /* 1 to 65535 */
+  nt_family_t family;
+  uint32_t flags;             /* NT_TCP_* */
+  uint32_t timeout_ms;        /* until it is connected; 2000 */
+  uint32_t keep_alive_ms;     /* silence before the first probe; 0: off */
+  const char* interface_name; /* to go out by, or NULL */
+  const char* proxy;          /* http://, https:// or socks5://; NULL: none */
+} nt_tcp_options_t;
+
+/* Fills in the defaults named above. */
+NT_API void nt_tcp_options_init(nt_tcp_options_t* options);
+
+/* Like nt_request_open(), and NT_E_LIMIT when the policy allows no more now. */
+NT_API int nt_tcp_open(nt_context_t* context, nt_id_t* id);
+
+/* Connects. NT_E_ADDRESS for a `host` that is none, NT_E_PORT for one that the
+ * policy forbids or that is out of range, NT_E_INVALID for a bad proxy,
+ * NT_E_STATE if it was started before. On error it stays idle. */
+NT_API int nt_tcp_start(nt_context_t* context, nt_id_t id,
+                        const nt_tcp_options_t* options);
+
+/* Queues bytes, also while it connects. NT_E_NOT_OPEN before the start and
+ * after nt_tcp_close(), NT_E_QUEUE_FULL like nt_websocket_send(). */
+NT_API int nt_tcp_send(nt_context_t* context, nt_id_t id, const void* data,
+                       size_t size);
+
+/* Like those of WebSockets. */
+NT_API void nt_tcp_report(nt_context_t* context, nt_id_t id);
+NT_API uint64_t nt_tcp_buffered(const nt_context_t* context, nt_id_t id);
+
+/* Sends what is queued, ends our side, drops what still comes, and ends when
+ * the peer does or after 5 seconds. Before the start it ends at once. */
+NT_API int nt_tcp_close(nt_context_t* context, nt_id_t id);
+
+/* Of one that is started; NT_E_NOT_OPEN else. 0 ms turns keep-alive off. */
+NT_API int nt_tcp_set_no_delay(nt_context_t* context, nt_id_t id, int on);
+NT_API int nt_tcp_set_keep_alive(nt_context_t* context, nt_id_t id,
+                                 uint32_t idle_ms);
 
 /* ---- URLs -------------------------------------------------------------- */
 

@@ -1,5 +1,7 @@
 /* The I/O thread's end of the events: those of one turn are gathered and posted
  * at once. */
+#include <string.h>
+
 #include "internal.h"
 
 static void put(nt__io_t* io, nt__event_t* event) {
@@ -14,6 +16,26 @@ void nt__event_post(nt_context_t* ctx, nt__event_t* event, size_t payload) {
   if (event->task != NULL)
     event->task->posted += event->cost;
   put(&ctx->io, event);
+}
+
+nt__parcel_t* nt__parcel_new(nt__task_t* task, int type, size_t size) {
+  nt__parcel_t* parcel = nt__calloc(sizeof(*parcel) + size);
+
+  if (parcel == NULL)
+    return NULL;
+  parcel->event.type = type;
+  parcel->event.id = task->id;
+  parcel->event.task = task;
+  return parcel;
+}
+
+void* nt__pack(char** cursor, const void* bytes, size_t size) {
+  void* place = *cursor;
+
+  if (size > 0)
+    memcpy(place, bytes, size);
+  *cursor += size;
+  return place;
 }
 
 void nt__event_post_state(nt_context_t* ctx, nt_id_t id, nt_state_t state) {

@@ -73,6 +73,10 @@ static void free_entry(nt__entry_t* entry) {
   nt__free(entry);
 }
 
+void nt__task_forget(nt_context_t* ctx, nt_id_t id) {
+  free_entry(nt__table_remove(&ctx->entries, id));
+}
+
 int nt__task_check_idle(nt_context_t* ctx, nt_id_t id) {
   const nt__entry_t* entry = nt__table_get(&ctx->entries, id);
 
@@ -534,6 +538,7 @@ void nt__host_free(nt_context_t* ctx) {
   while ((link = nt__fifo_shift(&ctx->corked)) != NULL)
     nt__command_discard(nt__container_of(link, nt__command_t, link));
   nt__requests_free(ctx);
+  nt__quota_free(&ctx->tcp_opened);
   nt__table_free(&ctx->entries);
   nt__policy_unref(ctx->policy);
 }

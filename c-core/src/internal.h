@@ -21,6 +21,7 @@
 #include "list.h"
 #include "nettask.h"
 #include "policy.h"
+#include "quota.h"
 #include "table.h"
 #include "timer.h"
 
@@ -105,6 +106,10 @@ enum {
 
 /* event.c, I/O thread. `payload` bytes and the fixed cost are charged. */
 void nt__event_post(nt_context_t* ctx, nt__event_t* event, size_t payload);
+/* A parcel with `size` bytes behind it, to be posted; NULL without memory. */
+nt__parcel_t* nt__parcel_new(nt__task_t* task, int type, size_t size);
+/* Copies what an event points to behind it, and moves the cursor on. */
+void* nt__pack(char** cursor, const void* bytes, size_t size);
 void nt__event_post_state(nt_context_t* ctx, nt_id_t id, nt_state_t state);
 /* Hands what was posted to the host and wakes it if it sleeps. */
 void nt__events_publish(nt_context_t* ctx);
@@ -150,6 +155,8 @@ struct nt__task {
 /* host.c: makes the entry of a new id. 0, NT_E_NOMEM,
  * NT_E_FULL, NT_E_FORKED. */
 int nt__task_open(nt_context_t* ctx, nt_id_t* id);
+/* An id that was just made and never told to anybody. */
+void nt__task_forget(nt_context_t* ctx, nt_id_t id);
 /* 0 when the id is idle; NT_E_STATE, NT_E_CLOSED, NT_E_FORKED. */
 int nt__task_check_idle(nt_context_t* ctx, nt_id_t id);
 /* The block of a task of that class that runs, or NULL. The I/O thread uses it
@@ -226,6 +233,7 @@ struct nt_context {
   nt__fifo_t spare_requests; /* see request.c */
   size_t spare_count;
   uint32_t socket_count; /* WebSockets that count in max_sockets */
+  nt__quota_t tcp_opened;
   uv_thread_t thread;
   bool joined; /* by exit(): a late nt_close() may still come */
 
