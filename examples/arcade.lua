@@ -1,10 +1,10 @@
 -- lua examples/arcade.lua BASE-URL [--frames N] [--plain]
 --
--- A game loop at 60 frames a second that keeps up to ten requests, downloads
--- and uploads in flight and draws what becomes of them. Everything happens on
--- this one Lua thread: a frame starts some, calls net.update(), which runs the
--- callbacks of what has arrived, draws, and waits for the next frame. The
--- figures below the rows say what that costs a frame.
+-- A game loop at 60 frames a second that keeps up to ten requests, downloads,
+-- uploads and chats in flight and draws what becomes of them. Everything
+-- happens on this one Lua thread: a frame starts some, calls net.update(),
+-- which runs the callbacks of what has arrived, draws, and waits for the next
+-- frame. The figures below the rows say what that costs a frame.
 --
 -- Ends after N frames with a one-line summary, and with status 0 only if every
 -- request ended as expected. Without a terminal, with NO_COLOR or --plain it
@@ -19,6 +19,7 @@ local WAVE_FRAMES = 50
 local MAX_RUNNING = 10
 local DRAIN_FRAMES = 45 -- the last ones start nothing, so that all can end
 local DRAIN_MS = 10000  -- but are waited for no longer than this
+local CHAT_EVERY_MS = 50
 local SAMPLES = 4096
 
 -- Command line -----------------------------------------------------------
@@ -83,8 +84,17 @@ end
 -- when the answer is right; `aborts` is after how many ms it is aborted, which
 -- must then be how it ends.
 -- `api` is the function of the module, request without one; downloads and
--- uploads take what else they need from `more`.
+-- uploads take what else they need from `more`. A chat says each of its lines,
+-- text and binary, once the one before has come back.
 local KINDS = {
+  {
+    api = "connectSocket", method = "CHAT", url = "/ws/echo",
+    lines = {
+      "hello", net.buffer("\0\1\254\255"), "gr\195\188\195\159 dich",
+      net.buffer(("\0\255"):rep(5000)), ("all the same "):rep(1000), "",
+      net.buffer(""), "good bye",
+    },
+  },
   {
     api = "downloadFile", method = "DOWN", url = "/file/400000?rate=800000",
     bar = true,
@@ -264,11 +274,75 @@ local function request_options(kind)
   }
 end
 
-local function start(kind)
-  totals.started = totals.started + 1
-  running = running + 1
-  local record = { number = totals.started, kind = kind, began = now(),
-                   bytes = 0, method = kind.method or "GET", url = kind.url }
+local function rtt_text(ms)
+  return string.format(ms < 100 and "rtt %.2fms" or "rtt %.0fms", ms)
+end
+
+-- Runs in a frame: what it sends comes back in a later one.
+local function say_next(record)
+  record.say_at = nil
+  record.said_at = now()
+  record.task:send{ data = record.kind.lines[record.echoes + 1] }
+end
+
+local function on_echo(record, data)
+  local expected = record.kind.lines[record.echoes + 1]
+  local time = now()
+  if data ~= expected then
+    finish(record, false, "not what was said")
+    record.task:close()
+    return
+  end
+  record.echoes = record.echoes + 1
+  record.bytes = record.bytes + #data
+  record.rtts[record.echoes] = time - record.said_at
+  record.note = rtt_text(time - record.said_at)
+  if record.echoes < #record.kind.lines then
+    record.say_at = time + CHAT_EVERY_MS
+  else
+    record.task:close()
+  end
+end
+
+local function on_chat_close(record, res)
+  record.status = res.code
+  if res.code == 1000 and record.echoes == #record.kind.lines then
+    totals.answered = totals.answered + 1
+    table.sort(record.rtts)
+    finish(record, true, rtt_text(record.rtts[math.ceil(record.echoes / 2)]))
+  else
+    finish(record, false, "closed early")
+  end
+end
+
+local function start_chat(record)
+  record.echoes, record.rtts = 0, {}
+  local function fail(res)
+    if record.state ~= "done" then
+      finish(record, false, res.errMsg)
+    end
+  end
+  record.task = net.connectSocket{
+    url = options.base:gsub("^http", "ws") .. record.kind.url,
+    tcpNoDelay = true,
+    fail = fail,
+  }
+  record.task:onError(fail)
+  record.task:onOpen(function()
+    say_next(record)
+  end)
+  record.task:onMessage(function(res)
+    on_echo(record, res.data)
+  end)
+  record.task:onClose(function(res)
+    if record.state ~= "done" then
+      on_chat_close(record, res)
+    end
+  end)
+end
+
+local function start_exchange(record)
+  local kind = record.kind
   local call = request_options(kind)
   function call.success(res)
     on_success(record, res)
@@ -288,7 +362,19 @@ local function start(kind)
       record.bytes = record.bytes + #res.data
     end)
   end
+end
+
+local function start(kind)
+  totals.started = totals.started + 1
+  running = running + 1
+  local record = { number = totals.started, kind = kind, began = now(),
+                   bytes = 0, method = kind.method or "GET", url = kind.url }
   records[#records + 1] = record
+  if kind.lines then
+    start_chat(record)
+  else
+    start_exchange(record)
+  end
 end
 
 local function start_some(frame)
@@ -302,7 +388,7 @@ local function start_some(frame)
   end
 end
 
--- Aborts what is due, and lets go of the oldest rows that have ended.
+-- Says and aborts what is due, and lets go of the oldest rows that have ended.
 local function tend(rows)
   local time = now()
   for _, record in ipairs(records) do
@@ -311,6 +397,9 @@ local function tend(rows)
         time - record.began >= after then
       record.aborting = true
       record.task:abort()
+    end
+    if record.say_at and time >= record.say_at then
+      say_next(record)
     end
   end
   local i = 1
@@ -448,7 +537,8 @@ local function paint(colour, text)
 end
 
 local METHOD_COLOURS = { GET = "blue", HEAD = "cyan", POST = "magenta",
-                         PUT = "yellow", DOWN = "green", UP = "green" }
+                         PUT = "yellow", DOWN = "green", UP = "green",
+                         CHAT = "magenta" }
 local STATE_COLOURS = { queued = "dim", connecting = "yellow", open = "cyan",
                         closing = "cyan", idle = "dim" }
 

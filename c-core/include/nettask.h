@@ -558,9 +558,11 @@ NT_API void nt_websocket_options_init(nt_websocket_options_t* options);
 /* Like nt_request_open(). */
 NT_API int nt_websocket_open(nt_context_t* context, nt_id_t* id);
 
-/* Like nt_request_start(). NT_E_LIMIT when the policy allows no more sockets,
- * NT_E_SCHEME unless the URL is ws or wss, NT_E_INVALID for a subprotocol that
- * is no token or a proxy that is no URL. */
+/* Like nt_request_start(), but what the policy refuses is told here.
+ * NT_E_LIMIT when it allows no more sockets (those that were told to close do
+ * not count), NT_E_SCHEME unless the URL is ws or wss, NT_E_PORT,
+ * NT_E_URL_TOO_LONG, NT_E_INVALID for a subprotocol that is no token or a proxy
+ * that is no URL. */
 NT_API int nt_websocket_start(nt_context_t* context, nt_id_t id,
                               const nt_websocket_options_t* options);
 

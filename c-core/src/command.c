@@ -20,7 +20,7 @@ nt__command_t* nt__command_new(nt__command_type_t type, nt_id_t id) {
  * us sees the other. */
 void nt__io_wake(nt_context_t* ctx) {
   if (atomic_exchange(&ctx->io_sleeps, false))
-    uv_async_send(&ctx->io.wake);
+    nt__wake_send(&ctx->io.wake);
 }
 
 static void post_all(nt_context_t* ctx, nt__fifo_t* commands) {

@@ -38,6 +38,30 @@ void* nt__pack(char** cursor, const void* bytes, size_t size) {
   return place;
 }
 
+nt__chunk_t* nt__chunk_init(nt__task_t* task, int type, void* memory,
+                            size_t capacity, size_t size) {
+  nt__chunk_t* chunk = memory;
+
+  memset(chunk, 0, offsetof(nt__chunk_t, data));
+  chunk->event.type = type;
+  chunk->event.id = task->id;
+  chunk->event.task = task;
+  chunk->block.memory = memory;
+  chunk->block.capacity = capacity;
+  chunk->size = size;
+  chunk->data[size] = '\0';
+  return chunk;
+}
+
+nt__chunk_t* nt__chunk_new(nt__task_t* task, int type, size_t size) {
+  size_t capacity;
+  void* memory = nt__spare_take(
+      &task->ctx->chunks, offsetof(nt__chunk_t, data) + size + 1, &capacity);
+
+  return memory == NULL ? NULL
+                        : nt__chunk_init(task, type, memory, capacity, size);
+}
+
 void nt__event_post_state(nt_context_t* ctx, nt_id_t id, nt_state_t state) {
   nt__event_t* event = nt__calloc(sizeof(*event));
 

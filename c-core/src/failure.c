@@ -60,7 +60,13 @@ static int from_cut_body(CURL* curl) {
   return length >= 0 ? NT_E_LENGTH_MISMATCH : NT_E_CHUNKED;
 }
 
-static int from_lost_connection(long os_errno, const char* message) {
+static int from_lost_connection(CURL* curl, long os_errno,
+                                const char* message) {
+  long proxy_status = 0;
+
+  curl_easy_getinfo(curl, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
+  if (proxy_status >= 300) /* the proxy has refused the tunnel */
+    return NT_E_PROXY;
   /* libcurl has no code of its own for chunks that are none. */
   if (strstr(message, "chunked-encoding") != NULL)
     return NT_E_HTTP;
@@ -90,7 +96,7 @@ int nt__failure(CURL* curl, CURLcode code, const char* message) {
       return NT_E_TIMEOUT;
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
-      return from_lost_connection(os_errno, message);
+      return from_lost_connection(curl, os_errno, message);
     case CURLE_GOT_NOTHING:
       return NT_E_EMPTY_RESPONSE;
     case CURLE_PARTIAL_FILE:

@@ -304,11 +304,8 @@ static void set_version(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, version);
 }
 
-static void set_callbacks(nt__transfer_t* t, CURL* curl) {
-  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
-  curl_easy_setopt(curl, CURLOPT_HEADERDATA, t);
-  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_write);
-  curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
+/* They tell how far the connection has come. */
+static void set_milestones(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_connected);
   curl_easy_setopt(curl, CURLOPT_PREREQDATA, t);
   /* It ends one stage and begins the other. */
@@ -316,6 +313,19 @@ static void set_callbacks(nt__transfer_t* t, CURL* curl) {
     curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, on_tls);
     curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, t);
   }
+}
+
+static void set_answer(nt__transfer_t* t, CURL* curl) {
+  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+  curl_easy_setopt(curl, CURLOPT_HEADERDATA, t);
+  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_write);
+  curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
+}
+
+static void set_proxy(const nt__transfer_t* t, CURL* curl) {
+  curl_easy_setopt(curl, CURLOPT_PROXY, t->proxy);
+  /* Its answer to CONNECT is nobody's header. */
+  curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 }
 
 static void set_exchange(nt__transfer_t* t, CURL* curl) {
@@ -332,6 +342,7 @@ static void set_exchange(nt__transfer_t* t, CURL* curl) {
   set_version(t, curl);
   set_method(t, curl);
   set_fields(t, curl);
+  set_answer(t, curl);
 }
 
 static long ip_version(nt_family_t family) {
@@ -362,8 +373,8 @@ static void set_options(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->task->message);
   if (t->proxy != NULL)
-    curl_easy_setopt(curl, CURLOPT_PROXY, t->proxy);
-  set_callbacks(t, curl);
+    set_proxy(t, curl);
+  set_milestones(t, curl);
   if (t->connects)
     set_connection(t, curl);
   else

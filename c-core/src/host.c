@@ -151,6 +151,15 @@ static void credit(nt_context_t* ctx, nt__entry_t* entry, size_t cost) {
     give_credit(ctx, &entry->task->credited, &entry->uncredited);
 }
 
+/* One with memory of its own. */
+static void free_event(nt_context_t* ctx, nt__event_t* event) {
+  if (event->type == NT_EV_CHUNK || event->type == NT_EV_MESSAGE)
+    nt__spare_give(&ctx->chunks,
+                   &nt__container_of(event, nt__chunk_t, event)->block);
+  else
+    nt__free(event);
+}
+
 /* An event that nobody will see: the block of a task goes with its last. */
 static void drop_event(nt_context_t* ctx, nt__event_t* event) {
   credit(ctx, NULL, event->cost);
@@ -162,7 +171,7 @@ static void drop_event(nt_context_t* ctx, nt__event_t* event) {
     case NT_EV_PROGRESS:
       break;
     default:
-      nt__free(event);
+      free_event(ctx, event);
   }
 }
 
@@ -326,6 +335,8 @@ void nt_fail(nt_context_t* ctx, nt_id_t id, int error, const char* message) {
     mute(ctx, entry);
     return;
   }
+  if (entry->task != NULL && entry->task->class_->disown != NULL)
+    entry->task->class_->disown(entry->task);
   tell_io(ctx, entry);
   drop_waiting(ctx, entry);
   entry->ended = true;
@@ -347,7 +358,8 @@ static void take_back(nt_context_t* ctx) {
     ctx->lent_task->class_->release(ctx->lent_task);
   if (ctx->lent_entry != NULL)
     free_entry(ctx->lent_entry);
-  nt__free(ctx->lent_event);
+  if (ctx->lent_event != NULL)
+    free_event(ctx, ctx->lent_event);
   ctx->lent_task = NULL;
   ctx->lent_entry = NULL;
   ctx->lent_event = NULL;
@@ -539,6 +551,8 @@ void nt__host_free(nt_context_t* ctx) {
     nt__command_discard(nt__container_of(link, nt__command_t, link));
   nt__requests_free(ctx);
   nt__quota_free(&ctx->tcp_opened);
+  nt__spare_free(&ctx->chunks);
+  nt__spare_free(&ctx->pieces);
   nt__table_free(&ctx->entries);
   nt__policy_unref(ctx->policy);
 }

@@ -22,8 +22,10 @@
 #include "nettask.h"
 #include "policy.h"
 #include "quota.h"
+#include "spare.h"
 #include "table.h"
 #include "timer.h"
+#include "wake.h"
 
 typedef struct nt__task nt__task_t;
 typedef struct nt__driver nt__driver_t;
@@ -86,6 +88,7 @@ typedef struct nt__event {
 
 typedef struct nt__chunk { /* CHUNK or MESSAGE */
   nt__event_t event;
+  nt__spare_block_t block;
   size_t size;
   bool binary;
   char data[]; /* with a NUL behind */
@@ -111,6 +114,12 @@ nt__parcel_t* nt__parcel_new(nt__task_t* task, int type, size_t size);
 /* Copies what an event points to behind it, and moves the cursor on. */
 void* nt__pack(char** cursor, const void* bytes, size_t size);
 void nt__event_post_state(nt_context_t* ctx, nt_id_t id, nt_state_t state);
+/* A chunk of the task with room for `size` bytes and a NUL, to be filled in and
+ * posted; NULL without memory. */
+nt__chunk_t* nt__chunk_new(nt__task_t* task, int type, size_t size);
+/* The same for memory that was assembled as one, of that capacity. */
+nt__chunk_t* nt__chunk_init(nt__task_t* task, int type, void* memory,
+                            size_t capacity, size_t size);
 /* Hands what was posted to the host and wakes it if it sleeps. */
 void nt__events_publish(nt_context_t* ctx);
 /* The source may not be read further for now. */
@@ -131,6 +140,9 @@ typedef struct nt__task_class {
   void (*tell)(nt__task_t* task, nt__command_t* command);
   /* Host thread: fills in what an event shows that lies in the block. */
   void (*show)(nt__task_t* task, nt_event_t* event);
+  /* Host thread: the host has ended it, whatever the I/O thread is still doing
+   * with it. NULL: nothing to do. */
+  void (*disown)(nt__task_t* task);
   /* Frees the block. No thread uses it any more. */
   void (*release)(nt__task_t* task);
 } nt__task_class_t;
@@ -191,7 +203,7 @@ int64_t nt__unix_ms(void);
 /* The I/O thread's own half. */
 typedef struct nt__io {
   uv_loop_t loop;
-  uv_async_t wake;   /* ends the poll; the turn does the work */
+  nt__wake_t wake;   /* ends the poll; the turn does the work */
   uv_prepare_t turn; /* before each poll: everything happens here */
   uv_check_t woken;  /* after each poll */
   uv_idle_t busy;    /* while active the poll does not sleep */
@@ -240,15 +252,17 @@ struct nt_context {
   /* Both. */
   nt__mailbox_t commands;
   nt__mailbox_t events;
-  atomic_bool io_sleeps;   /* a command needs a uv_async_send() */
+  atomic_bool io_sleeps;   /* a command needs a nt__wake_send() */
   atomic_bool host_sleeps; /* events need a signal */
   atomic_bool forked;      /* this process is a child of the owner */
   atomic_bool stop_posted;
   atomic_uint_fast64_t credited; /* cost of the events delivered so far */
   atomic_uint_fast64_t bytes_in, bytes_out;
   atomic_uint spin_us;
-  uv_mutex_t mutex;  /* of the two conditions */
-  uv_cond_t arrived; /* events, for a host that sleeps */
+  nt__spare_t chunks; /* from the host back to the I/O thread */
+  nt__spare_t pieces; /* and the other way: what was sent */
+  uv_mutex_t mutex;   /* of the two conditions */
+  uv_cond_t arrived;  /* events, for a host that sleeps */
   uv_cond_t stopped;
   bool io_done;   /* under the mutex */
   bool abandoned; /* under the mutex: nt_close() did not wait */

@@ -35,7 +35,7 @@ static bool spins(nt_context_t* ctx) {
 static void close_handles(nt_context_t* ctx) {
   nt__io_t* io = &ctx->io;
 
-  uv_close((uv_handle_t*) &io->wake, NULL);
+  nt__wake_close(&io->wake);
   uv_close((uv_handle_t*) &io->turn, NULL);
   uv_close((uv_handle_t*) &io->woken, NULL);
   uv_close((uv_handle_t*) &io->busy, NULL);
@@ -88,21 +88,17 @@ static void on_woken(uv_check_t* handle) {
   atomic_store(&context_of(handle)->io_sleeps, false);
 }
 
-static void on_wake(uv_async_t* handle) {
-  (void) handle; /* the next turn takes the commands */
-}
-
 static int init_handles(nt_context_t* ctx) {
   nt__io_t* io = &ctx->io;
 
-  /* Of these only the async handle and the timer can fail. */
-  if (uv_async_init(&io->loop, &io->wake, on_wake) != 0)
+  /* Of these only the first can fail. */
+  if (nt__wake_init(&io->wake, &io->loop) != 0)
     return NT_E_SYSTEM;
   uv_prepare_init(&io->loop, &io->turn);
   uv_check_init(&io->loop, &io->woken);
   uv_idle_init(&io->loop, &io->busy);
   nt__timers_init(&io->timers, &io->loop);
-  io->wake.data = io->turn.data = io->woken.data = io->busy.data = ctx;
+  io->turn.data = io->woken.data = io->busy.data = ctx;
   uv_prepare_start(&io->turn, on_turn);
   uv_check_start(&io->woken, on_woken);
   return 0;
@@ -125,10 +121,12 @@ int nt__io_init(nt_context_t* ctx) {
   shut_down(ctx);
   nt__io_run(ctx);
   uv_loop_close(&io->loop);
+  nt__wake_free(&io->wake);
   return NT_E_NOMEM;
 
 close_loop:
   uv_loop_close(&io->loop);
+  nt__wake_free(&io->wake);
   return NT_E_SYSTEM;
 }
 
@@ -143,4 +141,5 @@ void nt__io_free(nt_context_t* ctx) {
   nt__table_free(&ctx->io.tasks);
   nt__policy_unref(ctx->io.policy);
   uv_loop_close(&ctx->io.loop);
+  nt__wake_free(&ctx->io.wake);
 }

@@ -42,16 +42,11 @@ static int on_headers(nt__transfer_t* t) {
 }
 
 static int stream(nt__task_t* task, const char* data, size_t size) {
-  nt__chunk_t* chunk = nt__malloc(sizeof(*chunk) + size + 1);
+  nt__chunk_t* chunk = nt__chunk_new(task, NT_EV_CHUNK, size);
 
   if (chunk == NULL)
     return NT_E_NOMEM;
-  chunk->event.type = NT_EV_CHUNK;
-  chunk->event.id = task->id;
-  chunk->event.task = task;
-  chunk->size = size;
   memcpy(chunk->data, data, size);
-  chunk->data[size] = '\0';
   nt__event_post(task->ctx, &chunk->event, size);
   return 0;
 }

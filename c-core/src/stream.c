@@ -30,6 +30,7 @@ struct nt__streams {
   nt_context_t* ctx;
   nt__node_t active;
   nt__chunk_t* in; /* what is read; an owner may take it */
+  size_t in_capacity;
   char* out;
   unsigned char random[RANDOM_SIZE];
   size_t random_left;
@@ -82,7 +83,8 @@ static void activate(nt__stream_t* stream) {
 void nt__stream_drop(nt__stream_t* stream, nt__piece_t* piece) {
   stream->charge += piece->charge;
   stream->sends += piece->sends;
-  nt__free(piece->memory);
+  nt__spare_give(&nt__transfer_context(&stream->transfer)->pieces,
+                 &piece->block);
 }
 
 void nt__stream_close(nt__stream_t* stream) {
@@ -118,8 +120,11 @@ static void on_ready(nt__socket_owner_t* owner, int events) {
 
 /* For the first stream, and after one was taken. */
 static bool make_input(nt__streams_t* streams) {
+  size_t size = offsetof(nt__chunk_t, data) + READ_SIZE + 1;
+
   if (streams->in == NULL)
-    streams->in = nt__malloc(sizeof(nt__chunk_t) + READ_SIZE + 1);
+    streams->in =
+        nt__spare_take(&streams->ctx->chunks, size, &streams->in_capacity);
   return streams->in != NULL;
 }
 
@@ -316,7 +321,7 @@ static CURLcode write_some(nt__stream_t* stream) {
 
 static void flush(nt__stream_t* stream, int ready) {
   CURLcode code = CURLE_OK;
-  uint64_t charge = stream->charge;
+  uint64_t sends = stream->sends;
   bool progress = false;
 
   while (stream->queue.first != NULL) {
@@ -331,7 +336,7 @@ static void flush(nt__stream_t* stream, int ready) {
   stream->waits_input =
       stream->blocked && !progress && (ready & UV_WRITABLE) && !stream->plain;
   stream->broken = code != CURLE_OK && code != CURLE_AGAIN;
-  if (stream->charge != charge)
+  if (stream->sends != sends)
     stream->ops->on_sent(stream);
 }
 
@@ -345,26 +350,16 @@ static bool may_flush(const nt__stream_t* stream, int ready) {
 
 /* ---- Reading ------------------------------------------------------------- */
 
-nt__chunk_t* nt__stream_steal(nt__stream_t* stream, const char* data) {
+nt__chunk_t* nt__stream_steal(nt__stream_t* stream, const char* data,
+                              size_t size) {
   nt__streams_t* streams = streams_of(stream);
   nt__chunk_t* chunk = streams->in;
 
   if (data != chunk->data) /* bytes that had been left, and lie elsewhere */
     return NULL;
   streams->in = NULL;
-  return chunk;
-}
-
-void nt__stream_hold(nt__stream_t* stream) {
-  stream->held = true;
-}
-
-void nt__stream_resume(nt__stream_t* stream) {
-  stream->held = false;
-  if (!stream->open)
-    return;
-  stream->ready |= UV_READABLE;
-  activate(stream);
+  return nt__chunk_init(stream->transfer.task, NT_EV_CHUNK, chunk,
+                        streams->in_capacity, size);
 }
 
 /* Bytes that were left go to the end of the line again. */

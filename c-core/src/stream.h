@@ -7,15 +7,14 @@
 
 #include "transfer.h"
 
-/* Bytes to send, in the order of the queue. Allocated as one piece of memory,
- * which the queue frees. */
+/* Bytes to send, in the order of the queue, which frees them. */
 typedef struct nt__piece {
   nt__link_t link;
   char* data; /* what is left to send */
   size_t size;
-  uint64_t charge; /* what it counts in the send queue */
-  unsigned sends;  /* how many of the host's sends it completes */
-  void* memory;    /* to be freed */
+  uint64_t charge;         /* what it counts in the send queue */
+  unsigned sends;          /* how many of the host's sends it completes */
+  nt__spare_block_t block; /* its memory */
 } nt__piece_t;
 
 typedef struct nt__stream nt__stream_t;
@@ -26,8 +25,8 @@ typedef struct nt__stream_ops {
   /* Returns how many bytes it used. The rest it gets again, first, once
    * nt__stream_resume() lets the stream read on; until then nothing is read. */
   size_t (*on_data)(nt__stream_t* stream, const char* data, size_t size);
-  /* Some pieces are with the system; `charge` and `sends` of all so far are in
-   * the stream. */
+  /* Some of the host's sends are with the system; `charge` and `sends` of all
+   * so far are in the stream. */
   void (*on_sent)(nt__stream_t* stream);
   /* The peer will send no more. True: what is queued is still to go out, until
    * the owner closes; false, or no function: on_end(). */
@@ -85,9 +84,10 @@ bool nt__stream_is_flushed(const nt__stream_t* stream);
 /* Our side sends no more; everything is flushed. False: this one cannot say so
  * without ending altogether. */
 bool nt__stream_shutdown(nt__stream_t* stream);
-/* Inside on_data(), for the bytes it was given: the chunk that they lie in,
- * which is the owner's from now on. For much data, since it is large. */
-nt__chunk_t* nt__stream_steal(nt__stream_t* stream, const char* data);
+/* Inside on_data(), for all the bytes it was given: they as a chunk, without a
+ * copy, or NULL if they cannot be had so. It is large: for much data. */
+nt__chunk_t* nt__stream_steal(nt__stream_t* stream, const char* data,
+                              size_t size);
 /* Does not read any more, until resumed. */
 void nt__stream_hold(nt__stream_t* stream);
 void nt__stream_resume(nt__stream_t* stream);

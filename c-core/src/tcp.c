@@ -180,29 +180,25 @@ static void on_connected(nt__stream_t* stream) {
     flush(tcp);
 }
 
-static nt__chunk_t* copy_chunk(const char* data, size_t size) {
-  nt__chunk_t* chunk = nt__malloc(sizeof(*chunk) + size + 1);
+/* Much data stays where it was read. */
+static nt__chunk_t* chunk_of(nt__tcp_t* tcp, const char* data, size_t size) {
+  nt__chunk_t* chunk = NULL;
 
+  if (size >= STEAL_MIN)
+    chunk = nt__stream_steal(&tcp->stream, data, size);
+  if (chunk != NULL)
+    return chunk;
+  chunk = nt__chunk_new(&tcp->task, NT_EV_CHUNK, size);
   if (chunk != NULL)
     memcpy(chunk->data, data, size);
   return chunk;
 }
 
 static bool post_chunk(nt__tcp_t* tcp, const char* data, size_t size) {
-  nt__chunk_t* chunk = NULL;
+  nt__chunk_t* chunk = chunk_of(tcp, data, size);
 
-  if (size >= STEAL_MIN)
-    chunk = nt__stream_steal(&tcp->stream, data);
-  if (chunk == NULL)
-    chunk = copy_chunk(data, size);
   if (chunk == NULL)
     return false;
-  memset(chunk, 0, offsetof(nt__chunk_t, data));
-  chunk->event.type = NT_EV_CHUNK;
-  chunk->event.id = tcp->task.id;
-  chunk->event.task = &tcp->task;
-  chunk->size = size;
-  chunk->data[size] = '\0';
   nt__event_post(tcp->task.ctx, &chunk->event, size);
   return true;
 }
@@ -484,12 +480,17 @@ static nt__tcp_t* find(const nt_context_t* ctx, nt_id_t id) {
   return task == NULL ? NULL : of_task(task);
 }
 
-static tcp_order_t* new_order(nt_id_t id, tcp_wish_t wish, size_t size) {
-  tcp_order_t* order = nt__malloc(sizeof(*order) + size);
+static tcp_order_t* new_order(nt_context_t* ctx, nt_id_t id, tcp_wish_t wish,
+                              size_t size) {
+  size_t capacity;
+  tcp_order_t* order =
+      nt__spare_take(&ctx->pieces, sizeof(*order) + size, &capacity);
 
   if (order == NULL)
     return NULL;
   memset(order, 0, sizeof(*order));
+  order->piece.block.memory = order;
+  order->piece.block.capacity = capacity;
   order->command.type = NT__CMD_TELL;
   order->command.id = id;
   order->wish = wish;
@@ -509,11 +510,10 @@ int nt_tcp_send(nt_context_t* ctx, nt_id_t id, const void* data, size_t size) {
     nt_tcp_report(ctx, id);
     return NT_E_QUEUE_FULL;
   }
-  order = new_order(id, WISH_SEND, size);
+  order = new_order(ctx, id, WISH_SEND, size);
   if (order == NULL)
     return NT_E_NOMEM;
   memcpy(order->data, data, size);
-  order->piece.memory = order;
   order->piece.data = order->data;
   order->piece.size = order->piece.charge = size;
   order->piece.sends = 1;
@@ -528,7 +528,7 @@ static int tell(nt_context_t* ctx, nt_id_t id, tcp_wish_t wish,
 
   if (find(ctx, id) == NULL)
     return NT_E_NOT_OPEN;
-  order = new_order(id, wish, 0);
+  order = new_order(ctx, id, wish, 0);
   if (order == NULL)
     return NT_E_NOMEM;
   order->value = value;

@@ -11,6 +11,9 @@ enum {
   DEFAULT_TOTAL_MS = 60000
 };
 
+/* No cap: as much as sizes can be added up with. */
+#define MESSAGE_MAX (SIZE_MAX / 8)
+
 static void uncount(nt__websocket_t* ws) {
   if (ws->counted)
     ws->task.ctx->socket_count--;
@@ -28,6 +31,11 @@ static void websocket_show(nt__task_t* task, nt_event_t* event) {
     event->reason = ws->reason;
   }
   uncount(ws);
+}
+
+/* The connection is as good as gone, though its block is not back yet. */
+static void websocket_disown(nt__task_t* task) {
+  uncount(nt__ws_of_task(task));
 }
 
 static void destroy(nt__websocket_t* ws) {
@@ -49,6 +57,7 @@ static const nt__task_class_t websocket_class = { .start = nt__ws_start,
                                                   .resume = nt__ws_resume,
                                                   .tell = nt__ws_tell,
                                                   .show = websocket_show,
+                                                  .disown = websocket_disown,
                                                   .release =
                                                       websocket_release };
 
@@ -109,6 +118,7 @@ static bool begins_with(const char* text, const char* prefix) {
 static int http_form(const char* url, char** out) {
   size_t size = strlen(url) + sizeof("http");
 
+  url += strspn(url, " "); /* no part of it */
   *out = nt__malloc(size);
   if (*out == NULL)
     return NT_E_NOMEM;
@@ -120,11 +130,12 @@ static int http_form(const char* url, char** out) {
 }
 
 static int parse_url(nt__url_t* url, const nt_websocket_options_t* options) {
+  const char* given = options->url + strspn(options->url, " ");
   char* text = NULL;
   char* base = NULL;
   int err;
 
-  if (begins_with(options->url, "http:") || begins_with(options->url, "https:"))
+  if (begins_with(given, "http:") || begins_with(given, "https:"))
     return NT_E_SCHEME;
   err = http_form(options->url, &text);
   if (err == 0 && options->base_url != NULL)
@@ -259,6 +270,14 @@ static nt__websocket_t* new_block(const nt_websocket_options_t* options) {
   return ws;
 }
 
+static uint64_t message_max(const nt_policy_t* policy,
+                            const nt_websocket_options_t* options) {
+  uint64_t max = options->message_max_bytes != 0 ? options->message_max_bytes
+                                                 : policy->message_max_bytes;
+
+  return max == 0 || max > MESSAGE_MAX ? MESSAGE_MAX : max;
+}
+
 static void fill(nt__websocket_t* ws, const nt_policy_t* policy,
                  const nt_websocket_options_t* options) {
   nt__transfer_t* t = &ws->stream.transfer;
@@ -269,8 +288,7 @@ static void fill(nt__websocket_t* ws, const nt_policy_t* policy,
   ws->ping_interval = options->ping_interval_ms;
   ws->pong_timeout = options->pong_timeout_ms != 0 ? options->pong_timeout_ms
                                                    : options->ping_interval_ms;
-  ws->message_max = options->message_max_bytes != 0 ? options->message_max_bytes
-                                                    : policy->message_max_bytes;
+  ws->message_max = message_max(policy, options);
   ws->timeouts = options->timeouts;
   ws->reconnect = options->reconnect;
   t->task = &ws->task;
@@ -295,6 +313,8 @@ static int make(nt_context_t* ctx, const nt_websocket_options_t* options,
     return NT_E_NOMEM;
   fill(ws, policy, options);
   err = parse_url(&ws->stream.transfer.url, options);
+  if (err == 0) /* what the URL alone shows is told at once */
+    err = nt__policy_check_url(ctx->policy, &ws->stream.transfer.url);
   if (err == 0)
     err = write_request(ws, policy, options);
   if (err)
@@ -337,13 +357,18 @@ static nt__websocket_t* find(const nt_context_t* ctx, nt_id_t id) {
   return task == NULL ? NULL : nt__ws_of_task(task);
 }
 
-static nt__ws_order_t* new_order(nt_id_t id, nt__ws_opcode_t opcode,
-                                 const void* data, size_t size) {
-  nt__ws_order_t* order = nt__malloc(sizeof(*order) + size + 1);
+static nt__ws_order_t* new_order(nt_context_t* ctx, nt_id_t id,
+                                 nt__ws_opcode_t opcode, const void* data,
+                                 size_t size) {
+  size_t capacity;
+  nt__ws_order_t* order =
+      nt__spare_take(&ctx->pieces, sizeof(*order) + size + 1, &capacity);
 
   if (order == NULL)
     return NULL;
   memset(order, 0, sizeof(*order));
+  order->piece.block.memory = order;
+  order->piece.block.capacity = capacity;
   order->command.type = NT__CMD_TELL;
   order->command.id = id;
   order->opcode = opcode;
@@ -368,11 +393,11 @@ int nt_websocket_send(nt_context_t* ctx, nt_id_t id, nt_message_type_t type,
     nt_websocket_report(ctx, id);
     return NT_E_QUEUE_FULL;
   }
-  order = new_order(id, type == NT_MESSAGE_TEXT ? NT__WS_TEXT : NT__WS_BINARY,
-                    data, size);
+  order =
+      new_order(ctx, id, type == NT_MESSAGE_TEXT ? NT__WS_TEXT : NT__WS_BINARY,
+                data, size);
   if (order == NULL)
     return NT_E_NOMEM;
-  order->piece.memory = order;
   order->piece.data = order->data;
   order->piece.size = order->piece.charge = size;
   order->piece.sends = 1;
@@ -387,7 +412,7 @@ void nt_websocket_report(nt_context_t* ctx, nt_id_t id) {
 
   if (ws == NULL || !nt__send_queue_ask(&ws->queue))
     return;
-  order = new_order(id, NT__WS_PING, NULL, 0);
+  order = new_order(ctx, id, NT__WS_PING, NULL, 0);
   if (order != NULL)
     nt__command_post(ctx, &order->command);
 }
@@ -409,11 +434,12 @@ int nt_websocket_close(nt_context_t* ctx, nt_id_t id, int code,
     return NT_E_INVALID;
   if (ws == NULL || ws->closing || nt_state(ctx, id) == NT_STATE_CLOSING)
     return NT_E_NOT_OPEN;
-  order = new_order(id, NT__WS_CLOSE, reason, size);
+  order = new_order(ctx, id, NT__WS_CLOSE, reason, size);
   if (order == NULL)
     return NT_E_NOMEM;
   order->code = code;
   ws->closing = true;
+  uncount(ws); /* what the host has said goodbye to leaves room for another */
   nt__command_post(ctx, &order->command);
   return 0;
 }

@@ -32,8 +32,8 @@ typedef enum nt__ws_item {
 } nt__ws_item_t;
 
 typedef struct nt__ws_reader {
-  /* What was found. `data` points into the given bytes, or, of a control frame,
-   * into the reader, until the next call. */
+  /* What was found. `data` points into the given bytes, or, of a control frame
+   * that came in pieces, into the reader, until the next call. */
   nt__ws_opcode_t opcode; /* of the message, or of the control frame */
   bool compressed;
   const char* data;
@@ -45,16 +45,16 @@ typedef struct nt__ws_reader {
   bool allow_compressed; /* RSV1 may be set */
 
   /* Private. */
-  unsigned char header[NT__WS_HEADER_MAX];
-  size_t header_size; /* bytes of it that have come */
-  char control[NT__WS_CONTROL_MAX];
-  size_t control_size;
-  nt__ws_opcode_t frame_opcode;
-  bool fin;
-  bool in_frame;   /* the header has been read */
-  bool in_message; /* after BEGIN, before END */
-  bool began;      /* BEGIN is due for this frame */
   bool bad;
+  bool in_message;    /* after BEGIN, before END */
+  bool in_frame;      /* the header has been read */
+  bool control_frame; /* of a control frame */
+  bool fin;           /* of the message's last frame */
+  nt__ws_opcode_t message_opcode;
+  size_t header_size; /* bytes of it that have come, if not all at once */
+  size_t control_size;
+  unsigned char header[NT__WS_HEADER_MAX];
+  char control[NT__WS_CONTROL_MAX];
 } nt__ws_reader_t;
 
 void nt__ws_reader_init(nt__ws_reader_t* reader, bool allow_compressed);

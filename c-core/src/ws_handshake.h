@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "buf.h"
 #include "header.h"
@@ -45,8 +46,11 @@ int nt__ws_ask_write(const nt__ws_ask_t* ask, nt__buf_t* out);
 typedef struct nt__ws_answer {
   int status;            /* 0 until the status line was read */
   nt__headers_t headers; /* of the last answer: a 1xx but 101 is passed over */
-  nt__buf_t line;        /* private */
   bool done;             /* the empty line has come */
+
+  /* Private. */
+  nt__buf_t line; /* one that has not come in whole */
+  uint64_t left;  /* bytes that may still come */
 } nt__ws_answer_t;
 
 /* At most `max_bytes` of lines in all. */
@@ -55,7 +59,8 @@ void nt__ws_answer_free(nt__ws_answer_t* answer);
 
 /* Takes lines out of `*data`, which it moves over what it has used: what is
  * left once `done` is the first frames. 0, NT_E_NOMEM, NT_E_HEADER_SIZE, or
- * NT_E_HTTP as soon as it cannot be an answer of HTTP/1.1. */
+ * NT_E_HTTP as soon as it cannot be an answer of HTTP/1.x (a 101 of 1.0 is
+ * none). After an error it must not be called again. */
 int nt__ws_answer_feed(nt__ws_answer_t* answer, const char** data,
                        size_t* size);
 
@@ -66,10 +71,11 @@ typedef struct nt__ws_deal {
   nt__ws_deflate_params_t params;
 } nt__ws_deal_t;
 
-/* Judges an answer that is done. 0 and the deal; NT_E_WS_STATUS for a status
- * that is not 101, else NT_E_HANDSHAKE; then `message` (of 256 bytes) says what
- * was wrong: "Invalid HTTP status 403", "Incorrect 'Sec-WebSocket-Accept'
- * header value", ... in the words of Chromium. */
+/* Judges an answer that is done. 0 and the deal, whose texts are those of
+ * `ask`; NT_E_WS_STATUS for a status that is not 101, else NT_E_HANDSHAKE; then
+ * `message` (of 256 bytes, printable ASCII) says what was wrong: "Invalid HTTP
+ * status 403", "Incorrect 'Sec-WebSocket-Accept' header value", ... in the
+ * words of Chromium. */
 int nt__ws_answer_check(const nt__ws_answer_t* answer, const nt__ws_ask_t* ask,
                         nt__ws_deal_t* deal, char* message);
 

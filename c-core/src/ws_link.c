@@ -68,6 +68,9 @@ static int post_lost(nt__websocket_t* ws) {
 }
 
 static void report(nt__websocket_t* ws) {
+  /* Later what is dropped counts too, and the host learns that from END. */
+  if (ws->state != NT__WS_OPEN && ws->state != NT__WS_CLOSING)
+    return;
   if (nt__send_queue_report(&ws->queue, &ws->task) != 0)
     nt__ws_fail(ws, NT_E_NOMEM, "");
 }
@@ -214,7 +217,7 @@ static void on_connected(nt__stream_t* stream) {
   stream->transfer.profile.request_start = nt__unix_ms();
   ws->state = NT__WS_HANDSHAKE;
   make_key(ws);
-  piece->memory = piece;
+  piece->block.memory = piece;
   piece->data = (char*) (piece + 1);
   piece->size = text->size;
   memcpy(piece->data, text->data, text->size);

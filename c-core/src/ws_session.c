@@ -41,7 +41,7 @@ static int send_control(nt__websocket_t* ws, nt__ws_opcode_t opcode,
 
   if (piece == NULL)
     return NT_E_NOMEM;
-  piece->memory = piece;
+  piece->block.memory = piece;
   piece->data = (char*) piece + PIECE_START;
   piece->size = size;
   if (size > 0)
@@ -75,7 +75,7 @@ static nt__piece_t* compress(nt__websocket_t* ws, const nt__piece_t* piece) {
     return NULL;
   }
   packed = (nt__piece_t*) (void*) out.data;
-  packed->memory = out.data;
+  packed->block.memory = out.data;
   packed->data = out.data + PIECE_START;
   packed->size = out.size - PIECE_START;
   packed->charge = piece->charge;
@@ -97,7 +97,7 @@ void nt__ws_session_send(nt__websocket_t* ws, nt__ws_opcode_t opcode,
     nt__ws_fail(ws, NT_E_NOMEM, "");
     return;
   }
-  nt__free(piece->memory);
+  nt__spare_give(&context_of(ws)->pieces, &piece->block);
   frame(ws, packed, opcode, true);
 }
 
@@ -149,21 +149,32 @@ static void on_close_frame(nt__websocket_t* ws, const char* data, size_t size) {
 /* ---- Messages ------------------------------------------------------------ */
 
 /* A message is assembled where its event will lie, so it is copied once. */
+static int make_room(nt__websocket_t* ws, size_t size) {
+  nt__buf_t* buf = &ws->message;
+
+  if (buf->data == NULL) {
+    buf->data =
+        nt__spare_take(&context_of(ws)->chunks, size + 1, &buf->capacity);
+    if (buf->data == NULL)
+      return NT_E_NOMEM;
+    buf->capacity--; /* without the NUL */
+  }
+  buf->size = MESSAGE_START;
+  return nt__buf_reserve(buf, size);
+}
+
 static int begin_message(nt__websocket_t* ws) {
   uint64_t hint = ws->reader.frame_left;
-  int err;
 
   ws->text = ws->reader.opcode == NT__WS_TEXT;
   ws->compressed = ws->reader.compressed;
   ws->checked = MESSAGE_START;
   memset(&ws->utf8, 0, sizeof(ws->utf8));
+  if (!ws->compressed && hint > ws->message_max)
+    return NT_E_FULL;
   if (ws->compressed || hint > RESERVE_MAX)
     hint = 0;
-  if (hint > ws->message_max)
-    return NT_E_FULL;
-  err = nt__buf_reserve(&ws->message, MESSAGE_START + (size_t) hint);
-  ws->message.size = MESSAGE_START;
-  return err;
+  return make_room(ws, MESSAGE_START + (size_t) hint);
 }
 
 static bool is_text(nt__websocket_t* ws) {
@@ -195,18 +206,15 @@ static int add_data(nt__websocket_t* ws, const char* data, size_t size,
 }
 
 static void post_message(nt__websocket_t* ws) {
-  nt__chunk_t* chunk = (nt__chunk_t*) (void*) ws->message.data;
+  nt__buf_t* buf = &ws->message;
+  size_t size = buf->size - MESSAGE_START;
+  nt__chunk_t* chunk = nt__chunk_init(&ws->task, NT_EV_MESSAGE, buf->data,
+                                      buf->capacity + 1, size);
 
-  memset(chunk, 0, MESSAGE_START);
-  chunk->event.type = NT_EV_MESSAGE;
-  chunk->event.id = ws->task.id;
-  chunk->event.task = &ws->task;
-  chunk->size = ws->message.size - MESSAGE_START;
   chunk->binary = !ws->text;
-  chunk->data[chunk->size] = '\0';
-  ws->message.data = NULL;
-  ws->message.size = ws->message.capacity = 0;
-  nt__event_post(context_of(ws), &chunk->event, chunk->size);
+  buf->data = NULL;
+  buf->size = buf->capacity = 0;
+  nt__event_post(context_of(ws), &chunk->event, size);
 }
 
 static int end_message(nt__websocket_t* ws) {

@@ -26,6 +26,7 @@ typedef struct server {
   } input;
   int watches_input;
   echo_servers_t echo;
+  door_t door;
   struct lws_context* web;
   int http_port;
 } server_t;
@@ -95,7 +96,8 @@ static int start(server_t* server, const options_t* options) {
     fprintf(stderr, "demo-server: %s\n", uv_strerror(err));
     return -1;
   }
-  server->web = web_start(&server->loop, options->port, &server->http_port);
+  server->door.loop = &server->loop;
+  server->web = web_start(&server->door, options->port, &server->http_port);
   if (server->web == NULL) {
     fprintf(stderr,
             "demo-server: HTTP does not start (port %d in use, or "
@@ -127,6 +129,7 @@ static void finish(server_t* server) {
   if (server->watches_input)
     uv_close(&server->input.handle, NULL);
   echo_stop(&server->loop);
+  door_close(&server->door);
   if (server->web != NULL) {
     lws_context_destroy(server->web);
     uv_run(&server->loop, UV_RUN_DEFAULT);

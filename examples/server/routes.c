@@ -335,13 +335,18 @@ static const route_t routes[] = {
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
 
 static void begin_index(exchange_t* ex, uint64_t number) {
-  char text[2048];
+  char text[4096];
+  const ws_route_t* socket;
   size_t used = 0, i;
 
   (void) number;
   for (i = 0; i < ROUTE_COUNT && used < sizeof(text); i++)
     used += (size_t) snprintf(text + used, sizeof(text) - used, "%-14s %s\n",
                               routes[i].path, routes[i].help);
+  for (i = 0; (socket = ws_route_at(i)) != NULL && used < sizeof(text); i++)
+    used +=
+        (size_t) snprintf(text + used, sizeof(text) - used,
+                          "%-14s WebSocket: %s\n", socket->path, socket->help);
   reply_text(&ex->reply, 200, text);
 }
 

@@ -1,10 +1,10 @@
 /* The demo server's private types.
  *
  * One process, one libuv loop, one thread. libwebsockets serves HTTP and
- * WebSocket on that loop (web.c, exchange.c, request.c, routes.c, files.c,
- * upload.c, ws_echo.c);
- * libuv alone serves TCP and UDP (echo.c). main.c owns the loop and the order
- * of starting and stopping. Everything binds to 127.0.0.1. */
+ * WebSocket on that loop (web.c, door.c; exchange.c, request.c, routes.c,
+ * files.c, upload.c; ws.c, ws_routes.c); libuv alone serves TCP and UDP
+ * (echo.c). main.c owns the loop and the order of starting and stopping.
+ * Everything binds to 127.0.0.1. */
 
 #ifndef DEMO_SERVER_H
 #define DEMO_SERVER_H
@@ -123,25 +123,71 @@ void finish_upload(exchange_t* ex);
 void upload_read(upload_t* upload, const char* data, size_t size);
 void upload_free(upload_t* upload); /* NULL is ignored */
 
-/* ---- WebSocket echo (ws_echo.c) ---------------------------------------- */
+/* ---- WebSocket (ws.c, ws_routes.c) ------------------------------------- */
 
+typedef struct ws_route ws_route_t;
 typedef struct ws_piece ws_piece_t;
 
-typedef struct ws_echo {
-  ws_piece_t *first, *last;
-  size_t queued;
-  int held; /* reading is paused until the queue is short again */
-} ws_echo_t;
+/* One connection. Lives in its user space, like an exchange. */
+typedef struct ws {
+  struct lws* wsi;
+  const ws_route_t* route;  /* NULL: this is no WebSocket */
+  ws_piece_t *first, *last; /* what is to be sent */
+  size_t queued;            /* bytes of that */
+  int held;                 /* not read until the queue is short again */
+  int echoing;              /* a message that has not all come yet */
+  int closing;              /* a close frame was sent, or is queued */
+  char* message;            /* gathered for route->message */
+  size_t message_room;
+  size_t message_size;    /* there is a NUL behind it */
+  uint64_t n, size, done; /* the route's own */
+  int binary;
+} ws_t;
 
-int ws_echo_receive(ws_echo_t* echo, struct lws* wsi, const void* data,
-                    size_t size);
-int ws_echo_writable(ws_echo_t* echo, struct lws* wsi);
-void ws_echo_free(ws_echo_t* echo);
+/* What a path does. All but the path may be missing; those that return an int
+ * return -1 when the connection must close. */
+struct ws_route {
+  const char* path;
+  const char* help;
+  int (*refuse)(struct lws* wsi);       /* the handshake, with that status */
+  int (*open)(ws_t* ws);                /* the request can still be read */
+  int (*message)(ws_t* ws, int binary); /* NULL echoes */
+  int (*fill)(ws_t* ws);                /* all has been sent */
+  int (*tick)(ws_t* ws);
+  void (*pong)(ws_t* ws);
+};
+
+const ws_route_t* ws_route_at(size_t index); /* NULL behind the last */
+const ws_route_t* ws_route_find(struct lws* wsi);
+
+/* What web.c hands on; each returns 0, or -1 when the connection must close. */
+int ws_confirm(struct lws* wsi); /* 1: refused, and answered */
+int ws_open(ws_t* ws);
+int ws_receive(ws_t* ws, const void* data, size_t size);
+int ws_writable(ws_t* ws);
+void ws_free(ws_t* ws);
+
+/* Queues a frame of one message; copies. */
+int ws_send(ws_t* ws, const void* data, size_t size,
+            enum lws_write_protocol flags);
+int ws_send_text(ws_t* ws, const char* text);
 
 /* ---- Servers ----------------------------------------------------------- */
 
+/* door.c. Where connections wait for their first bytes. */
+typedef struct door {
+  uv_loop_t* loop;
+  struct lws_vhost* vhost; /* set by web_start() */
+  struct guest* guests;
+} door_t;
+
+/* Takes the descriptor; on -1 it is still the caller's. */
+int door_enter(door_t* door, int fd);
+/* Turns away those that wait, at the loop's next runs. */
+void door_close(door_t* door);
+
 /* web.c. Stopping takes two steps with a run of the loop between them. */
-struct lws_context* web_start(uv_loop_t* loop, int port, int* bound);
+struct lws_context* web_start(door_t* door, int port, int* bound);
 
 /* echo.c. 0 or a libuv error; the ports that the system gave. */
 typedef struct echo_servers {

@@ -1,11 +1,13 @@
 /* HTTP and WebSocket: the libwebsockets context on our loop.
  *
- * Only dispatch lives here; exchange.c answers requests, ws_echo.c messages.
+ * Only dispatch lives here; exchange.c answers requests, ws.c messages.
  * One callback serves both protocols, since a WebSocket client that names no
  * subprotocol is given the first one, which is also the one of plain HTTP. */
 
+#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "server.h"
 
@@ -13,7 +15,7 @@
 
 typedef struct session {
   exchange_t http;
-  ws_echo_t ws;
+  ws_t ws;
 } session_t;
 
 static int on_http(exchange_t* ex, struct lws* wsi,
@@ -27,13 +29,58 @@ static int on_http(exchange_t* ex, struct lws* wsi,
       return exchange_body_end(ex);
     case LWS_CALLBACK_HTTP_WRITEABLE:
       return exchange_writable(ex);
-    case LWS_CALLBACK_TIMER:
-      exchange_timer(ex);
-      return 0;
     default:
       exchange_reset(ex);
       return 0;
   }
+}
+
+static int on_websocket(ws_t* ws, struct lws* wsi,
+                        enum lws_callback_reasons reason, void* in,
+                        size_t len) {
+  switch (reason) {
+    case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
+      memset(ws, 0, sizeof(*ws));
+      ws->wsi = wsi;
+      ws->route = ws_route_find(wsi);
+      return ws->route ? 0 : -1;
+    case LWS_CALLBACK_ESTABLISHED:
+      return ws_open(ws);
+    case LWS_CALLBACK_RECEIVE:
+      return ws_receive(ws, in, len);
+    case LWS_CALLBACK_RECEIVE_PONG:
+      if (ws->route->pong != NULL)
+        ws->route->pong(ws);
+      return 0;
+    case LWS_CALLBACK_SERVER_WRITEABLE:
+      return ws_writable(ws);
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+      /* Ours was first: this is the answer, which wants none. */
+      return ws->closing ? -1 : 0;
+    default:
+      ws_free(ws);
+      return 0;
+  }
+}
+
+static int on_timer(session_t* session) {
+  ws_t* ws = &session->ws;
+
+  if (ws->route != NULL)
+    return ws->route->tick ? ws->route->tick(ws) : 0;
+  exchange_timer(&session->http);
+  return 0;
+}
+
+/* "No" makes libwebsockets close its descriptor, not the connection: the door
+ * has one of its own. */
+static int keep_at_door(struct lws* listener, int accepted) {
+  door_t* door = lws_context_user(lws_get_context(listener));
+  int fd = fcntl(accepted, F_DUPFD_CLOEXEC, 0);
+
+  if (fd >= 0 && door_enter(door, fd) < 0)
+    close(fd);
+  return -1;
 }
 
 static int on_event(struct lws* wsi, enum lws_callback_reasons reason,
@@ -41,11 +88,12 @@ static int on_event(struct lws* wsi, enum lws_callback_reasons reason,
   session_t* session = user;
 
   switch (reason) {
+    case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
+      return keep_at_door(wsi, (int) (intptr_t) in);
     case LWS_CALLBACK_HTTP:
     case LWS_CALLBACK_HTTP_BODY:
     case LWS_CALLBACK_HTTP_BODY_COMPLETION:
     case LWS_CALLBACK_HTTP_WRITEABLE:
-    case LWS_CALLBACK_TIMER:
       return on_http(&session->http, wsi, reason, in, len);
     case LWS_CALLBACK_CLOSED_HTTP:
     case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
@@ -54,19 +102,19 @@ static int on_event(struct lws* wsi, enum lws_callback_reasons reason,
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
       /* Answers are framed for HTTP/1.1, and an offer of h2c cannot be ignored:
        * libwebsockets knows only yes and hanging up. */
-      return strcasecmp(in, "websocket") == 0 ? 0 : -1;
+      return strcasecmp(in, "websocket") == 0 ? ws_confirm(wsi) : -1;
     case LWS_CALLBACK_RAW_ADOPT: /* CONNECT: this is no proxy */
       return -1;
+    case LWS_CALLBACK_TIMER:
+      return on_timer(session);
+    case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
     case LWS_CALLBACK_ESTABLISHED:
-      memset(session, 0, sizeof(*session));
-      return 0;
     case LWS_CALLBACK_RECEIVE:
-      return ws_echo_receive(&session->ws, wsi, in, len);
+    case LWS_CALLBACK_RECEIVE_PONG:
     case LWS_CALLBACK_SERVER_WRITEABLE:
-      return ws_echo_writable(&session->ws, wsi);
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
     case LWS_CALLBACK_CLOSED:
-      ws_echo_free(&session->ws);
-      return 0;
+      return on_websocket(&session->ws, wsi, reason, in, len);
     default:
       return lws_callback_http_dummy(wsi, reason, user, in, len);
   }
@@ -74,22 +122,27 @@ static int on_event(struct lws* wsi, enum lws_callback_reasons reason,
 
 static const struct lws_protocols protocols[] = {
   { "http", on_event, sizeof(session_t), 0, 0, NULL, 0 },
+  { "chat", on_event, sizeof(session_t), 0, 0, NULL, 0 },
+  { "superchat", on_event, sizeof(session_t), 0, 0, NULL, 0 },
   { "echo", on_event, sizeof(session_t), 0, 0, NULL, 0 },
   { NULL, NULL, 0, 0, 0, NULL, 0 }
 };
 
-struct lws_context* web_start(uv_loop_t* loop, int port, int* bound) {
+/* permessage-deflate is not offered: valid messages make that of libwebsockets
+ * 4.1 abort the process (assertions in extension-permessage-deflate.c). */
+struct lws_context* web_start(door_t* door, int port, int* bound) {
   struct lws_context_creation_info info;
   struct lws_context* context;
   struct lws_vhost* vhost;
   void* loops[1];
 
-  loops[0] = loop;
+  loops[0] = door->loop;
   memset(&info, 0, sizeof(info));
   info.options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_DISABLE_IPV6 |
                  LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
   info.foreign_loops = loops;
   info.protocols = protocols;
+  info.user = door;
   info.iface = "127.0.0.1";
   info.port = port;
   info.vhost_name = "127.0.0.1";
@@ -110,6 +163,7 @@ struct lws_context* web_start(uv_loop_t* loop, int port, int* bound) {
     lws_context_destroy(context);
     return NULL;
   }
+  door->vhost = vhost;
   *bound = lws_get_vhost_listen_port(vhost);
   return context;
 }

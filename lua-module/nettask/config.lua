@@ -87,15 +87,15 @@ local LIMITS = {
   maxRequests = a_count, maxLookups = a_count, redirects = a_count,
   responseMaxBytes = a_count, headerMaxBytes = a_count,
   highWaterBytes = a_mark, contextHighWaterBytes = a_mark,
-  downloadMaxBytes = a_count, uploadMaxBytes = a_count, maxSockets = LATER,
+  downloadMaxBytes = a_count, uploadMaxBytes = a_count, maxSockets = a_count,
+  sendQueueBytes = a_count, maxMessageBytes = a_count,
   tcpPerWindow = LATER, tcpForbiddenPorts = LATER, mdnsScanMs = LATER,
-  backgroundGraceMs = LATER, sendQueueBytes = LATER, maxMessageBytes = LATER,
-  maxServices = LATER,
+  backgroundGraceMs = LATER, maxServices = LATER,
 }
 
 local TIMEOUTS = {
-  request = a_time, download = a_time, upload = a_time,
-  socket = LATER, tcp = LATER,
+  request = a_time, download = a_time, upload = a_time, socket = a_time,
+  tcp = LATER,
 }
 
 local FILE_ROOTS = { read = a_list_of_folders, write = a_list_of_folders }
@@ -105,6 +105,7 @@ local KEYS = {
   defaultContentType = a_text,
   dialect = one_of("wx", "taro", "ft", "swan", "my"),
   policy = one_of("miniprogram", "open", "strict"),
+  socketMode = one_of("multi", "single"),
   limits = LIMITS, timeouts = TIMEOUTS, fileRoots = FILE_ROOTS,
   tempDir = a_text,
   requireSecure = a_boolean, allowUrlPort = a_boolean,
@@ -117,7 +118,7 @@ local KEYS = {
   cacheMaxBytes = LATER, cookieFile = LATER, storeFile = LATER,
   caData = LATER, pins = LATER, proxy = LATER, appid = LATER,
   version = LATER, page = LATER, query = LATER, cellularInterface = LATER,
-  wifiInterface = LATER, socketMode = LATER,
+  wifiInterface = LATER,
 }
 
 -- Why the options cannot be applied, or nil.
@@ -142,8 +143,9 @@ end
 -- ---- Presets ----------------------------------------------------------------
 
 local PRESETS = {
-  miniprogram = { maxRequests = 10, downloadMaxBytes = 50 * 1024 * 1024 },
-  open = { maxRequests = 0, downloadMaxBytes = 0 },
+  miniprogram = { maxRequests = 10, downloadMaxBytes = 50 * 1024 * 1024,
+    maxSockets = 5 },
+  open = { maxRequests = 0, downloadMaxBytes = 0, maxSockets = 0 },
 }
 local SWAN_UPLOAD = 25 * 1024 * 1024
 
@@ -157,6 +159,7 @@ local function apply_preset(values, name)
   values.policy = name
   values.maxRequests = PRESETS[name].maxRequests
   values.downloadMaxBytes = PRESETS[name].downloadMaxBytes
+  values.maxSockets = PRESETS[name].maxSockets
   values.requireSecure, values.allowUrlPort = false, true
   values.urlMaxBytes = 0
   apply_upload_cap(values)
@@ -169,6 +172,8 @@ local function apply_dialect(values, name)
     or "application/json"
   values.requestTimeout = alipay and 30000 or 60000
   values.downloadTimeout, values.uploadTimeout = 60000, 60000
+  values.socketTimeout = 60000
+  values.socketMode = (alipay or name == "swan") and "single" or "multi"
   values.httpErrorFails, values.jsonErrorFails = alipay, alipay
   apply_upload_cap(values)
 end
@@ -232,6 +237,9 @@ local function policy_of(values)
     caFile = values.caFile,
     downloadMaxBytes = values.downloadMaxBytes,
     uploadMaxBytes = values.uploadMaxBytes,
+    maxSockets = values.maxSockets,
+    sendQueueBytes = values.sendQueueBytes,
+    maxMessageBytes = values.maxMessageBytes,
     tempDir = values.tempDir,
     readRoots = values.readRoots,
     writeRoots = values.writeRoots,

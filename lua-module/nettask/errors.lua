@@ -12,8 +12,8 @@ local ALIPAY = { parameter = 2, refused = 11, network = 12, timeout = 13,
 
 local by_code = {}
 
--- What downloads and uploads call differently.
-errors.download, errors.upload = {}, {}
+-- What downloads, uploads and sockets call differently.
+errors.download, errors.upload, errors.socket = {}, {}, {}
 
 local function define(name, fields)
   by_code[core.errors[name]] = fields
@@ -59,14 +59,14 @@ refusal("PORT", "url port is not allowed", 600011, -10,
 refusal("BODY_SIZE", "exceed max body size", 600004, -8,
   "limits.responseMaxBytes; lifted by configure{limits={responseMaxBytes=0}}")
 
--- Files. The core's message says more: which file, and why.
-local function file(codes, name, text, errno, code, alipay, reason)
+-- Of one API alone. The core's message says more: which file, and why.
+local function own(codes, name, text, errno, code, alipay, reason)
   codes[core.errors[name]] = { text = text, errno = errno,
     errCode = code or -1, error = alipay, reason = reason, detailed = true }
 end
 
 local function not_saved(name, why)
-  file(errors.download, name, "save failed: " .. why, 603300, -1,
+  own(errors.download, name, "save failed: " .. why, 603300, -1,
     ALIPAY.network)
 end
 
@@ -77,31 +77,51 @@ not_saved("DISK_FULL", "no space left")
 not_saved("BUSY", "another download writes to this file")
 not_saved("DIGEST", "the file does not have the expected sha256")
 not_saved("FILE", "the file cannot be written")
-file(errors.download, "PERMISSION", "no permission for path", 603303, -1,
+own(errors.download, "PERMISSION", "no permission for path", 603303, -1,
   ALIPAY.permission)
-file(errors.download, "OUTSIDE", "no permission for path", 603303, -1,
+own(errors.download, "OUTSIDE", "no permission for path", 603303, -1,
   ALIPAY.permission,
   "fileRoots.write; lifted by configure{fileRoots={write=false}}")
-file(errors.download, "FILE_SIZE", "exceed max file size", 603301, -8,
+own(errors.download, "FILE_SIZE", "exceed max file size", 603301, -8,
   ALIPAY.refused, "limits.downloadMaxBytes; lifted by"
     .. " configure{limits={downloadMaxBytes=0}}")
 
-file(errors.upload, "NO_FILE", "file not found", 1300002, -6, ALIPAY.missing)
-file(errors.upload, "NO_FOLDER", "file not found", 1300002, -6, ALIPAY.missing)
-file(errors.upload, "NOT_A_FILE", "not a plain file", 1300002, -6,
+own(errors.upload, "NO_FILE", "file not found", 1300002, -6, ALIPAY.missing)
+own(errors.upload, "NO_FOLDER", "file not found", 1300002, -6, ALIPAY.missing)
+own(errors.upload, "NOT_A_FILE", "not a plain file", 1300002, -6,
   ALIPAY.missing)
-file(errors.upload, "PERMISSION", "permission denied", 1300013, -1,
+own(errors.upload, "PERMISSION", "permission denied", 1300013, -1,
   ALIPAY.permission)
-file(errors.upload, "OUTSIDE", "permission denied", 1300013, -1,
+own(errors.upload, "OUTSIDE", "permission denied", 1300013, -1,
   ALIPAY.permission,
   "fileRoots.read; lifted by configure{fileRoots={read=false}}")
-file(errors.upload, "FILE_SIZE", "exceed max file size", 603301, -8,
+own(errors.upload, "FILE_SIZE", "exceed max file size", 603301, -8,
   ALIPAY.refused, "limits.uploadMaxBytes; lifted by"
     .. " configure{limits={uploadMaxBytes=0}}")
-file(errors.upload, "FILE_CHANGED", "the file changed while it was sent",
+own(errors.upload, "FILE_CHANGED", "the file changed while it was sent",
   600006, -1, ALIPAY.network)
-file(errors.upload, "FILE", "the file cannot be read", 600006, -1,
+own(errors.upload, "FILE", "the file cannot be read", 600006, -1,
   ALIPAY.network)
+
+local function unconnected(name)
+  errors.socket[core.errors[name]] = { text = "WebSocket is not connected",
+    errno = 600004, errCode = -1, error = ALIPAY.network }
+end
+
+unconnected("NOT_OPEN")
+unconnected("CLOSED")
+unconnected("STATE")
+-- What the core says is the text: which status, which header.
+own(errors.socket, "WS_STATUS", nil, 600001, -1, ALIPAY.network)
+own(errors.socket, "HANDSHAKE", nil, 600001, -1, ALIPAY.network)
+own(errors.socket, "WS_PROTOCOL", "WebSocket protocol error", 600001, -1,
+  ALIPAY.network)
+own(errors.socket, "WS_TEXT", "WebSocket text is not UTF-8", 600001, -1,
+  ALIPAY.decoding)
+own(errors.socket, "WS_SIZE", "exceed max message size", 600004, -8,
+  ALIPAY.refused, "maxMessageBytes; lifted by that option of connectSocket,"
+    .. " or configure{limits={maxMessageBytes=0}}")
+plain("QUEUE_FULL", "send queue is full", 600004)
 
 transport("RESOLVE", -105, "NAME_NOT_RESOLVED")
 transport("REFUSED", -102, "CONNECTION_REFUSED")
@@ -135,6 +155,35 @@ errors.JSON = { text = "response is not JSON", errno = 600000, errCode = -1,
   error = ALIPAY.decoding }
 errors.CELLULAR = { text = "cellular network is not available",
   errno = 602301, errCode = -1, error = ALIPAY.network }
+
+errors.CODE = { text = "invalid code", errno = 600005, errCode = -1,
+  error = ALIPAY.parameter }
+errors.REASON = { text = "invalid reason: it must be UTF-8 and have at most 123"
+  .. " bytes", errno = 600005, errCode = -1, error = ALIPAY.parameter }
+errors.PROTOCOL = { text = "invalid protocol", errno = 600005, errCode = -1,
+  error = ALIPAY.parameter }
+errors.NO_ARRAY = { text = "protocols must be an array", errno = 1001,
+  errCode = -1, error = ALIPAY.parameter }
+errors.NO_DATA = { text = "data must be string or ArrayBuffer", errno = 1001,
+  errCode = -1, error = ALIPAY.parameter }
+errors.NO_UTF8 = { text = "data is not UTF-8 text: send bytes as a Buffer",
+  errno = 600005, errCode = -1, error = ALIPAY.parameter }
+errors.SEALED_PROXY = { text = "proxy is not allowed", errno = 102,
+  errCode = -10, error = ALIPAY.refused,
+  reason = "the seal; only the host chooses the proxy after net.seal()" }
+
+-- The limit of sockets is reached.
+function errors.sockets(max)
+  return { text = "reach max websocket connect count " .. ("%d"):format(max),
+    errno = 600007, errCode = -1, error = ALIPAY.refused,
+    reason = "limits.maxSockets; lifted by configure{limits={maxSockets=0}}" }
+end
+
+-- `message` says where.
+function errors.base64(message)
+  return { text = "data is not base64: " .. message:gsub("^invalid base64:? ?",
+    ""), errno = 600005, errCode = -1, error = ALIPAY.parameter }
+end
 
 function errors.status(status)
   return { text = ("http status %d"):format(status), errno = 600000,

@@ -1,7 +1,7 @@
--- What request(), downloadFile() and uploadFile() have in common: from a table
--- of options to a task, and from its last event to success or fail. The core
--- starts, moves bytes and ends; what the options mean is decided here and in
--- the file of each API.
+-- What request(), downloadFile(), uploadFile() and connectSocket() have in
+-- common: from a table of options to a task, and from its last event to success
+-- or fail. The core starts, moves bytes and ends; what the options mean is
+-- decided here and in the file of each API.
 --
 -- A call goes through three functions with nothing between them yet: start()
 -- makes the idle task, launch() starts it, finish() turns its end into
@@ -19,6 +19,9 @@
 --   check    check(given, log, settings) -> failure or nothing
 --   raw      whether it has getRawResult
 --   prepare  prepare(record, given, settings) -> params, or nil and a failure
+--   fault    fault(code, given, settings): a failure that only this API has
+--   started  started(task, record, given, settings), if it wants to know
+--   method   whether it is no task of its own, but a method of one
 
 local core = require "nettask.core"
 local errors = require "nettask.errors"
@@ -90,7 +93,7 @@ function exchange.header(given, default_type)
 end
 
 -- The total time: timeouts.total may be 0 for none, timeout may not.
-local function total_of(given, default)
+function exchange.total(given, default)
   local total = given.timeouts and given.timeouts.total
   if total and total >= 0 then return total end
   local timeout = given.timeout
@@ -106,7 +109,7 @@ function exchange.params(record, given, list, base_url, timeout)
     url = given.url,
     baseUrl = base_url,
     headers = list,
-    total = total_of(given, timeout),
+    total = exchange.total(given, timeout),
     timeouts = given.timeouts,
     http2 = fast or given.enableHttp2,
     http3 = fast or given.enableQuic,
@@ -114,11 +117,13 @@ function exchange.params(record, given, list, base_url, timeout)
   }
 end
 
-local function start_fault(code, header, given, api)
+local function start_fault(code, header, given, api, settings)
   -- Without a name it is the media type of a part.
   if code == E.HEADER then return errors.header(header or "content-type") end
   if code == E.METHOD then return errors.method(given.method) end
-  return errors.of_code(code, nil, given.url, nil, api.codes)
+  local fault = api.fault and api.fault(code, given, settings)
+  return fault or errors.of_code(code, nil, given.url,
+    settings.requireSecure, api.codes)
 end
 
 -- ---- Results ----------------------------------------------------------------
@@ -126,21 +131,23 @@ end
 -- For log lines: where to, without what may be secret.
 local function describe(api, record)
   local url = record.url
+  if api.method then return api.name end
   if type(url) ~= "string" then url = "no url" end
   url = url:gsub("[?#].*", ""):gsub("^(%a[%w+.-]*://)[^/]*@", "%1")
   return ("%s %s"):format(record.method or api.name, url)
 end
 
+-- Without `reasons` it is of no exchange.
 local function fail_result(name, fault, reasons, alipay)
   local res = {
     errMsg = name .. ":fail " .. fault.text,
     errno = fault.errno,
     errCode = fault.errCode,
-    exception = { retryCount = 0, reasons = reasons },
-    useHttpDNS = false,
+    exception = reasons and { retryCount = 0, reasons = reasons },
     reason = fault.reason,
     detail = fault.detail,
   }
+  if reasons then res.useHttpDNS = false end
   if alipay then
     res.error = fault.error
     res.errorMessage = fault.text
@@ -148,8 +155,11 @@ local function fail_result(name, fault, reasons, alipay)
   return res
 end
 
+exchange.fail_result = fail_result
+
 local function log_failure(api, record, fault, log)
   local handled = record.fail or record.complete or record.settle
+    or record.handled
   if fault.reason then
     log.write("warn", ("%s refused by %s"):format(describe(api, record),
       fault.reason))
@@ -191,6 +201,7 @@ end
 function exchange.new(api, settings, log, report)
   local check, prepare = api.check, api.prepare
   local open, send, end_task = api.open, api.start, api.refuse
+  local started = api.started
 
   -- The task ends, in a later update(), with that failure.
   local function refuse(task, record, fault)
@@ -203,7 +214,9 @@ function exchange.new(api, settings, log, report)
     if not params then return refuse(task, record, fault) end
     local code, header = send(task, params)
     if code ~= 0 then
-      refuse(task, record, start_fault(code, header, given, api))
+      refuse(task, record, start_fault(code, header, given, api, settings))
+    elseif started then
+      started(task, record, given, settings)
     end
   end
 
@@ -288,8 +301,9 @@ function exchange.finisher(settings, log, apis)
     if record.aborted then code = E.ABORTED end
     local fault = code ~= E.ABORTED and record.fault or errors.of_code(code,
       message, record.url, settings.requireSecure, api.codes)
-    return false, failure(api, record, fault, reasons), record.fail,
-      record.complete, record.settle
+    local res = failure(api, record, fault, reasons)
+    res.statusCode = ... -- only sockets are refused with one
+    return false, res, record.fail, record.complete, record.settle
   end
 end
 

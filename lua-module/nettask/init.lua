@@ -21,6 +21,7 @@ local exchange = require "nettask.exchange"
 local log = require "nettask.log".new()
 local make_profile = require "nettask.profile"
 local request_api = require "nettask.request"
+local socket = require "nettask.socket"
 local upload_api = require "nettask.upload"
 
 local apply, gate = config.apply, core.gate
@@ -48,7 +49,8 @@ local function write_log(level, text, once)
 end
 
 local apis = { request = request_api, download = download_api,
-  upload = upload_api }
+  upload = upload_api, socket = socket.connect, send = socket.send }
+local sockets = socket.new(settings, log)
 
 local function start_of(api)
   return exchange.new(api, settings, log, report)
@@ -59,6 +61,8 @@ core.bind {
   log = write_log,
   finish = exchange.finisher(settings, log, apis),
   profile = make_profile,
+  send = sockets.send,
+  close = sockets.close,
 }
 
 -- ---- What belongs to the host -----------------------------------------------
@@ -99,6 +103,9 @@ local net = {
   request = start_of(request_api),
   downloadFile = start_of(download_api),
   uploadFile = start_of(upload_api),
+  connectSocket = start_of(socket.connect),
+  sendSocketMessage = sockets.sendSocketMessage,
+  closeSocket = sockets.closeSocket,
   update = core.update,
   run = core.run,
   wait = core.wait,
@@ -108,6 +115,11 @@ local net = {
   array = core.array,
   null = core.null,
 }
+
+for _, event in ipairs { "Open", "Message", "Error", "Close" } do
+  net["onSocket" .. event] = core["onSocket" .. event]
+  net["offSocket" .. event] = core["offSocket" .. event]
+end
 
 for name, f in pairs(guarded) do
   net[name] = function(...)

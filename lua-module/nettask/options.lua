@@ -14,6 +14,8 @@ local function any_of(text, ...)
   return allowed
 end
 
+local ANYTHING = any_of("anything", "String", "Number", "Boolean", "Object",
+  "Array", "Function", "ArrayBuffer", "Null")
 local DATA = any_of("String, Object or ArrayBuffer", "String", "Object",
   "Array", "ArrayBuffer")
 local TEXT_OR_FLAG = any_of("String or Boolean", "String", "Boolean")
@@ -60,6 +62,32 @@ local UPLOAD = with_common {
   filePath = "string", name = "string", formData = "table",
   fileType = "string", fileName = "string", files = "table",
   getRawResult = "function", hideLoading = "boolean",
+}
+
+local SOCKET = {
+  url = "string", header = "table", headers = "table",
+  protocols = ANYTHING, protocolsArray = ANYTHING, -- see socket.lua
+  tcpNoDelay = "boolean", perMessageDeflate = "boolean",
+  timeout = "number", timeouts = "table", multiple = "boolean",
+  pingInterval = "number", pongTimeout = "number",
+  reconnect = any_of("Boolean or Object", "Boolean", "Object"),
+  maxMessageBytes = "number", proxy = "string",
+  forceCellularNetwork = "boolean", enableProfile = "boolean",
+  success = "function", fail = "function", complete = "function",
+  group = any_of("Object", "Object"),
+}
+
+local RECONNECT = { base = "number", max = "number", jitter = "number",
+  tries = "number" }
+
+local SEND = {
+  data = ANYTHING, isBuffer = "boolean",
+  success = "function", fail = "function", complete = "function",
+}
+
+local CLOSE = {
+  code = "number", reason = "string",
+  success = "function", fail = "function", complete = "function",
 }
 
 -- One element of `files`.
@@ -121,9 +149,14 @@ local function timeouts_fault(api, timeouts, log)
   end
 end
 
+-- What sockets do honour.
+local HONOURED = { [SOCKET] = { proxy = true } }
+
 local function remark(api, types, name, value, log)
   if not types[name] then
     log.once("warn", api .. ": " .. names.unknown("option", name, types))
+  elseif HONOURED[types] and HONOURED[types][name] then
+    return
   elseif EFFECTS[name](value) then
     log.once("warn", ("%s: option %q is ignored by this version")
       :format(api, name))
@@ -133,7 +166,7 @@ end
 -- Look over what a script gave: returns the failure to report, or nothing.
 -- One pass; what is rare is left to the functions above.
 local function check(api, types, given, log)
-  if type(given.url) ~= "string" then
+  if types.url and type(given.url) ~= "string" then
     return fault_of(types, "url", given.url)
   end
   for name, value in pairs(given) do
@@ -159,6 +192,33 @@ function options.download(given, log)
     log.once("warn", "downloadFile: resume has no effect without filePath")
   end
   return fault
+end
+
+-- ---- Sockets ----------------------------------------------------------------
+
+local function reconnect_fault(reconnect, log)
+  for name, value in pairs(reconnect) do
+    if not RECONNECT[name] then
+      log.once("warn", "connectSocket: "
+        .. names.unknown("option", name, RECONNECT, "reconnect."))
+    elseif fault_of(RECONNECT, name, value) then
+      return fault_of(RECONNECT, name, value, "reconnect." .. name)
+    end
+  end
+end
+
+function options.socket(given, log)
+  return check("connectSocket", SOCKET, given, log)
+    or type(given.reconnect) == "table"
+      and reconnect_fault(given.reconnect, log)
+end
+
+function options.send(given, log)
+  return check("sendSocketMessage", SEND, given, log)
+end
+
+function options.close(given, log)
+  return check("closeSocket", CLOSE, given, log)
 end
 
 -- ---- Uploads ----------------------------------------------------------------

@@ -21,6 +21,8 @@ typedef enum ntl_handler {
   NTL_ON_LOG,     /* log(level, text, once) */
   NTL_ON_FINISH,  /* finish(record, ...): see lexchange.h */
   NTL_ON_PROFILE, /* profile(...) -> table: see convert.c */
+  NTL_ON_SEND,    /* send(socket, options, code): see lsocket.c */
+  NTL_ON_CLOSE,   /* close(socket, options) */
   NTL_HANDLERS
 } ntl_handler_t;
 
@@ -42,6 +44,7 @@ typedef struct ntl_state {
   int message_handler;
   int array_meta;  /* metatable of core.array() tables */
   int header_meta; /* metatable of header tables */
+  int sockets;     /* global listeners: see lsocket.c */
   int repeats;     /* weak: header table -> lower-case name -> values */
   /* Slots, false while they are empty. */
   int traceback;      /* of the error that is being reported */
@@ -52,10 +55,13 @@ typedef struct ntl_state {
 
   /* The update() that runs. */
   nt_event_t event;
-  bool holds_event;     /* `event` is being handled, or waits for memory */
-  bool handed;          /* a callback of `event` has been called */
-  unsigned event_epoch; /* of the context that `event` came from */
-  nt_context_t* doomed; /* closed while we read from its event */
+  bool holds_event; /* `event` is being handled, or waits for memory or
+                     * for the next budget */
+  bool handed;      /* a callback of `event` has been called */
+  bool unfinished;  /* there are more, for the next budget */
+  const struct ntl_task* task; /* whose it is */
+  unsigned event_epoch;        /* of the context that `event` came from */
+  nt_context_t* doomed;        /* closed while we read from its event */
   size_t quota, delivered;
   double clock_ms;    /* the newest reading */
   double deadline_ms; /* 0: none */
@@ -73,7 +79,14 @@ typedef struct ntl_state {
   const char* log_text;
   bool log_once;
   nt_id_t orphan; /* opened, but Lua had no memory to keep it */
+
+  /* lsocket.c: of the sockets that are live. */
+  struct ntl_socket* oldest;
+  struct ntl_socket* newest;
+  struct ntl_socket* bound; /* the one that the global functions mean */
 } ntl_state_t;
+
+typedef struct ntl_task ntl_task_t;
 
 /* What makes one kind of task. Static, one a file. */
 typedef struct ntl_kind {
@@ -84,13 +97,19 @@ typedef struct ntl_kind {
    * functions through ntl_call() alone. May raise before the first of those
    * and is then called again for the same event. */
   void (*dispatch)(lua_State* L, ntl_state_t* s, const nt_event_t* event);
+  /* The task is no longer live. NULL: nothing to do. Does not raise. */
+  void (*forget)(ntl_state_t* s, ntl_task_t* task);
+  /* Push a field that only this kind has, and return 1; else 0. NULL: there is
+   * none. */
+  int (*field)(lua_State* L, const ntl_state_t* s, const ntl_task_t* task,
+               const char* name);
 } ntl_kind_t;
 
-/* The userdata of every kind of task: an id, no resource. */
-typedef struct ntl_task {
+/* How the userdata of every kind of task begins: an id, no resource. */
+struct ntl_task {
   nt_id_t id; /* 0 until there is one */
   const ntl_kind_t* kind;
-} ntl_task_t;
+};
 
 /* ---- module.c ----------------------------------------------------------- */
 
@@ -136,6 +155,16 @@ void ntl_host_open(lua_State* L);
  * delivered, since a callback has closed the context. Inside dispatch. */
 int ntl_call(lua_State* L, ntl_state_t* s, int nargs, const ntl_kind_t* kind,
              const char* what);
+/* Call what a finish() has returned, from `base` on: ok, res, and up to three
+ * functions that take res: success or fail, complete, and what waits for both.
+ * Returns as ntl_call(). */
+int ntl_call_results(lua_State* L, ntl_state_t* s, int base,
+                     const ntl_kind_t* kind);
+/* For an event that has callbacks of several calls: what was called so far
+ * will not be called again if the event is dispatched once more. Returns false
+ * when the budget is spent (or delivery paused): dispatch has to return, and
+ * the next update() comes back to the event. */
+bool ntl_may_go_on(ntl_state_t* s);
 void ntl_update_open(lua_State* L, ntl_state_t* s);
 
 /* Give a line to the logger; with `once` the same text is given only one time.
@@ -146,11 +175,19 @@ void ntl_log(lua_State* L, ntl_state_t* s, const char* level, const char* text,
 /* ---- task.c ------------------------------------------------------------- */
 
 void ntl_push_id(lua_State* L, nt_id_t id);
-/* Push a task without id. */
-ntl_task_t* ntl_task_push(lua_State* L, const ntl_kind_t* kind);
-/* The record at `record` is live from now on, under task->id; the task at
- * `task` becomes its `self`. */
-void ntl_track(lua_State* L, ntl_state_t* s, int task, int record);
+/* Push a task without id, of that many bytes, all zero. */
+ntl_task_t* ntl_task_push(lua_State* L, const ntl_kind_t* kind, size_t size);
+/* Body of core.xOpen(record): returns an idle task that is live, of that many
+ * bytes. */
+int ntl_task_open(lua_State* L, const ntl_kind_t* kind, size_t size,
+                  int (*open)(nt_context_t*, nt_id_t*));
+/* Give the id of the task at `task` to it, and make it live with the record at
+ * `record`. Raises when that cannot be. */
+void ntl_task_begin(lua_State* L, ntl_state_t* s, int task, int record,
+                    int (*open)(nt_context_t*, nt_id_t*));
+/* Body of core.xRefuse(task): an idle task ends with NT_E_INVALID; what the
+ * script is told lies in its record. */
+int ntl_task_refuse(lua_State* L, const ntl_kind_t* kind);
 /* The id has ended: its record is garbage. Does not raise. */
 void ntl_untrack(lua_State* L, ntl_state_t* s, nt_id_t id);
 /* Push the record of an id or nil; 1 or 0. */
@@ -169,6 +206,9 @@ void ntl_task_class(lua_State* L, const ntl_kind_t* kind,
  * lies in its record under `name`. */
 int ntl_listener_on(lua_State* L, const ntl_kind_t* kind, const char* name);
 int ntl_listener_off(lua_State* L, const ntl_kind_t* kind, const char* name);
+/* The same for a list in the table at `lists`, with f in argument `arg`. */
+void ntl_listener_add(lua_State* L, int lists, int arg, const char* name);
+void ntl_listener_remove(lua_State* L, int lists, int arg, const char* name);
 /* Whether the record at `record` has listeners of that name. */
 int ntl_has_listeners(lua_State* L, int record, const char* name);
 /* Call them in order with the value on top, which is popped. Those removed
@@ -176,6 +216,14 @@ int ntl_has_listeners(lua_State* L, int record, const char* name);
  * task was aborted. Returns as ntl_call(). */
 int ntl_fire(lua_State* L, ntl_state_t* s, int record, const ntl_kind_t* kind,
              const char* name);
+/* The same for the lists in another table than the task's record. */
+int ntl_fire_lists(lua_State* L, ntl_state_t* s, int record, int lists,
+                   const ntl_kind_t* kind, const char* name);
+
+/* ---- notice.c ----------------------------------------------------------- */
+
+/* Adds notice to the table on top. */
+void ntl_notice_open(lua_State* L);
 
 /* ---- convert.c ---------------------------------------------------------- */
 
@@ -208,5 +256,6 @@ void ntl_push_profile(lua_State* L, ntl_state_t* s, const nt_profile_t* profile,
 void ntl_request_open(lua_State* L);
 void ntl_download_open(lua_State* L);
 void ntl_upload_open(lua_State* L);
+void ntl_socket_open(lua_State* L, ntl_state_t* s);
 
 #endif

@@ -58,10 +58,11 @@ static int sealed(lua_State* L) {
   return 1;
 }
 
-/* core.bind([host,] { report =, log =, finish =, profile = }) */
+/* core.bind([host,] { report =, log =, finish =, ... }) */
 static int bind(lua_State* L) {
-  static const char* const names[NTL_HANDLERS] = { "report", "log", "finish",
-                                                   "profile" };
+  static const char* const names[NTL_HANDLERS] = {
+    "report", "log", "finish", "profile", "send", "close",
+  };
   ntl_state_t* s = ntl_self(L);
 
   ntl_gate(L, s, "bind");
@@ -159,6 +160,12 @@ static void read_files(lua_State* L, nt_policy_t* policy) {
             &policy->write_root_count);
 }
 
+static void read_sockets(lua_State* L, nt_policy_t* policy) {
+  read_u32(L, "maxSockets", &policy->max_sockets);
+  read_u64(L, "sendQueueBytes", &policy->send_queue_bytes);
+  read_u64(L, "maxMessageBytes", &policy->message_max_bytes);
+}
+
 static void read_policy(lua_State* L, nt_policy_t* policy) {
   int open = read_flag(L, "open");
 
@@ -179,6 +186,7 @@ static void read_policy(lua_State* L, nt_policy_t* policy) {
   read_string(L, "userAgent", &policy->user_agent);
   read_string(L, "caFile", &policy->ca_file);
   read_files(L, policy);
+  read_sockets(L, policy);
 }
 
 /* core.setPolicy([host,] {...}): takes the table, which nobody else may keep.
@@ -214,6 +222,7 @@ static void clear_live(lua_State* L, ntl_state_t* s) {
   }
   lua_pop(L, 1);
   s->live_count = 0;
+  s->oldest = s->newest = s->bound = NULL;
 }
 
 /* A finaliser of the script may close the context while update() makes Lua
@@ -275,7 +284,8 @@ static void set_number(lua_State* L, const char* name, uint64_t value) {
   lua_setfield(L, -2, name);
 }
 
-static const char* const kinds[] = { "request", "download", "upload" };
+static const char* const kinds[] = { "request", "download", "upload",
+                                     "socket" };
 
 enum {
   KINDS = sizeof(kinds) / sizeof(*kinds),
@@ -343,7 +353,7 @@ static int stats(lua_State* L) {
   memset(&figures, 0, sizeof(figures));
   if (s->context != NULL)
     nt_stats(s->context, &figures);
-  lua_createtable(L, 0, 12);
+  lua_createtable(L, 0, 13);
   set_by_state(L, s);
   set_number(L, "live", s->live_count);
   set_number(L, "queuedEvents", figures.waiting_events);

@@ -5,9 +5,9 @@
 
 static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event);
 
-static const ntl_kind_t download_kind = { "nettask.DownloadTask",
-                                          "DownloadTask", "download",
-                                          dispatch };
+static const ntl_kind_t download_kind = {
+  "nettask.DownloadTask", "DownloadTask", "download", dispatch, NULL, NULL,
+};
 
 /* ---- Events ------------------------------------------------------------- */
 
@@ -35,7 +35,7 @@ static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event) {
     case NT_EV_END:
       ntl_exchange_end(L, s, record, event, &download_kind, push_file);
       break;
-    case NT_EV_CHUNK:
+    default:
       break;
   }
 }
@@ -43,11 +43,11 @@ static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event) {
 /* ---- Script functions --------------------------------------------------- */
 
 static int download_open(lua_State* L) {
-  return ntl_exchange_open(L, &download_kind, nt_download_open);
+  return ntl_task_open(L, &download_kind, sizeof(ntl_task_t), nt_download_open);
 }
 
 static int download_refuse(lua_State* L) {
-  return ntl_exchange_refuse(L, &download_kind);
+  return ntl_task_refuse(L, &download_kind);
 }
 
 static int read_file(lua_State* L, nt_download_options_t* options) {

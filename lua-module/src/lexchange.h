@@ -3,16 +3,11 @@
 #ifndef NTL_LEXCHANGE_H
 #define NTL_LEXCHANGE_H
 
-#include "binding.h"
+#include "params.h"
 
-/* ---- Opening and starting ------------------------------------------------ */
+/* ---- Starting -------------------------------------------------------------
+ */
 
-/* Body of core.xOpen(record): returns an idle task that is live. */
-int ntl_exchange_open(lua_State* L, const ntl_kind_t* kind,
-                      int (*open)(nt_context_t*, nt_id_t*));
-/* Body of core.xRefuse(task): an idle task ends with NT_E_INVALID; what the
- * script is told lies in its record. */
-int ntl_exchange_refuse(lua_State* L, const ntl_kind_t* kind);
 /* Argument 1 is the task, argument 2 the table `params`; reads of that the
  * fields url, baseUrl, method, headers (a flat list), total, timeouts, and the
  * flags http2, http3, stream, profile, anonymous, manual. The options borrow
@@ -21,12 +16,6 @@ int ntl_exchange_refuse(lua_State* L, const ntl_kind_t* kind);
 int ntl_exchange_read(lua_State* L, nt_request_options_t* options);
 /* Body of the end of core.xStart(): pushes the code, returns 1. */
 int ntl_exchange_code(lua_State* L, int code);
-
-bool ntl_get_flag(lua_State* L, int table, const char* name);
-/* The string in that field of the table, which anchors it; `*text` is left
- * alone when there is none. Returns 0, or NT_E_INVALID when it has a NUL:
- * nobody may see less of it than was checked. */
-int ntl_get_text(lua_State* L, int table, const char* name, const char** text);
 
 /* ---- Events -------------------------------------------------------------- */
 

@@ -15,8 +15,9 @@
 
 static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event);
 
-static const ntl_kind_t request_kind = { "nettask.RequestTask", "RequestTask",
-                                         "request", dispatch };
+static const ntl_kind_t request_kind = {
+  "nettask.RequestTask", "RequestTask", "request", dispatch, NULL, NULL,
+};
 
 /* ---- Streamed bodies ---------------------------------------------------- */
 
@@ -165,7 +166,7 @@ static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event) {
     case NT_EV_END:
       ntl_exchange_end(L, s, record, event, &request_kind, push_data);
       break;
-    case NT_EV_PROGRESS:
+    default:
       break;
   }
 }
@@ -173,11 +174,11 @@ static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event) {
 /* ---- Script functions --------------------------------------------------- */
 
 static int request_open(lua_State* L) {
-  return ntl_exchange_open(L, &request_kind, nt_request_open);
+  return ntl_task_open(L, &request_kind, sizeof(ntl_task_t), nt_request_open);
 }
 
 static int request_refuse(lua_State* L) {
-  return ntl_exchange_refuse(L, &request_kind);
+  return ntl_task_refuse(L, &request_kind);
 }
 
 /* core.requestStart(task, params) -> 0 | code [, name of the bad header]. The

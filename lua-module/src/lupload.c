@@ -8,8 +8,9 @@
 
 static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event);
 
-static const ntl_kind_t upload_kind = { "nettask.UploadTask", "UploadTask",
-                                        "upload", dispatch };
+static const ntl_kind_t upload_kind = {
+  "nettask.UploadTask", "UploadTask", "upload", dispatch, NULL, NULL,
+};
 
 /* ---- Events ------------------------------------------------------------- */
 
@@ -34,7 +35,7 @@ static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event) {
     case NT_EV_END:
       ntl_exchange_end(L, s, record, event, &upload_kind, push_data);
       break;
-    case NT_EV_CHUNK:
+    default:
       break;
   }
 }
@@ -42,11 +43,11 @@ static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event) {
 /* ---- Script functions --------------------------------------------------- */
 
 static int upload_open(lua_State* L) {
-  return ntl_exchange_open(L, &upload_kind, nt_upload_open);
+  return ntl_task_open(L, &upload_kind, sizeof(ntl_task_t), nt_upload_open);
 }
 
 static int upload_refuse(lua_State* L) {
-  return ntl_exchange_refuse(L, &upload_kind);
+  return ntl_task_refuse(L, &upload_kind);
 }
 
 /* The table on top, { name, path | data, fileName, type, fallbackType }, which

@@ -255,6 +255,8 @@ static void fill_core(lua_State* L, ntl_state_t* s) {
   ntl_request_open(L);
   ntl_download_open(L);
   ntl_upload_open(L);
+  ntl_notice_open(L);
+  ntl_socket_open(L, s);
 }
 
 /* One table a Lua state, however often it is asked for. */

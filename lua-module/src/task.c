@@ -10,10 +10,10 @@ void ntl_push_id(lua_State* L, nt_id_t id) {
   ntl_pushunsigned64(L, id);
 }
 
-ntl_task_t* ntl_task_push(lua_State* L, const ntl_kind_t* kind) {
-  ntl_task_t* task = ntl_newuserdata(L, sizeof(*task), 0);
+ntl_task_t* ntl_task_push(lua_State* L, const ntl_kind_t* kind, size_t size) {
+  ntl_task_t* task = ntl_newuserdata(L, size, 0);
 
-  task->id = 0;
+  memset(task, 0, size);
   task->kind = kind;
   ntl_setmetatable(L, kind->type_name);
   return task;
@@ -23,11 +23,13 @@ ntl_task_t* ntl_task_check(lua_State* L, int arg, const ntl_kind_t* kind) {
   return ntl_checkudata(L, arg, kind->type_name);
 }
 
-void ntl_track(lua_State* L, ntl_state_t* s, int task, int record) {
+/* ---- From the first to the last ----------------------------------------- */
+
+/* The record at `record` is live from now on, and the task at `task` becomes
+ * its `self`. */
+static void track(lua_State* L, ntl_state_t* s, int task, int record) {
   const ntl_task_t* self = lua_touserdata(L, task);
 
-  task = ntl_absindex(L, task);
-  record = ntl_absindex(L, record);
   lua_pushvalue(L, task);
   lua_setfield(L, record, "self");
   ntl_push_ref(L, s->live);
@@ -38,10 +40,56 @@ void ntl_track(lua_State* L, ntl_state_t* s, int task, int record) {
   s->live_count++;
 }
 
+/* A task that Lua had no memory to keep ends now; its event finds no record. */
+static void end_orphan(ntl_state_t* s) {
+  if (s->orphan != 0 && s->context != NULL)
+    nt_abort(s->context, s->orphan);
+  s->orphan = 0;
+}
+
+void ntl_task_begin(lua_State* L, ntl_state_t* s, int task, int record,
+                    int (*open)(nt_context_t*, nt_id_t*)) {
+  ntl_task_t* self = lua_touserdata(L, task);
+  int err = open(ntl_context(L, s), &self->id);
+
+  if (err)
+    ntl_raise(L, err);
+  end_orphan(s);
+  s->orphan = self->id;
+  track(L, s, task, record);
+  s->orphan = 0;
+}
+
+int ntl_task_open(lua_State* L, const ntl_kind_t* kind, size_t size,
+                  int (*open)(nt_context_t*, nt_id_t*)) {
+  ntl_state_t* s = ntl_self(L);
+
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  ntl_task_push(L, kind, size);
+  ntl_task_begin(L, s, 2, 1, open);
+  return 1;
+}
+
+int ntl_task_refuse(lua_State* L, const ntl_kind_t* kind) {
+  ntl_state_t* s = ntl_self(L);
+  const ntl_task_t* task = ntl_task_check(L, 1, kind);
+
+  if (s->context != NULL)
+    nt_fail(s->context, task->id, NT_E_INVALID, NULL);
+  return 0;
+}
+
 void ntl_untrack(lua_State* L, ntl_state_t* s, nt_id_t id) {
+  ntl_task_t* self;
+
   if (!ntl_push_record(L, s, id))
     return;
-  lua_pop(L, 1);
+  lua_getfield(L, -1, "self");
+  self = lua_touserdata(L, -1);
+  if (self->kind->forget != NULL)
+    self->kind->forget(s, self);
+  lua_pop(L, 2);
   ntl_push_ref(L, s->live);
   ntl_push_id(L, id);
   lua_pushnil(L);
@@ -96,7 +144,7 @@ static int task_index(lua_State* L) {
     lua_pushstring(L, state_name(s, task->id));
   else if (strcmp(key, "id") == 0)
     ntl_push_id(L, task->id);
-  else
+  else if (task->kind->field == NULL || !task->kind->field(L, s, task, key))
     lua_pushnil(L);
   return 1;
 }

@@ -128,17 +128,45 @@ int ntl_call(lua_State* L, ntl_state_t* s, int nargs, const ntl_kind_t* kind,
   return s->epoch == s->event_epoch;
 }
 
+int ntl_call_results(lua_State* L, ntl_state_t* s, int base,
+                     const ntl_kind_t* kind) {
+  const char* const names[] = { lua_toboolean(L, base) ? "success" : "fail",
+                                "complete", "settle" };
+  int goes_on = 1;
+
+  for (int i = 0; i < 3 && goes_on; i++) {
+    if (!lua_isfunction(L, base + 2 + i))
+      continue;
+    lua_pushvalue(L, base + 2 + i);
+    lua_pushvalue(L, base + 1);
+    goes_on = ntl_call(L, s, 1, kind, names[i]);
+  }
+  return goes_on;
+}
+
+static bool is_in_time(const ntl_state_t* s) {
+  return s->deadline_ms == 0 || s->clock_ms < s->deadline_ms;
+}
+
+bool ntl_may_go_on(ntl_state_t* s) {
+  s->handed = false;
+  s->unfinished = s->paused || !is_in_time(s);
+  return !s->unfinished;
+}
+
 /* ---- The drain ---------------------------------------------------------- */
 
 /* Events of ids that have no record belong to tasks that C started. */
 static void dispatch(lua_State* L, ntl_state_t* s) {
   const ntl_task_t* task;
 
+  s->unfinished = false;
   if (!ntl_push_record(L, s, s->event.id))
     return;
   lua_getfield(L, -1, "self");
   task = lua_touserdata(L, -1);
   lua_pop(L, 1);
+  s->task = task;
   task->kind->dispatch(L, s, &s->event);
 }
 
@@ -153,7 +181,7 @@ static bool may_deliver(const ntl_state_t* s) {
     return false;
   if (nt_waiting(s->context) == 0)
     return false;
-  return s->deadline_ms == 0 || s->clock_ms < s->deadline_ms;
+  return is_in_time(s);
 }
 
 /* Protected. */
@@ -166,6 +194,8 @@ static int drain(lua_State* L) {
     s->handed = false;
     s->holds_event = true;
     dispatch(L, s);
+    if (s->unfinished)
+      break;
     s->holds_event = false;
     lua_settop(L, MESSAGE_HANDLER);
     if (s->deadline_ms != 0)
@@ -233,10 +263,12 @@ static bool redo_event(lua_State* L, ntl_state_t* s) {
   return true;
 }
 
-/* Each round takes at least one event, or is the last. */
+/* Each round takes at least one event, or is the last. An event that is not
+ * finished is held for the next update(). */
 static void drain_all(lua_State* L, ntl_state_t* s) {
   do {
-    if (s->holds_event && !redo_event(L, s))
+    if (s->holds_event &&
+        (!is_in_time(s) || !redo_event(L, s) || s->unfinished))
       return;
     s->holds_event = false;
   } while (run_protected(L, s, s->drain) != LUA_OK && s->holds_event);
@@ -352,6 +384,13 @@ static double check_deadline(lua_State* L, int arg) {
   return timeout_ms < 0 ? -1 : ntl_now_ms() + timeout_ms;
 }
 
+/* How long run() may sleep before it comes back to an event that is held. */
+static int hold_ms(const ntl_state_t* s, int left_ms) {
+  if (!s->holds_event)
+    return left_ms;
+  return s->unfinished ? 0 : RETRY_MS;
+}
+
 /* run([timeoutMs]) -> bool: updates until no task is left. False when the time
  * is over, and while delivery is paused, since then nothing can end. */
 static int run(lua_State* L) {
@@ -364,7 +403,7 @@ static int run(lua_State* L) {
 
     if (left == 0)
       break;
-    nt_wait(s->context, s->holds_event ? RETRY_MS : left);
+    nt_wait(s->context, hold_ms(s, left));
     deliver(L, s, -1, SIZE_MAX);
   }
   lua_pushboolean(L, s->live_count == 0);

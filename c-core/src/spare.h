@@ -1,0 +1,33 @@
+/* Blocks that one thread frees and the other allocates: what malloc is slowest
+ * at, and what makes glibc give the top of the heap back to the system again
+ * and again. Some of those of middle size go back to where they came from. */
+#ifndef NT_SPARE_H
+#define NT_SPARE_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "list.h"
+
+typedef struct nt__spare {
+  nt__mailbox_t returned; /* links inside the blocks */
+  nt__fifo_t own;         /* taken out of it by the thread that allocates */
+  atomic_size_t bytes;    /* of both */
+} nt__spare_t;
+
+/* What is known of a block that may be given back. */
+typedef struct nt__spare_block {
+  nt__link_t link;
+  void* memory;
+  size_t capacity; /* of `memory`; 0: it is just freed */
+} nt__spare_block_t;
+
+/* The thread that frees. */
+void nt__spare_give(nt__spare_t* spare, nt__spare_block_t* block);
+/* The thread that allocates: at least `size` bytes and how many they are, or
+ * NULL without memory. */
+void* nt__spare_take(nt__spare_t* spare, size_t size, size_t* capacity);
+/* When there is no other thread any more. */
+void nt__spare_free(nt__spare_t* spare);
+
+#endif

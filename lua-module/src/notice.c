@@ -1,0 +1,82 @@
+/* Callbacks that are due although nothing has happened on the network: a call
+ * was accepted, or refused for what its arguments or the state of its task show
+ * at once. No callback runs inside of a call, so each such outcome becomes a
+ * task that ends as soon as it is made. Its one event goes through the core
+ * like any other: order, budget, wait() and run() see it without knowing.
+ *
+ * Notices come before all that happens on the network from then on, and one
+ * after the other as they were made. */
+#include "binding.h"
+
+static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event);
+
+static const char* const apis[] = { "connectSocket", "sendSocketMessage",
+                                    "closeSocket", NULL };
+
+/* One for each API, for messages. */
+static const ntl_kind_t kinds[] = {
+  { "nettask.Notice", "connectSocket", "notice", dispatch, NULL, NULL },
+  { "nettask.Notice", "sendSocketMessage", "notice", dispatch, NULL, NULL },
+  { "nettask.Notice", "closeSocket", "notice", dispatch, NULL, NULL },
+};
+
+/* Whether the task that it is about was silenced since. */
+static bool is_silent(lua_State* L, int record) {
+  bool silent = false;
+
+  lua_rawgeti(L, record, 5);
+  if (lua_istable(L, -1)) {
+    lua_getfield(L, -1, "silent");
+    silent = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return silent;
+}
+
+/* The record is { ok, res, f, g, record of the task }. */
+static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event) {
+  int record = lua_gettop(L);
+
+  if (is_silent(L, record)) {
+    ntl_untrack(L, s, event->id);
+    return;
+  }
+  for (int i = 1; i <= 4; i++)
+    lua_rawgeti(L, record, i);
+  lua_pushnil(L);
+  ntl_untrack(L, s, event->id);
+  ntl_call_results(L, s, record + 1, s->task->kind);
+}
+
+/* core.notice(api, ok, res, f, g [, record]): f(res) and g(res) are called, as
+ * success or fail and complete of that API, unless the task with that record is
+ * aborted silently. */
+static int notice(lua_State* L) {
+  ntl_state_t* s = ntl_self(L);
+  const ntl_kind_t* kind = &kinds[luaL_checkoption(L, 1, NULL, apis)];
+  const ntl_task_t* task;
+
+  lua_settop(L, 6);
+  lua_createtable(L, 5, 1);
+  for (int i = 1; i <= 5; i++) {
+    lua_pushvalue(L, i + 1);
+    lua_rawseti(L, 7, i);
+  }
+  task = ntl_task_push(L, kind, sizeof(*task));
+  ntl_task_begin(L, s, 8, 7, nt_request_open);
+  if (s->context != NULL) /* a finaliser may have closed it */
+    nt_fail(s->context, task->id, NT_OK, NULL);
+  return 0;
+}
+
+void ntl_notice_open(lua_State* L) {
+  static const luaL_Reg methods[] = { { NULL, NULL } };
+  static const luaL_Reg funcs[] = {
+    { "notice", notice },
+    { NULL, NULL },
+  };
+
+  ntl_task_class(L, &kinds[0], methods);
+  ntl_register(L, funcs);
+}
