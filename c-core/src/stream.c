@@ -362,6 +362,18 @@ nt__chunk_t* nt__stream_steal(nt__stream_t* stream, const char* data,
                         streams->in_capacity, size);
 }
 
+void nt__stream_hold(nt__stream_t* stream) {
+  stream->held = true;
+}
+
+void nt__stream_resume(nt__stream_t* stream) {
+  stream->held = false;
+  if (!stream->open)
+    return;
+  stream->ready |= UV_READABLE;
+  activate(stream);
+}
+
 /* Bytes that were left go to the end of the line again. */
 static int keep_rest(nt__stream_t* stream, const char* data, size_t size) {
   nt__buf_t rest = { NULL, 0, 0, 0 };
