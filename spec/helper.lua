@@ -11,10 +11,14 @@
 --   NETTASK_TEST_HTTPBIN               url of httpbin
 --   NETTASK_TEST_NGINX_HTTP            url of nginx; further _HTTPS (HTTP/2),
 --     _HTTPS1 (HTTP/1.1), and with bad certificates _EXPIRED, _FUTURE,
---     _SELFSIGNED, _WRONGHOST
+--     _SELFSIGNED, _WRONGHOST; _WSS proxies to the demo server's WebSocket
 --   NETTASK_TEST_FAULT_HTTP, _HTTPS, _HTTP6 (::1)   urls of fault_server.py;
 --     and of its special ports _CLOSING, _RESETTING, _SILENT, _REFUSED,
 --     _BLACKHOLE
+--   NETTASK_TEST_PYWS, _PYWS_DEFLATE, _PYWS_TLS   urls of python3-websockets:
+--     without compression, with it, over TLS with it
+--   NETTASK_TEST_PROXY, _PROXY_AUTH    HTTP CONNECT proxies; the second wants
+--                                      user "user", password "pass word"
 --   NETTASK_TEST_CA, _TLS_DIR          the authority of the good certificates;
 --                                      the folder with all of them
 --   NETTASK_TEST_TMP                   a folder that goes away afterwards
@@ -51,6 +55,13 @@ local function urls(prefix, names)
   return list
 end
 
+local fault = urls("FAULT_",
+  "http https http6 closing resetting silent refused blackhole")
+-- The same server, asked for WebSockets.
+for name, from in pairs { ws = "http", wss = "https", ws6 = "http6" } do
+  fault[name] = fault[from] and fault[from]:gsub("^http", "ws")
+end
+
 helper.servers = {
   demo = env("DEMO"),
   demo_ws = env("DEMO_WS"),
@@ -58,9 +69,13 @@ helper.servers = {
   demo_udp = tonumber(env("DEMO_UDP")),
   httpbin = env("HTTPBIN"),
   nginx = urls("NGINX_",
-    "http https https1 expired future selfsigned wronghost"),
-  fault = urls("FAULT_",
-    "http https http6 closing resetting silent refused blackhole"),
+    "http https https1 expired future selfsigned wronghost wss"),
+  fault = fault,
+  pyws = env("PYWS"),
+  pyws_deflate = env("PYWS_DEFLATE"),
+  pyws_tls = env("PYWS_TLS"),
+  proxy = env("PROXY"),
+  proxy_auth = env("PROXY_AUTH"),
   ca = env("CA"),
   tls_dir = env("TLS_DIR"),
   tmp = env("TMP"),

@@ -25,7 +25,7 @@ enum {
   LEVEL = 4,        /* 5% larger than zlib's default of 6 and twice as fast, for
                      * small messages of JSON as for long texts */
   FIRST_ROOM = 512, /* of an output buffer that is empty */
-  FLUSH_ROOM = 8,   /* zlib asks for more than 6, or it flushes twice */
+  FLUSH_ROOM = 8,   /* zlib asks for more than 6, or it flushes often */
   MOST_AT_ONCE = 1 << 30 /* zlib counts in unsigned int */
 };
 
@@ -301,9 +301,7 @@ static int make_room(nt__buf_t* out, size_t needed, size_t hint, uInt* room) {
     return NT_E_FULL;
   if (capacity < out->size + needed) {
     capacity = out->size + (hint > out->size ? hint : out->size);
-    if (capacity < out->size + needed)
-      capacity = out->size + needed;
-    if (capacity < FIRST_ROOM)
+    if (capacity < FIRST_ROOM) /* more than anybody needs */
       capacity = FIRST_ROOM;
     err = nt__buf_reserve(out, capacity < limit ? capacity : limit);
     if (err)

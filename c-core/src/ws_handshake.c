@@ -181,7 +181,7 @@ static int read_status(nt__ws_answer_t* answer, const char* line, size_t size) {
   const char* code = line + 9;
   int status;
 
-  if (size < sizeof(status_shape) || !is_status_line(line, size))
+  if (!is_status_line(line, size)) /* its LF fits in nowhere but behind */
     return NT_E_HTTP;
   status = (code[0] - '0') * 100 + (code[1] - '0') * 10 + code[2] - '0';
   if (status < 100 || (status == 101 && *minor == '0'))

@@ -72,6 +72,9 @@ static const struct {
   { "foo, permessage-deflate", UNSUPPORTED },
   { "permessage-deflate, permessage-deflate",
     "Received duplicate permessage-deflate response" },
+  { "permessage-deflate; client_no_context_takeover, permessage-deflate; "
+    "client_no_context_takeover",
+    "Received duplicate permessage-deflate response" },
   { "permessage-deflate; foo", UNEXPECTED },
   { "permessage-deflate; foo=1", UNEXPECTED },
   { "permessage-deflate; client_no_context_takeove", UNEXPECTED },
@@ -248,28 +251,33 @@ static void inflates_in_pieces(void** state) {
   guard_close(&guard);
 }
 
+static void inflate_up_to(guard_t* guard, size_t i, size_t max, size_t step) {
+  nt__ws_deflate_t* deflate = nt__ws_deflate_new(&plain);
+  size_t size = strlen(inflated[i].texts[0]);
+  nt__buf_t out;
+  int err;
+
+  nt__buf_init(&out, max);
+  err = inflate_pieces(deflate, guard, inflated[i].messages[0], step, false,
+                       &out);
+  assert_int_equal(err, size <= max ? 0 : NT_E_FULL);
+  assert_true(out.size <= max && out.capacity <= max);
+  nt__buf_free(&out);
+  nt__ws_deflate_free(deflate);
+}
+
 /* A maximum of every size: what fits exactly is right, one byte less is not. */
 static void inflates_up_to_its_maximum(void** state) {
   guard_t guard = guard_open(64);
   size_t i;
   size_t max;
+  size_t step;
 
   (void) state;
   for (i = 0; i < COUNT(inflated); i++)
-    for (max = 1; max < 12; max++) {
-      nt__ws_deflate_t* deflate = nt__ws_deflate_new(&plain);
-      size_t size = strlen(inflated[i].texts[0]);
-      nt__buf_t out;
-      int err;
-
-      nt__buf_init(&out, max);
-      err = inflate_pieces(deflate, &guard, inflated[i].messages[0], 3, false,
-                           &out);
-      assert_int_equal(err, size <= max ? 0 : NT_E_FULL);
-      assert_true(out.size <= max && out.capacity <= max);
-      nt__buf_free(&out);
-      nt__ws_deflate_free(deflate);
-    }
+    for (max = 1; max < 12; max++)
+      for (step = 1; step < 20; step++)
+        inflate_up_to(&guard, i, max, step);
   guard_close(&guard);
 }
 
@@ -499,6 +507,78 @@ static void takes_the_window_over(void** state) {
   }
 }
 
+/* A server that said it would not refer back must not. */
+static void forgets_the_window(void** state) {
+  static const nt__ws_deflate_params_t params = { false, true, 15, 15 };
+  nt__ws_deflate_t* deflate = nt__ws_deflate_new(&params);
+  nt__buf_t out;
+
+  (void) state;
+  nt__buf_init(&out, 0);
+  assert_int_equal(
+      nt__ws_inflate(deflate, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7, true, &out),
+      0);
+  assert_int_equal(
+      nt__ws_inflate(deflate, "\xf2\x00\x11\x00\x00", 5, true, &out),
+      NT_E_DECODING);
+  nt__buf_free(&out);
+  nt__ws_deflate_free(deflate);
+}
+
+/* With the smallest window only runs are referred to: that is all that zlib
+ * promises to keep within 256 bytes. */
+static void smallest_window(void** state) {
+  static const nt__ws_deflate_params_t params = { true, false, 8, 15 };
+  nt__ws_deflate_t* deflate = nt__ws_deflate_new(&params);
+  char text[800];
+  nt__buf_t out;
+  size_t i;
+
+  (void) state;
+  nt__buf_init(&out, 0);
+  memset(text, 'a', sizeof(text));
+  nt__ws_deflate_message(deflate, text, sizeof(text), &out);
+  assert_in_range(out.size, 1, 30);
+  for (i = 0; i < sizeof(text); i++)
+    text[i] = "abcdefgh"[i % 8];
+  out.size = 0;
+  nt__ws_deflate_message(deflate, text, sizeof(text), &out);
+  assert_in_range(out.size, 200, 800);
+  nt__buf_free(&out);
+  nt__ws_deflate_free(deflate);
+}
+
+/* However the buffer has to grow, the message is the same, but for one empty
+ * block more where zlib filled it to the last byte. */
+static void grows_unseen(void** state) {
+  static const nt__ws_deflate_params_t params = { true, false, 15, 15 };
+  nt__ws_deflate_t* deflate = nt__ws_deflate_new(&params);
+  char* text = make_text(2000);
+  nt__buf_t large;
+  nt__buf_t out;
+  server_t server;
+  size_t size;
+
+  (void) state;
+  server_open(&server, &params);
+  nt__buf_init(&large, 0);
+  assert_int_equal(nt__buf_reserve(&large, 10000), 0);
+  for (size = 1; size < 2000; size++) {
+    large.size = 0;
+    assert_int_equal(nt__ws_deflate_message(deflate, text, size, &large), 0);
+    nt__buf_init(&out, 0);
+    assert_int_equal(nt__ws_deflate_message(deflate, text, size, &out), 0);
+    assert_memory_equal(out.data, large.data, large.size);
+    assert_true(out.size == large.size || out.size == large.size + 5);
+    server_inflate(&server, &out, text, size);
+    nt__buf_free(&out);
+  }
+  server_close(&server);
+  nt__buf_free(&large);
+  free(text);
+  nt__ws_deflate_free(deflate);
+}
+
 /* It appends, and ends with a NUL. */
 static void appends(void** state) {
   nt__ws_deflate_t* deflate = nt__ws_deflate_new(&plain);
@@ -696,6 +776,9 @@ int main(void) {
     cmocka_unit_test(broken_messages),
     cmocka_unit_test(every_agreement),
     cmocka_unit_test(takes_the_window_over),
+    cmocka_unit_test(forgets_the_window),
+    cmocka_unit_test(smallest_window),
+    cmocka_unit_test(grows_unseen),
     cmocka_unit_test(appends),
     cmocka_unit_test(deflates_up_to_its_maximum),
     cmocka_unit_test(bomb),

@@ -379,6 +379,13 @@ static const struct {
     SWITCH UPGRADE CONNECTION
     "Sec-WebSocket-Accept: S3PPLMBITXAQ9KYGZZHZRBK+XOO=\r\n" END,
     "Incorrect 'Sec-WebSocket-Accept' header value", NT_E_HANDSHAKE },
+  { &bare,
+    SWITCH UPGRADE CONNECTION
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOp=\r\n" END,
+    "Incorrect 'Sec-WebSocket-Accept' header value", NT_E_HANDSHAKE },
+  { &bare,
+    SWITCH UPGRADE CONNECTION "Sec-WebSocket-Accept: " ACCEPT "=\r\n" END,
+    "Incorrect 'Sec-WebSocket-Accept' header value", NT_E_HANDSHAKE },
   { &bare, SWITCH UPGRADE CONNECTION "Sec-WebSocket-Accept:\r\n" END,
     "Incorrect 'Sec-WebSocket-Accept' header value", NT_E_HANDSHAKE },
   { &bare, GOOD PROTOCOL "chat\r\n" END,
@@ -501,6 +508,33 @@ static void long_values(void** state) {
   guard_close(&guard);
 }
 
+/* Many fields make one list, which has an end, too. */
+static void many_extensions(void** state) {
+  static const char too_long[] =
+      "'Sec-WebSocket-Extensions' header value is too long";
+  char text[4096] = GOOD;
+  char message[256];
+  size_t i;
+
+  (void) state;
+  for (i = 1; i < 100; i++) {
+    size_t used = strlen(text);
+    nt__ws_answer_t answer;
+    nt__ws_deal_t deal;
+
+    snprintf(text + used, sizeof(text) - used, EXTENSIONS ",,,,,,,,,,\r\n");
+    used = strlen(text);
+    snprintf(text + used, sizeof(text) - used, END);
+    read_answer(&answer, text);
+    assert_int_equal(nt__ws_answer_check(&answer, &rich, &deal, message),
+                     NT_E_HANDSHAKE);
+    /* 10 commas a field, two bytes between two fields, and a NUL */
+    assert_int_equal(strcmp(message, too_long) == 0, 12 * i - 2 + 1 > 1024);
+    nt__ws_answer_free(&answer);
+    text[used] = '\0';
+  }
+}
+
 /* ---- Memory ------------------------------------------------------------- */
 
 static int use_memory(void) {
@@ -555,6 +589,7 @@ int main(void) {
     cmocka_unit_test(agrees),
     cmocka_unit_test(refuses),
     cmocka_unit_test(long_values),
+    cmocka_unit_test(many_extensions),
     cmocka_unit_test(without_memory),
   };
 

@@ -94,6 +94,7 @@ function nettask.wait(timeoutMs) end
 ---@field request nettask.KindStats by state
 ---@field download nettask.KindStats
 ---@field upload nettask.KindStats
+---@field socket nettask.KindStats
 ---@field live integer tasks before their last event
 ---@field queuedEvents integer that wait for update()
 ---@field queuedBytes integer that they hold
@@ -408,6 +409,202 @@ function UploadTask:offProgressUpdate(listener) end
 ---@return nettask.UploadTask
 function nettask.uploadFile(options) end
 
+-- ---- WebSocket --------------------------------------------------------------
+
+---A link that breaks is made again: the n-th try waits base * 2^(n-1) ms, at
+---most max, and less by up to the share jitter of it.
+---@class nettask.Reconnect
+---@field base? number ms; 500
+---@field max? number ms; 30000
+---@field jitter? number 0 to 1; 0.5
+---@field tries? integer in a row without success; 10
+
+---@class nettask.SocketOptions
+---@field url string ws or wss; relative to configure{baseUrl}
+---@field header? table<string, nettask.HeaderValue>
+---@field headers? table<string, nettask.HeaderValue> other name of `header`
+---@field protocols? string[] subprotocols; the server picks one, or none
+---@field protocolsArray? string[] other name of `protocols`
+---@field tcpNoDelay? boolean small messages at once
+---@field perMessageDeflate? boolean offer compression
+---@field timeout? number ms until the handshake is answered; 60000
+---@field timeouts? nettask.Timeouts without stall
+---@field pingInterval? number ms between pings; none by default
+---@field pongTimeout? number ms for the answer to a ping; as pingInterval
+---@field reconnect? boolean|nettask.Reconnect true: with the defaults
+---@field maxMessageBytes? integer of a message received; up to the limit
+---@field proxy? string http://, https:// or socks5://
+---@field multiple? boolean in single mode: replaces none, and is not replaced
+---@field enableProfile? boolean default true
+---@field forceCellularNetwork? boolean fails: no interface can be set
+---@field success? fun(res: nettask.SocketAccepted) it was begun
+---@field fail? fun(res: nettask.CallFailure) an option is wrong, or a limit
+---@field complete? fun(res: nettask.SocketAccepted|nettask.CallFailure)
+
+---@class nettask.SocketAccepted
+---@field errMsg string `"connectSocket:ok"`
+---@field socketTaskId integer
+
+---@class nettask.CallResult
+---@field errMsg string `"sendSocketMessage:ok"`, `"closeSocket:ok"`
+
+---@class nettask.CallFailure
+---@field errMsg string `"sendSocketMessage:fail <reason>"`, by the API
+---@field errno integer
+---@field errCode integer
+---@field reason? string the rule that refused it, and what lifts the rule
+---@field detail? string more, for people
+---@field error? integer dialect "my"
+---@field errorMessage? string dialect "my"
+
+---Before the open it is the end; after it onClose follows.
+---@class nettask.SocketError: nettask.CallFailure
+---@field statusCode? integer of the answer, if there was one
+
+---Instants are Unix time in ms, 0 when the phase did not happen; spans are ms.
+---@class nettask.SocketProfile
+---@field fetchStart integer
+---@field domainLookUpStart integer
+---@field domainLookUpEnd integer
+---@field connectStart integer
+---@field connectEnd integer
+---@field rtt integer connect, with TLS
+---@field handshakeCost integer
+---@field cost integer all of it
+
+---@class nettask.SocketOpened
+---@field header nettask.Header of the answer
+---@field protocol string the subprotocol that was chosen, or `""`
+---@field profile? nettask.SocketProfile
+
+---@class nettask.SocketReopened: nettask.SocketOpened
+---@field attempt integer how many tries it took
+---@field code integer what the link was lost by
+---@field reason string
+
+---@class nettask.SocketMessage
+---@field data string|nettask.Buffer text or bytes
+---@field isBuffer? boolean dialect "my": data is the base64 of bytes
+
+---@class nettask.SocketClosed
+---@field code integer 1006: without a word of the server
+---@field reason string
+
+---@class nettask.SendOptions
+---@field data string|nettask.Buffer UTF-8 text, or bytes
+---@field isBuffer? boolean data is the base64 of bytes
+---@field success? fun(res: nettask.CallResult) it is with the system
+---@field fail? fun(res: nettask.CallFailure)
+---@field complete? fun(res: nettask.CallResult|nettask.CallFailure)
+
+---@class nettask.CloseOptions
+---@field code? integer 1000 to 1003, 1007 to 1014, 3000 to 4999; 1000
+---@field reason? string UTF-8, at most 123 bytes
+---@field success? fun(res: nettask.CallResult) it is on its way
+---@field fail? fun(res: nettask.CallFailure)
+---@field complete? fun(res: nettask.CallResult|nettask.CallFailure)
+
+---A WebSocket. Need not be kept: it goes on without.
+---@class nettask.SocketTask: userdata
+---@field id integer
+---@field socketTaskId integer the same
+---@field state nettask.TaskState
+---@field readyState integer CONNECTING, OPEN, CLOSING or CLOSED
+---@field bufferedAmount integer bytes sent that are not with the system yet
+---@field CONNECTING 0
+---@field OPEN 1
+---@field CLOSING 2
+---@field CLOSED 3
+local SocketTask = {}
+
+---Sends a message, behind those before it.
+---@param options nettask.SendOptions
+function SocketTask:send(options) end
+
+---Closes, behind what was sent; one that is connecting at once.
+---@param options? nettask.CloseOptions
+function SocketTask:close(options) end
+
+---Drops the link without a close frame.
+---@param options? { silent?: boolean } silent: no callback at all
+function SocketTask:abort(options) end
+
+---@param listener fun(res: nettask.SocketOpened)
+function SocketTask:onOpen(listener) end
+
+---@param listener? fun(res: nettask.SocketOpened) nil: all of them
+function SocketTask:offOpen(listener) end
+
+---@param listener fun(res: nettask.SocketMessage)
+function SocketTask:onMessage(listener) end
+
+---@param listener? fun(res: nettask.SocketMessage) nil: all of them
+function SocketTask:offMessage(listener) end
+
+---@param listener fun(res: nettask.SocketError)
+function SocketTask:onError(listener) end
+
+---@param listener? fun(res: nettask.SocketError) nil: all of them
+function SocketTask:offError(listener) end
+
+---@param listener fun(res: nettask.SocketClosed)
+function SocketTask:onClose(listener) end
+
+---@param listener? fun(res: nettask.SocketClosed) nil: all of them
+function SocketTask:offClose(listener) end
+
+---The link is up again, with `reconnect`.
+---@param listener fun(res: nettask.SocketReopened)
+function SocketTask:onReconnect(listener) end
+
+---@param listener? fun(res: nettask.SocketReopened) nil: all of them
+function SocketTask:offReconnect(listener) end
+
+---All that was sent is with the system: bufferedAmount is 0 again.
+---@param listener fun(res: table)
+function SocketTask:onDrain(listener) end
+
+---@param listener? fun(res: table) nil: all of them
+function SocketTask:offDrain(listener) end
+
+---Opens a WebSocket.
+---@param options nettask.SocketOptions
+---@return nettask.SocketTask
+function nettask.connectSocket(options) end
+
+---Sends on the bound socket: the oldest that lives, in single mode the newest.
+---@param options nettask.SendOptions
+function nettask.sendSocketMessage(options) end
+
+---Closes the bound socket, if it is open.
+---@param options? nettask.CloseOptions
+function nettask.closeSocket(options) end
+
+---These hear of the bound socket, whichever it is then.
+---@param listener fun(res: nettask.SocketOpened)
+function nettask.onSocketOpen(listener) end
+
+---@param listener? fun(res: nettask.SocketOpened) nil: all of them
+function nettask.offSocketOpen(listener) end
+
+---@param listener fun(res: nettask.SocketMessage)
+function nettask.onSocketMessage(listener) end
+
+---@param listener? fun(res: nettask.SocketMessage) nil: all of them
+function nettask.offSocketMessage(listener) end
+
+---@param listener fun(res: nettask.SocketError)
+function nettask.onSocketError(listener) end
+
+---@param listener? fun(res: nettask.SocketError) nil: all of them
+function nettask.offSocketError(listener) end
+
+---@param listener fun(res: nettask.SocketClosed)
+function nettask.onSocketClose(listener) end
+
+---@param listener? fun(res: nettask.SocketClosed) nil: all of them
+function nettask.offSocketClose(listener) end
+
 -- ---- The host ---------------------------------------------------------------
 
 ---Numbers, 0 for none. At a high-water mark the source is held back.
@@ -419,6 +616,9 @@ function nettask.uploadFile(options) end
 ---@field headerMaxBytes? integer 256 KiB
 ---@field downloadMaxBytes? integer of a file; 50 MiB
 ---@field uploadMaxBytes? integer of the files of an upload together; 0
+---@field maxSockets? integer WebSockets at once; 5
+---@field sendQueueBytes? integer queued for sending, a socket; 16 MiB
+---@field maxMessageBytes? integer of a WebSocket message; 16 MiB
 ---@field highWaterBytes? integer undelivered bytes of a task; 1 MiB
 ---@field contextHighWaterBytes? integer the same for all tasks; 64 MiB
 
@@ -427,6 +627,7 @@ function nettask.uploadFile(options) end
 ---@field request? number
 ---@field download? number
 ---@field upload? number
+---@field socket? number until the handshake is answered
 
 ---Folders below which uploads read and downloads write; false: anywhere.
 ---@class nettask.FileRoots
@@ -437,12 +638,13 @@ function nettask.uploadFile(options) end
 ---@class nettask.Configuration
 ---@field policy? "miniprogram"|"open" preset
 ---@field dialect? "wx"|"taro"|"ft"|"swan"|"my" preset
+---@field socketMode? "multi"|"single" single: a new socket replaces the old
 ---@field baseUrl? string|false what relative urls are resolved against
 ---@field limits? nettask.Limits
 ---@field timeouts? nettask.DefaultTimeouts
 ---@field tempDir? string|false where temporary files are made
 ---@field fileRoots? nettask.FileRoots
----@field requireSecure? boolean https only
+---@field requireSecure? boolean https and wss only
 ---@field allowUrlPort? boolean default true
 ---@field urlMaxBytes? integer 0: none
 ---@field caFile? string|false PEM bundle instead of the system's

@@ -67,8 +67,10 @@ end
 
 function residue.check_stats()
   local stats = net.stats()
-  for state, number in pairs(stats.request) do
-    assert(number == 0, number .. " requests are " .. state)
+  for kind, states in pairs(stats) do
+    for state, number in pairs(type(states) == "table" and states or {}) do
+      assert(number == 0, ("%d of kind %s are %s"):format(number, kind, state))
+    end
   end
   for _, name in ipairs { "live", "queuedEvents", "queuedBytes" } do
     assert(stats[name] == 0, name .. " is " .. stats[name])

@@ -1,13 +1,15 @@
--- Brings a request into each state that it can be in, for specs that then
--- abort it, close the module under it or end the process.
+-- Brings a request or a WebSocket into each state that it can be in, for specs
+-- that then abort it, close the module under it or end the process.
 --
---   local record = states.enter("chunk")     -- as of helper.start()
+--   local record = states.enter("chunk")         -- as of helper.start()
+--   local record = states.enter_socket("held")   -- as of sockets.start()
 --
 -- Some states exist only while nothing is delivered: those leave the module
 -- paused, and record.paused tells. The servers are shared with specs that run
 -- at the same time, so every key is used once.
 
 local helper = require "helper"
+local sockets = require "support.sockets"
 
 local net, servers = helper.net, helper.servers
 local fault = servers.fault
@@ -184,6 +186,177 @@ function states.leave(record)
     task:abort { silent = true }
   end
 end
+
+-- ---- WebSockets -------------------------------------------------------------
+
+local function start_socket(options, path, parameters, more)
+  local url, key = sockets.fault(path, parameters)
+  local given = { url = url }
+  for name, value in pairs(more or {}) do
+    given[name] = value
+  end
+  for name, value in pairs(options or {}) do
+    given[name] = value
+  end
+  local record = sockets.start(given)
+  record.key = key
+  return record
+end
+
+-- With delivery paused, once a test of the statistics holds.
+local function start_socket_paused(options, path, parameters, cond)
+  net.pause()
+  local record = start_socket(options, path, parameters)
+  record.paused = true
+  helper.run_until(function()
+    return cond(record, net.stats())
+  end, 5000, "the state of " .. path)
+  return record
+end
+
+local enter_socket = {}
+
+function enter_socket.started(options)
+  local url = sockets.fault("echo"):gsub("127%.0%.0%.1", "localhost")
+  return start_socket(options, "", nil, { url = url })
+end
+
+function enter_socket.connecting(options)
+  local record = start_socket(options, "", nil,
+    { url = fault.blackhole:gsub("^http", "ws") .. "/" })
+  settle()
+  return record
+end
+
+function enter_socket.tls(options)
+  local record = start_socket(options, "", nil,
+    { url = fault.silent:gsub("^http", "wss") .. "/" })
+  settle()
+  return record
+end
+
+-- The server has the handshake and does not answer.
+function enter_socket.asked(options)
+  local record = start_socket(options, "handshake-stall")
+  helper.run_until(function()
+    return helper.ask(fault.http .. "/count?of=" .. record.key) == "1"
+  end, 5000, "the handshake to arrive")
+  return record
+end
+
+-- Success of connectSocket waits.
+function enter_socket.accepted(options)
+  return start_socket(options, "echo")
+end
+
+function enter_socket.open(options)
+  return sockets.wait_open(start_socket(options, "echo", nil,
+    { pingInterval = 5 }))
+end
+
+-- Between two frames of a message that comes in, in the middle of a frame.
+function enter_socket.message(options)
+  local record = sockets.wait_open(start_socket(options, "script",
+    { hex = "0103616263" .. "8010" .. ("61"):rep(8) }))
+  settle()
+  return record
+end
+
+function enter_socket.deflate(options)
+  local record = sockets.wait_open(start_socket(options, "script",
+    { hex = "4107f248cdc9c90700", deal = "permessage-deflate" },
+    { perMessageDeflate = true }))
+  record.task:send { data = ("x"):rep(10000) }
+  settle()
+  return record
+end
+
+-- What it sends is not taken.
+function enter_socket.sending(options)
+  upload = upload or ("u"):rep(16 * 1024 * 1024)
+  local record = sockets.wait_open(start_socket(options, "deaf"))
+  record.task:send { data = upload,
+    complete = options and options.complete or function() end }
+  settle()
+  return record
+end
+
+-- The success of a send waits.
+function enter_socket.sent(options)
+  local record = sockets.wait_open(start_socket(options, "echo"))
+  net.pause()
+  record.paused = true
+  record.task:send { data = "x",
+    success = options and options.success or function() end }
+  helper.run_until(function()
+    return net.stats().queuedEvents >= 2
+  end, 5000, "the echo")
+  return record
+end
+
+-- Messages wait.
+function enter_socket.waiting(options)
+  return start_socket_paused(options, "flood", { n = 10, size = 1000 },
+    function(_, stats) return stats.queuedBytes >= 10000 end)
+end
+
+-- The source is held back.
+function enter_socket.held(options)
+  return start_socket_paused(options, "flood", { n = 5000, size = 4096 },
+    function(_, stats) return stats.queuedBytes >= 1024 * 1024 end)
+end
+
+-- The server does not answer our close.
+function enter_socket.closing(options)
+  local record = sockets.wait_open(start_socket(options, "silent"))
+  record.task:close()
+  settle()
+  return record
+end
+
+-- The server's close was answered, and its connection stays.
+function enter_socket.leaving(options)
+  local record = start_socket(options, "close-stay")
+  helper.run_until(function()
+    local list = sockets.connections(record.key, 0)
+    return list[1] and #list[1].frames > 0
+  end, 5000, "the answer to the close")
+  return record
+end
+
+function enter_socket.lost(options)
+  local record = sockets.wait_open(start_socket(options, "fin", nil,
+    { reconnect = { base = 60000, max = 60000 } }))
+  helper.run_until(function()
+    return record.task.readyState == record.task.CONNECTING
+  end, 5000, "the loss")
+  return record
+end
+
+-- The last event waits to be delivered.
+function enter_socket.ended(options)
+  return start_socket_paused(options, "masked", nil, function(record)
+    return record.task.state == "closing"
+  end)
+end
+
+function enter_socket.refused(options)
+  return start_socket(options, "", nil, { url = "ws://127.0.0.1:0x/" })
+end
+
+function enter_socket.done(options)
+  return sockets.finish(start_socket(options, "close", { code = 1000 }))
+end
+
+states.socket_names = { "started", "connecting", "tls", "asked", "accepted",
+  "open", "message", "deflate", "sending", "sent", "waiting", "held",
+  "closing", "leaving", "lost", "ended", "refused", "done" }
+
+function states.enter_socket(name, options)
+  return enter_socket[name](options)
+end
+
+-- ---- Between tests ----------------------------------------------------------
 
 -- helper.verify() for after_each: a test that has left something does not
 -- spoil the next.

@@ -194,6 +194,13 @@ async def silent(peer, opcode, payload, first):
     return True
 
 
+async def differing(peer, opcode, payload, first):
+    if opcode == CLOSE:
+        await peer.send(close(3001, b"other"))
+        return False
+    return True
+
+
 async def echoing(peer, opcode, payload, first):
     if opcode in (CONTINUATION, TEXT, BINARY) and payload != b"frames":
         await peer.send(frame(opcode, payload, fin=first >> 7))
@@ -211,7 +218,8 @@ def counting_pongs(count):
     return handle
 
 
-HANDLERS = {"listen": polite, "silent": silent, "echo": echoing}
+HANDLERS = {"listen": polite, "silent": silent, "echo": echoing,
+            "differ": differing}
 
 
 # ---- What follows a handshake ------------------------------------------------
@@ -243,10 +251,12 @@ async def drop(peer, data, how):
 
 async def script(peer, r):
     data, then = bytes.fromhex(r.get("hex")), r.get("then", "listen")
+    deal = [("Sec-WebSocket-Extensions", r.get("deal"))] if r.get("deal") \
+        else []
     if then in ("fin", "rst"):
-        await drop(peer, switching(r) + data, then)
+        await drop(peer, switching(r, *deal) + data, then)
     else:
-        await play(peer, switching(r), data, HANDLERS[then],
+        await play(peer, switching(r, *deal), data, HANDLERS[then],
                    r.number("each", 0))
 
 
@@ -316,12 +326,12 @@ async def flaky(peer, r):
     how = r.get("how", "rst")
     if peer.attempt >= r.number("on", 3):
         await play(peer, switching(r), handle=echoing)
-    elif how == "refuse":
+    elif how == "refuse" and peer.attempt > 1:
         await play(peer, answer(503))
     elif how == "close":
         await play(peer, switching(r), close(1012, b"restart"))
     else:
-        await drop(peer, switching(r), how)
+        await drop(peer, switching(r), "rst" if how == "rst" else "fin")
 
 
 def close_as_told(r):
@@ -426,8 +436,10 @@ PLAYS = {
     "bomb": bomb,                    # ?bytes=N, inflated
     "pings": pings,                  # ?n=N
     "echo": lambda peer, r: play(peer, switching(r), handle=echoing),
-    "script": script,                # ?hex=&each=N&then=listen|silent|fin|rst
-    "flaky": flaky,                  # ?key=K&on=N&how=rst|fin|close|refuse
+    # ?hex=&each=N&then=listen|echo|silent|differ|fin|rst&deal=EXTENSION
+    "script": script,
+    # ?key=K&on=N&how=rst|fin|close|refuse; refuse drops the first
+    "flaky": flaky,
 }
 
 
