@@ -13,6 +13,7 @@ Bytes of a pattern are i % 251, counted from the end of the first line.
 """
 
 import asyncio
+import os
 import socket
 import struct
 
@@ -152,12 +153,30 @@ async def say(p):
     await p.read_all()
 
 
+async def name(p):
+    """How we see the other side: IP PORT."""
+    host, port = p.writer.get_extra_info("peername")[:2]
+    await p.send(f"{host} {port}\n".encode())
+    await p.read_all()
+
+
 async def fin(p):
     """Closes at once, both ways."""
 
 
 async def rst(p):
     p.reset()
+
+
+async def cut(p):
+    """Ends the TCP connection under TLS, which is not told."""
+    await p.send(b"partial")
+    await asyncio.sleep(0.05)
+    sock = p.writer.get_extra_info("socket")
+    fd = os.dup(sock.fileno())
+    with socket.socket(fileno=fd) as below:
+        below.shutdown(socket.SHUT_WR)
+    await p.read_all()
 
 
 async def rst_on_data(p):
@@ -172,8 +191,9 @@ async def half(p):
 
 
 async def half_deaf(p):
-    """Ends its side, and reads nothing until it is let go."""
-    p.deafen(p.number("room", 4096))
+    """Ends its side when something comes, and reads on once it is let go."""
+    await p.read(1)
+    p.deafen(p.number("room"))
     p.writer.write_eof()
     await gate(p.key).wait()
     p.writer.transport.resume_reading()
@@ -182,10 +202,17 @@ async def half_deaf(p):
 
 async def deaf(p):
     """Reads nothing; with a key until it is let go."""
-    p.deafen(p.number("room", 4096))
+    p.deafen(p.number("room"))
     await (gate(p.key).wait() if p.key else asyncio.sleep(HOUR))
     p.writer.transport.resume_reading()
     await p.read_all()
+
+
+async def deaf_rst(p):
+    """Reads nothing, and resets after a while."""
+    p.deafen(p.number("room"))
+    await asyncio.sleep(p.number("ms", 100) / 1000)
+    p.reset()
 
 
 async def stay(p):
@@ -200,12 +227,15 @@ VERBS = {
     "slow-sink": slow_sink,      # size= every=MS
     "push": push,                # n= size= every=MS then=fin|rst|stay ms=
     "say": say,                  # hex=6162,63 every=MS
+    "name": name,
     "fin": fin,
     "rst": rst,
+    "cut": cut,                  # over TLS
     "rst-on-data": rst_on_data,
     "half": half,
     "half-deaf": half_deaf,      # room=BYTES
     "deaf": deaf,                # room=BYTES
+    "deaf-rst": deaf_rst,        # room=BYTES ms=
     "stay": stay,
 }
 
