@@ -12,11 +12,18 @@ void nt__quota_free(nt__quota_t* quota) {
   memset(quota, 0, sizeof(*quota));
 }
 
+/* Of the old times the newest stay, in their order, the oldest first. */
 static int resize(nt__quota_t* quota, uint32_t max) {
   uint64_t* times = nt__calloc(max * sizeof(*times));
+  size_t kept = quota->capacity < max ? quota->capacity : max;
+  size_t i;
 
   if (times == NULL)
     return NT_E_NOMEM;
+  for (i = 0; i < kept; i++)
+    times[max - kept + i] =
+        quota->times[(quota->next + quota->capacity - kept + i) %
+                     quota->capacity];
   nt__free(quota->times);
   quota->times = times;
   quota->capacity = max;

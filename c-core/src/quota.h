@@ -13,8 +13,7 @@ typedef struct nt__quota {
 } nt__quota_t;
 
 void nt__quota_free(nt__quota_t* quota);
-/* Takes one: 0, NT_E_LIMIT, NT_E_NOMEM. `max` 0: no limit. When `max` changes
- * the count begins anew. */
+/* Takes one: 0, NT_E_LIMIT, NT_E_NOMEM. `max` 0: no limit. */
 int nt__quota_take(nt__quota_t* quota, uint32_t max, uint32_t window_ms,
                    uint64_t now_ms);
 

@@ -92,7 +92,6 @@ void nt__stream_close(nt__stream_t* stream) {
 
   if (nt__node_linked(&stream->active))
     nt__list_remove(&stream->active);
-  stream->cut = stream->cut || stream->queue.first != NULL;
   while ((link = nt__fifo_shift(&stream->queue)) != NULL)
     nt__stream_drop(stream, nt__container_of(link, nt__piece_t, link));
   nt__buf_free(&stream->rest);
@@ -214,7 +213,7 @@ bool nt__stream_shutdown(nt__stream_t* stream) {
   const int how = SHUT_WR;
 #endif
 
-  return stream->plain && shutdown(nt__socket_fd(stream->socket), how) == 0;
+  return shutdown(nt__socket_fd(stream->socket), how) == 0;
 }
 
 bool nt__stream_is_flushed(const nt__stream_t* stream) {
@@ -259,6 +258,7 @@ static void take_off(nt__stream_t* stream, size_t size) {
     }
     size -= piece->size;
     nt__fifo_shift(&stream->queue);
+    stream->delivered += piece->charge;
     nt__stream_drop(stream, piece);
   }
 }

@@ -48,6 +48,7 @@ struct nt__stream {
   nt__fifo_t queue;     /* of nt__piece_t */
   uint64_t charge;      /* of what is with the system, since the start */
   uint64_t sends;
+  uint64_t delivered; /* of `charge`: not dropped */
   char local_ip[64];
   int local_port;
   nt__buf_t rest;   /* bytes that on_data() has left */
@@ -58,7 +59,6 @@ struct nt__stream {
   bool held;        /* does not read */
   bool blocked;     /* the system took no more */
   bool waits_input; /* TLS has to read before it can write */
-  bool cut;         /* bytes that were queued have been dropped */
   bool broken;      /* writing has failed; reading tells why */
   bool running;     /* in its part of the turn */
 };
@@ -81,8 +81,8 @@ void nt__stream_write(nt__stream_t* stream, nt__piece_t* piece);
 void nt__stream_drop(nt__stream_t* stream, nt__piece_t* piece);
 /* Everything that was queued is with the system. */
 bool nt__stream_is_flushed(const nt__stream_t* stream);
-/* Our side sends no more; everything is flushed. False: this one cannot say so
- * without ending altogether. */
+/* Our side sends no more; everything is flushed. TLS says no goodbye of its
+ * own, as libcurl has none to give. False when the socket is broken. */
 bool nt__stream_shutdown(nt__stream_t* stream);
 /* Inside on_data(), for all the bytes it was given: they as a chunk, without a
  * copy, or NULL if they cannot be had so. It is large: for much data. */

@@ -47,7 +47,8 @@ typedef struct nt__tcp {
 
   /* I/O thread. */
   tcp_state_t state;
-  bool opened, flushed;
+  bool opened;
+  bool peer_ended;   /* and was read to its end */
   nt__timer_t timer; /* the end of patience */
 } nt__tcp_t;
 
@@ -85,7 +86,6 @@ static void finish(nt__tcp_t* tcp, int error) {
   nt__timer_clear(&tcp->task.ctx->io.timers, &tcp->timer);
   nt__stream_close(&tcp->stream);
   nt__send_queue_settle(&tcp->queue, &tcp->stream);
-  tcp->flushed = !tcp->stream.cut;
   tcp->task.error = error;
   nt__task_end(&tcp->task, 0);
 }
@@ -102,7 +102,7 @@ static void on_due(nt__timer_t* timer) {
 /* Everything is with the system: end our side. */
 static void drain(nt__tcp_t* tcp) {
   tcp->state = TCP_DRAINING;
-  if (nt__stream_shutdown(&tcp->stream))
+  if (nt__stream_shutdown(&tcp->stream) && !tcp->peer_ended)
     be_patient(tcp);
   else
     finish(tcp, 0);
@@ -233,6 +233,7 @@ static bool on_half_closed(nt__stream_t* stream) {
 
   if (tcp->state == TCP_DRAINING || nt__stream_is_flushed(stream))
     return false;
+  tcp->peer_ended = true;
   flush(tcp);
   return true;
 }
@@ -325,7 +326,7 @@ static void tcp_show(nt__task_t* task, nt_event_t* event) {
   const nt__tcp_t* tcp = of_task(task);
 
   event->opened = tcp->opened;
-  event->flushed = tcp->flushed;
+  event->flushed = tcp->stream.delivered == tcp->queue.bytes;
 }
 
 static void tcp_release(nt__task_t* task) {
