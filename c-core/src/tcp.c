@@ -277,8 +277,10 @@ static void close_tcp(nt__tcp_t* tcp) {
   } else if (tcp->state == TCP_CONNECTING) {
     if (nt__stream_is_flushed(&tcp->stream))
       finish(tcp, 0);
-    else
+    else {
       tcp->state = TCP_FLUSHING;
+      be_patient(tcp);
+    }
   }
 }
 
