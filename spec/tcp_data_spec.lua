@@ -59,7 +59,6 @@ describe("data", function()
       local socket = tcp.start { port = fault.tcp }
       socket.task:write("sink key=" .. key .. "\n")
       socket.task:write(tcp.pattern(1000))
-      assert.is_true(socket.task.bufferedAmount > 1000)
       socket.task:write(net.buffer(tcp.pattern(500, 1000)))
       tcp.wait_open(socket)
       socket.task:write(tcp.pattern(10, 1500))
@@ -183,6 +182,7 @@ describe("listeners", function()
 
   -- What happens on a socket that fires all of its events.
   local function play(register)
+    local _, restore = residue.log() -- of an error that nobody hears
     local task = assert(net.createTCPSocket())
     register(task)
     local over
@@ -192,6 +192,7 @@ describe("listeners", function()
     task:write("say hex=61\n")
     task:onMessage(function() task:close() end)
     helper.run_until(function() return over end)
+    restore()
   end
 
   for _, event in ipairs { "Connect", "Message", "Error", "Close" } do

@@ -304,8 +304,10 @@ describe("connect", function()
   end)
 
   it("accepts the options of HttpDNS, and goes without", function()
+    local _, restore = residue.log()
     local socket = tcp.connect { port = ECHO, enableHttpDNS = true,
       httpDNSServiceId = "none" }
+    restore()
     echo(socket, "x")
   end)
 
@@ -392,6 +394,7 @@ describe("forbidden ports", function()
   end)
 
   it("#162 may be others", function()
+    local _, restore = residue.log()
     net.configure { limits = {
       tcpForbiddenPorts = { ECHO, { fault.tcp, fault.tcp + 2 } } } }
     for _, port in ipairs { ECHO, fault.tcp, fault.tcp + 1, fault.tcp + 2 } do
@@ -399,6 +402,7 @@ describe("forbidden ports", function()
       tcp.check_order(socket, "error", "close")
       assert.equal(2, socket.errors[1].errCode, port)
     end
+    restore()
     net.configure { limits = { tcpForbiddenPorts = {} } }
     echo(tcp.connect { port = ECHO }, "x")
   end)

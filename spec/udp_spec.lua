@@ -139,9 +139,9 @@ describe("bind", function()
   end)
 
   it("#178 #189 of a port of root's is an error of permission", function()
-    local result = helper.lua_under({ "setpriv", "--bounding-set=-all",
-      "--inh-caps=-all", "--ambient-caps=-all", "--reuid=65534",
-      "--clear-groups" }, [[
+    local is_root = helper.run("id", "-u").out == "0\n"
+    local result = helper.lua_under(is_root and { "setpriv",
+      "--bounding-set=-all", "--inh-caps=-all" } or {}, [[
       local net = require "nettask"
       local task = net.createUDPSocket()
       task:onError(function(res) print(res.errCode, res.errMsg) end)

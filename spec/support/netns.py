@@ -58,6 +58,8 @@ def set_up(folder, hosts):
 
 
 def set_up_lan():
+    # Its IPv6 addresses may be used at once.
+    pathlib.Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")
     for words in (["link", "add", "v0", "type", "veth", "peer", "name", "v1"],
                   ["address", "add", "10.77.0.1/24", "dev", "v0"],
                   ["link", "set", "v0", "up"], ["link", "set", "v1", "up"],
