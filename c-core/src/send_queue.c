@@ -29,10 +29,15 @@ bool nt__send_queue_ask(nt__send_queue_t* queue) {
   return atomic_load(&queue->settled_sends) == queue->sends;
 }
 
+void nt__send_queue_set_settled(nt__send_queue_t* queue, uint64_t bytes,
+                                uint64_t sends) {
+  atomic_store(&queue->settled_bytes, bytes);
+  atomic_store(&queue->settled_sends, sends);
+}
+
 void nt__send_queue_settle(nt__send_queue_t* queue,
                            const nt__stream_t* stream) {
-  atomic_store(&queue->settled_bytes, stream->charge);
-  atomic_store(&queue->settled_sends, stream->sends);
+  nt__send_queue_set_settled(queue, stream->charge, stream->sends);
 }
 
 int nt__send_queue_report(nt__send_queue_t* queue, nt__task_t* task) {

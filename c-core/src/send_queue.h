@@ -21,7 +21,10 @@ uint64_t nt__send_queue_left(const nt__send_queue_t* queue);
 /* A SENT event is wanted. True: the I/O thread has to be told to look. */
 bool nt__send_queue_ask(nt__send_queue_t* queue);
 
-/* I/O thread: takes over the stream's figures. */
+/* I/O thread: what is settled so far. */
+void nt__send_queue_set_settled(nt__send_queue_t* queue, uint64_t bytes,
+                                uint64_t sends);
+/* The same: takes over the stream's figures. */
 void nt__send_queue_settle(nt__send_queue_t* queue, const nt__stream_t* stream);
 /* Posts a SENT event if there is something new that the host wants to hear of.
  * NT_E_NOMEM. */
