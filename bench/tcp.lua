@@ -79,35 +79,27 @@ modes["in"] = function()
   end)
 end
 
--- Filled up between two marks, a frame a millisecond, as a host that has
--- nothing to draw would do it.
-local LOW, HIGH = 512 * 1024, 2 * 1024 * 1024
+-- So much whenever all is gone.
+local BURST = 1024 * 1024
 
 function modes.out()
-  local connected, written, base = false, 0, 0
+  local written, base = 0, 0
 
-  local function frame()
-    if task.bufferedAmount < LOW then
-      while task.bufferedAmount < HIGH do
-        task:write(bytes)
-        written = written + size
-      end
-    end
-    local sent = written - task.bufferedAmount -- is with the system
+  local function fill()
+    for _ = 1, BURST / size do task:write(bytes) end
+    written = written + BURST
+  end
+
+  task:onConnect(fill)
+  task:onDrain(function()
     local now = clock()
     if not window and now >= warm_at then
-      base, window = sent, measure.window()
+      base, window = written, measure.window()
     elseif now >= stop_at then
-      stop(function() window(sent - base) end)
+      stop(function() window(written - base) end)
     end
-  end
-
-  task:onConnect(function() connected = true end)
-  while true do
-    net.update()
-    if connected then frame() end
-    net.wait(1)
-  end
+    fill()
+  end)
 end
 
 warm_at = clock() + measure.warm_up
