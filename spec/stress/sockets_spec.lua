@@ -335,8 +335,10 @@ describe("under a collector that never rests", function()
   after_each(verify)
 
   it("TCP and UDP sockets keep what they need", function()
+    -- Where a step has no bound of its own it is the whole heap.
+    local bounded = _VERSION ~= "Lua 5.1"
     collectgarbage("setpause", 0)
-    collectgarbage("setstepmul", rawget(_G, "jit") and 1000 or 10000000)
+    collectgarbage("setstepmul", bounded and 10000000 or 400)
     for _ = 1, helper.rounds(200) do
       local wanted, texts = ends + #TCP_KINDS + #UDP_KINDS, 0
       for _, kind in ipairs(TCP_KINDS) do start_tcp(kind) end
@@ -360,12 +362,26 @@ describe("under a collector that never rests", function()
   end)
 end)
 
+-- What these leave in the allocator's hands would count as growth of those that
+-- came behind them.
+local LARGE = { sending = true, half = true, flushing = true }
+
+local function large_last(names)
+  local list = {}
+  for _, want in ipairs { false, true } do
+    for _, name in ipairs(names) do
+      if (LARGE[name] or false) == want then list[#list + 1] = name end
+    end
+  end
+  return list
+end
+
 for kind, support in pairs { tcp = tcp, udp = udp } do
   describe("net.close() and all anew", function()
     setup(defaults)
     after_each(verify)
 
-    for _, name in ipairs(states[kind .. "_names"]) do
+    for _, name in ipairs(large_last(states[kind .. "_names"])) do
       it("while a " .. kind .. " socket is " .. name, function()
         local function round()
           local record = states["enter_" .. kind](name)
@@ -376,17 +392,15 @@ for kind, support in pairs { tcp = tcp, udp = udp } do
           assert(record.task.state == "done")
           support.drop()
         end
-        local rounds = math.max(10, helper.rounds(1000))
-        local large = name == "sending" or name == "half"
-          or name == "flushing"
-        measured(rounds, (large and 40 or 8) * 1024, round)
+        local rounds = math.max(10, helper.rounds(300))
+        measured(rounds, (LARGE[name] and 40 or 8) * 1024, round)
       end)
     end
   end)
 
   describe("lua_close", function()
     -- A sanitized child takes its time.
-    local rounds = math.max(1, math.floor(helper.rounds(40) / helper.slow))
+    local rounds = math.max(1, math.floor(helper.rounds(20) / helper.slow))
 
     for _, name in ipairs(states[kind .. "_names"]) do
       it("while a " .. kind .. " socket is " .. name, function()
