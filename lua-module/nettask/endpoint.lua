@@ -75,6 +75,28 @@ local function complain(name, fault, handled, log)
   end
 end
 
+-- The core's message begins with what it was doing when a datagram socket met
+-- an error of the system; most of all it sends.
+local DOING = { join = "joinMulticast", leave = "leaveMulticast",
+  ["set TTL"] = "setTTL", ["set multicast TTL"] = "setMulticastTTL",
+  ["set broadcast"] = "setBroadcast" }
+
+local function method_of(message)
+  return DOING[message:match("^([%a ]+):")] or "send"
+end
+
+-- What onMessage gets.
+function endpoint.data(message, size, address, family, port, our_address,
+    our_family, our_port)
+  return {
+    message = message,
+    remoteInfo = { address = address, family = family, port = port,
+      size = size },
+    localInfo = { address = our_address, family = our_family,
+      port = our_port },
+  }
+end
+
 -- ---- The functions ----------------------------------------------------------
 
 local function is_ipv6(name, ipv4, ipv6, method)
@@ -105,6 +127,7 @@ function endpoint.new(settings, log)
   function self.fault(kind, handled, method, fault, code, message, phase, name,
       value)
     local label = LABELS[kind]
+    if kind == "udp" and not method then method = method_of(message) end
     if method then label = label .. "." .. method end
     if not fault and name then
       fault = errors.argument(name, value_text(value))

@@ -132,7 +132,9 @@ end
 
 for _, name in ipairs { "NOT_OPEN", "CLOSED" } do
   of_endpoint(errors.tcp, name, "TCPSocket is not connected", 600004)
+  of_endpoint(errors.udp, name, "UDPSocket is closed", 600004)
 end
+of_endpoint(errors.udp, "STATE", "UDPSocket is bound already", 600004)
 of_endpoint(errors.tcp, "STATE", "TCPSocket is connected already", 600004)
 of_endpoint(errors.tcp, "PORT", "port is not allowed", 102,
   "limits.tcpForbiddenPorts; lifted by"
@@ -162,6 +164,9 @@ transport("HTTP2", -337, "HTTP2_PROTOCOL_ERROR")
 transport("LENGTH_MISMATCH", -354, "CONTENT_LENGTH_MISMATCH")
 transport("CHUNKED", -355, "INCOMPLETE_CHUNKED_ENCODING")
 transport("HTTP", -370, "INVALID_HTTP_RESPONSE")
+transport("IN_USE", -147, "ADDRESS_IN_USE")
+transport("ACCESS", -10, "ACCESS_DENIED")
+transport("TOO_BIG", -142, "MSG_TOO_BIG")
 transport("NETWORK", -2, "FAILED")
 by_code[core.errors.NETWORK].errno = 600000
 
@@ -295,10 +300,19 @@ local OF_KIND = {
   end,
 }
 
+-- What the system calls it; the core's message may end with that.
+local SYSTEM_NAMES = {
+  [core.errors.REFUSED] = "ECONNREFUSED", [core.errors.IN_USE] = "EADDRINUSE",
+  [core.errors.TOO_BIG] = "EMSGSIZE",
+}
+
 -- The failure of a socket for a code of the core, with the core's message.
 function errors.endpoint(kind, code, message, phase)
   local fault = errors.of_code(code, message, nil, nil, errors[kind])
   fault.errCode = OF_KIND[kind](code, phase or CALL)
+  local name = kind == "udp" and fault.errCode == SOCKET
+    and (message and message:match("%((E%u+)%)$") or SYSTEM_NAMES[code])
+  if name then fault.text = ("%s (%s)"):format(fault.text, name) end
   return fault
 end
 

@@ -66,6 +66,7 @@ core.bind {
   send = sockets.send,
   close = sockets.close,
   fault = endpoints.fault,
+  data = endpoint.data,
   tcp = endpoints.tcp,
   remark = endpoints.remark,
 }
@@ -112,6 +113,7 @@ local net = {
   sendSocketMessage = sockets.sendSocketMessage,
   closeSocket = sockets.closeSocket,
   createTCPSocket = endpoints.createTCPSocket,
+  createUDPSocket = endpoints.createUDPSocket,
   update = core.update,
   run = core.run,
   wait = core.wait,

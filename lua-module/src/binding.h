@@ -24,6 +24,7 @@ typedef enum ntl_handler {
   NTL_ON_SEND,    /* send(socket, options, code): see lsocket.c */
   NTL_ON_CLOSE,   /* close(socket, options) */
   NTL_ON_FAULT,   /* fault(...) -> table: see lendpoint.c */
+  NTL_ON_DATA,    /* data(...) -> table: see lendpoint.c */
   NTL_ON_TCP,     /* tcp(socket, method, options): see ltcp.c */
   NTL_ON_REMARK,  /* remark(method, options): see ludp.c */
   NTL_HANDLERS

@@ -63,7 +63,7 @@ static int sealed(lua_State* L) {
 static int bind(lua_State* L) {
   static const char* const names[NTL_HANDLERS] = {
     "report", "log",   "finish", "profile", "send",
-    "close",  "fault", "tcp",    "remark",
+    "close",  "fault", "data",   "tcp",     "remark",
   };
   ntl_state_t* s = ntl_self(L);
 
@@ -389,7 +389,7 @@ static int stats(lua_State* L) {
   set_number(L, "queuedBytes", figures.waiting_bytes);
   set_number(L, "bytesIn", figures.bytes_in);
   set_number(L, "bytesOut", figures.bytes_out);
-  set_number(L, "droppedDatagrams", 0);
+  set_number(L, "droppedDatagrams", figures.dropped);
   set_longest(L, s);
   return 1;
 }

@@ -209,35 +209,28 @@ void ntl_endpoint_leave(lua_State* L, const ntl_state_t* s,
 
 /* ---- Events -------------------------------------------------------------- */
 
-/* Each message has tables of its own: scripts keep them and change them. */
-static void push_address(lua_State* L, const nt_address_t* address,
-                         int fields) {
-  lua_createtable(L, 0, fields);
+static void push_address(lua_State* L, const nt_address_t* address) {
   lua_pushstring(L, address->ip);
-  lua_setfield(L, -2, "address");
   if (address->ipv6)
     lua_pushliteral(L, "IPv6");
   else
     lua_pushliteral(L, "IPv4");
-  lua_setfield(L, -2, "family");
   lua_pushinteger(L, address->port);
-  lua_setfield(L, -2, "port");
 }
 
+/* Each message has tables of its own, since scripts keep them and change them.
+ * Lua makes them faster than its C API does. */
 void ntl_endpoint_message(lua_State* L, ntl_state_t* s, int record,
                           const nt_event_t* event, const nt_address_t* remote,
                           const nt_address_t* local, const ntl_kind_t* kind) {
   if (!ntl_has_listeners(L, record, NTL_MESSAGE_LIST))
     return;
-  lua_createtable(L, 0, 3);
+  ntl_push_ref(L, s->handlers[NTL_ON_DATA]);
   ntl_buffer_push(L, event->data, event->size);
-  lua_setfield(L, -2, "message");
-  push_address(L, remote, 4);
-  ntl_pushunsigned64(L, event->size);
-  lua_setfield(L, -2, "size");
-  lua_setfield(L, -2, "remoteInfo");
-  push_address(L, local, 3);
-  lua_setfield(L, -2, "localInfo");
+  lua_pushinteger(L, (lua_Integer) event->size);
+  push_address(L, remote);
+  push_address(L, local);
+  lua_call(L, 8, 1);
   ntl_fire(L, s, record, kind, NTL_MESSAGE_LIST);
 }
 

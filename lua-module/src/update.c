@@ -394,7 +394,8 @@ static int hold_ms(const ntl_state_t* s, int left_ms) {
 
 /* The end of an idle task shows itself as an event that waits. */
 static bool has_event(const ntl_state_t* s) {
-  return nt_collect(s->context) > 0 || (s->holds_event && !s->updating);
+  return (s->context != NULL && nt_collect(s->context) > 0) ||
+         (s->holds_event && !s->updating);
 }
 
 /* Whether anything can still happen by itself. */
