@@ -83,23 +83,26 @@ int nt__file_look(const char* path, nt__file_info_t* info) {
   return read_info(&request, info);
 }
 
-int nt__file_write(uv_file file, const void* data, size_t size,
+int nt__file_write(uv_file file, const void* data, size_t* size,
                    uint64_t offset) {
-  uv_buf_t rest = uv_buf_init((char*) data, (unsigned) size);
+  uv_buf_t rest = uv_buf_init((char*) data, (unsigned) *size);
   uv_fs_t request;
-  ssize_t n;
+  ssize_t n = 1;
 
-  while (rest.len > 0) {
+  while (rest.len > 0 && n > 0) {
     uv_fs_write(NULL, &request, file, &rest, 1, (int64_t) offset, NULL);
     n = request.result;
     uv_fs_req_cleanup(&request);
     if (n <= 0)
-      return n == 0 ? UV_EIO : (int) n;
+      break;
     rest.base += n;
     rest.len -= (size_t) n;
     offset += (uint64_t) n;
   }
-  return 0;
+  *size -= rest.len;
+  if (n < 0)
+    return (int) n;
+  return n == 0 ? UV_EIO : 0;
 }
 
 int nt__file_read(uv_file file, void* data, size_t* size, uint64_t offset) {

@@ -24,8 +24,8 @@ int nt__file_info(uv_file file, nt__file_info_t* info);
 /* Of the path itself, not of what a link points to. */
 int nt__file_look(const char* path, nt__file_info_t* info);
 
-/* All of it. */
-int nt__file_write(uv_file file, const void* data, size_t size,
+/* All `*size` bytes; less only with an error. */
+int nt__file_write(uv_file file, const void* data, size_t* size,
                    uint64_t offset);
 /* Up to `*size` bytes, less only at the end of the file. */
 int nt__file_read(uv_file file, void* data, size_t* size, uint64_t offset);

@@ -175,6 +175,7 @@ free_text:
 static int save_sidecar(nt__part_file_t* part, const nt__sidecar_t* sidecar) {
   int flags = UV_FS_O_WRONLY | UV_FS_O_CREAT | UV_FS_O_EXCL | UV_FS_O_NOFOLLOW;
   nt__buf_t text;
+  size_t size;
   uv_file file;
   int err;
 
@@ -187,7 +188,8 @@ static int save_sidecar(nt__part_file_t* part, const nt__sidecar_t* sidecar) {
   err = nt__file_open(part->sidecar_path, flags, &file);
   if (err)
     goto free_text;
-  err = nt__file_write(file, text.data, text.size, 0);
+  size = text.size;
+  err = nt__file_write(file, text.data, &size, 0);
   nt__file_close(file);
   if (err)
     nt__file_remove(part->sidecar_path);
@@ -273,10 +275,10 @@ int nt__part_write(nt__part_file_t* part, const void* data, size_t size) {
 
   if (part->error != 0 || atomic_load(part->cancelled))
     return part->error;
-  err = nt__file_write(part->file, data, size, part->size);
+  err = nt__file_write(part->file, data, &size, part->size);
+  part->size += size; /* also the part of it that a full disk has taken */
   if (err)
     return fail(part, err, NT_E_FILE, "cannot write");
-  part->size += size;
   if (part->digest != NULL)
     nt__sha256_update(&part->hash, data, size);
   return 0;

@@ -1,6 +1,9 @@
 /* The file sink. libcurl hands out at most 16 KB at once, so bytes are gathered
- * into blocks of 256 KB before they go to the storage thread; when four of them
- * are on their way the source has to wait.
+ * into large blocks before they go to the storage thread: one is filled while
+ * another is written, and when three are full the source has to wait. Where
+ * the threads share a core each block costs two switches between them, so a
+ * sink that is alone has blocks of 1 MB; many sinks have smaller ones, or what
+ * was filled would have left the cache before it is written.
  *
  * A sink belongs to itself: its jobs lie inside, and it is freed when the last
  * of them, the one that closes the file, is done. The owner may go before. */
@@ -13,8 +16,9 @@
 #include "transfer.h"
 
 enum {
-  BLOCK_SIZE = 256 * 1024,
-  MAX_BLOCKS = 4,
+  BLOCK_MAX = 1024 * 1024,
+  BLOCK_MIN = 256 * 1024,
+  MAX_BLOCKS = 3,
   FLUSH_MS = 500 /* a slow source is written at this pace */
 };
 
@@ -23,7 +27,8 @@ typedef struct block {
   struct nt__sink* sink;
   int error;
   size_t size;
-  char data[BLOCK_SIZE];
+  size_t capacity;
+  char data[];
 } block_t;
 
 struct nt__sink {
@@ -222,23 +227,35 @@ static void post_filling(nt__sink_t* sink) {
   nt__storage_post(sink->ctx, &block->job);
 }
 
-static block_t* take_block(nt__sink_t* sink) {
-  nt__link_t* link = nt__fifo_shift(&sink->spare);
+static block_t* new_block(nt__sink_t* sink) {
+  size_t capacity = 2 * BLOCK_MAX / sink->ctx->io.tasks.count;
   block_t* block;
 
-  if (link != NULL) {
-    block = nt__container_of(link, block_t, job.link);
-  } else {
-    if (sink->blocks == MAX_BLOCKS)
-      return NULL;
-    block = nt__malloc(sizeof(*block));
-    if (block == NULL)
-      return NULL;
-    sink->blocks++;
-  }
+  if (capacity > BLOCK_MAX)
+    capacity = BLOCK_MAX;
+  if (capacity < BLOCK_MIN)
+    capacity = BLOCK_MIN;
+  block = nt__malloc(sizeof(*block) + capacity);
+  if (block == NULL)
+    return NULL;
   block->job.run = run_write;
   block->job.done = on_written;
   block->sink = sink;
+  block->capacity = capacity;
+  sink->blocks++;
+  return block;
+}
+
+static block_t* take_block(nt__sink_t* sink) {
+  nt__link_t* link = nt__fifo_shift(&sink->spare);
+  block_t* block = NULL;
+
+  if (link != NULL)
+    block = nt__container_of(link, block_t, job.link);
+  else if (sink->blocks < MAX_BLOCKS)
+    block = new_block(sink);
+  if (block == NULL)
+    return NULL;
   block->error = 0;
   block->size = 0;
   return block;
@@ -251,11 +268,12 @@ static void put(block_t* block, const char* data, size_t size) {
 
 int nt__sink_write(nt__sink_t* sink, const char* data, size_t size) {
   block_t* next;
-  size_t room;
+  size_t room = 0;
 
   if (sink->error != 0 || size == 0)
     return sink->error;
-  room = sink->filling == NULL ? 0 : BLOCK_SIZE - sink->filling->size;
+  if (sink->filling != NULL)
+    room = sink->filling->capacity - sink->filling->size;
   if (size > room) {
     next = take_block(sink);
     if (next == NULL) {

@@ -146,8 +146,9 @@ void nt__storage_post(nt_context_t* ctx, nt__job_t* job) {
 
   uv_mutex_lock(&storage->mutex);
   nt__fifo_push(&storage->jobs, &job->link);
-  uv_cond_broadcast(&storage->changed);
   uv_mutex_unlock(&storage->mutex);
+  /* Not before: who wakes up on this core would find the mutex taken. */
+  uv_cond_broadcast(&storage->changed);
 }
 
 bool nt__storage_pending(const nt__storage_t* storage) {
