@@ -54,9 +54,11 @@ static void work_release(nt__task_t* task) {
   nt__task_fini(task); /* the jobs may still lie in it: see tear_down() */
 }
 
-static const nt__task_class_t work_class = { work_start, work_abort,
-                                             work_resume, work_show,
-                                             work_release };
+static const nt__task_class_t work_class = { .start = work_start,
+                                             .abort = work_abort,
+                                             .resume = work_resume,
+                                             .show = work_show,
+                                             .release = work_release };
 
 static nt_id_t start_work(nt_context_t* net, work_t* work) {
   nt_id_t id;
