@@ -138,6 +138,22 @@ describe("bind", function()
     udp.ask(socket, ECHO, "x")
   end)
 
+  it("#178 keeps the port to itself, once it is open", function()
+    local socket = udp.bound()
+    udp.ask(socket, ECHO, "x")
+    local result = helper.python([[
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+try:
+    s.bind(("127.0.0.1", int(sys.argv[1])))
+    print("bound")
+except OSError as error:
+    print(error.strerror)
+]], socket.port)
+    assert.equal("Address already in use\n", result.out)
+  end)
+
   it("#178 #189 of a port of root's is an error of permission", function()
     local is_root = helper.run("id", "-u").out == "0\n"
     local result = helper.lua_under(is_root and { "setpriv",
@@ -295,6 +311,22 @@ describe("send", function()
       end
       assert.equal(last, tostring(b.messages[from + count + 1].message))
     end
+    -- Sizes that fall, and that change all the time.
+    local function sizes(list)
+      local from = #b.messages
+      for _, size in ipairs(list) do udp.send(a, b.port, ("y"):rep(size)) end
+      udp.wait_messages(b, from + #list)
+      for i, size in ipairs(list) do
+        assert.equal(size, #b.messages[from + i].message)
+      end
+    end
+    local falling, changing = {}, {}
+    for i = 1, 120 do
+      falling[i] = 121 - i
+      changing[i] = i % 3 == 0 and 30 or 64
+    end
+    sizes(falling)
+    sizes(changing)
     burst(64, 64, "short")
     burst(65, 64, ("l"):rep(100))
     burst(200, 64, "")

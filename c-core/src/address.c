@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifndef _WIN32
+#ifdef _WIN32
+#  include <iphlpapi.h>
+#else
 #  include <net/if.h>
 #endif
 
@@ -106,7 +108,15 @@ void nt__address_copy(nt__sockaddr_t* out, const struct sockaddr* address) {
 }
 
 bool nt__address_equal(const nt__sockaddr_t* a, const nt__sockaddr_t* b) {
-  return memcmp(a, b, sizeof(*a)) == 0;
+  if (a->sa.sa_family != b->sa.sa_family)
+    return false;
+  if (a->sa.sa_family == AF_INET6)
+    return a->in6.sin6_port == b->in6.sin6_port &&
+           a->in6.sin6_scope_id == b->in6.sin6_scope_id &&
+           memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr,
+                  sizeof(a->in6.sin6_addr)) == 0;
+  return a->in.sin_port == b->in.sin_port &&
+         a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
 }
 
 /* Both kinds have the port at the same place, but no standard says so. */

@@ -135,7 +135,6 @@ bool nt__is_over_mark(nt_context_t* ctx, nt__task_t* task);
 
 /* What a capability does on the I/O thread, but for release(). */
 typedef struct nt__task_class {
-  bool opens_at_once; /* its state once it is started is OPEN */
   /* The task is in the table of the loop; it ends through nt__task_end(). */
   void (*start)(nt__task_t* task);
   /* Ends with nt__task_end(), at once if the loop is stopping or the task has
@@ -153,6 +152,7 @@ typedef struct nt__task_class {
   void (*disown)(nt__task_t* task);
   /* Frees the block. No thread uses it any more. */
   void (*release)(nt__task_t* task);
+  bool opens_at_once; /* its state once it is started is OPEN */
 } nt__task_class_t;
 
 struct nt__task {

@@ -11,6 +11,7 @@
  * the last of those who know it. */
 #include "resolve.h"
 
+#include <assert.h>
 #include <string.h>
 
 #ifndef _WIN32
@@ -302,6 +303,7 @@ static void start_next(nt__resolver_t* resolver) {
     name_t* name = nt__container_of(node, name_t, turn);
     bool wanted = is_waited_for(name) || has_address(name, now);
 
+    assert(name->lookup != NULL); /* or it would not be in the queue */
     if (wanted && start_lookup(resolver, name->lookup) == 0)
       continue;
     if (wanted && !has_address(name, now))

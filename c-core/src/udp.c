@@ -4,13 +4,10 @@
  * know its port at once; from then on the I/O thread uses it. A socket is open
  * as soon as there is one, and ends when the host says so: what fails is an
  * ERROR event. One that is closed lingers for a moment if datagrams wait for a
- * name or for the system.
- *
- * Datagrams for a name wait with that name; those for others pass them by. */
+ * name or for the system. */
 #include "udp.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #ifdef _WIN32
@@ -22,8 +19,6 @@
 #  include <sys/socket.h>
 #  include <unistd.h>
 #endif
-
-#include "resolve.h"
 
 enum {
   DATAGRAM_MAX = 65507,
@@ -54,56 +49,18 @@ typedef struct udp_order {
   char data[]; /* with the name behind */
 } udp_order_t;
 
-/* A name that datagrams wait for. */
-typedef struct udp_name {
-  nt__node_t node;
-  nt__resolve_t wait;
-  nt__udp_t* udp;
-  nt__fifo_t datagrams;
-  bool is_peer; /* what is found is the peer's address from then on */
-  char text[];
-} udp_name_t;
-
 static nt__udp_t* of_task(const nt__task_t* task) {
   return nt__container_of(task, nt__udp_t, task);
 }
 
-static nt__datagram_t* of_link(nt__link_t* link) {
-  return nt__container_of(link, nt__datagram_t, link);
-}
-
-static udp_name_t* of_node(nt__node_t* node) {
-  return nt__container_of(node, udp_name_t, node);
-}
-
 /* ---- Ending, I/O thread -------------------------------------------------- */
-
-static void drop_all(nt__udp_t* udp, nt__fifo_t* datagrams) {
-  while (datagrams->first != NULL)
-    nt__udp_drop(udp, of_link(nt__fifo_shift(datagrams)));
-}
-
-static void free_name(udp_name_t* name) {
-  drop_all(name->udp, &name->datagrams);
-  nt__list_remove(&name->node);
-  nt__free(name);
-}
-
-static void drop_names(nt__udp_t* udp) {
-  while (!nt__list_empty(&udp->names)) {
-    udp_name_t* name = of_node(udp->names.next);
-
-    nt__resolve_cancel(&name->wait);
-    free_name(name);
-  }
-}
 
 static void finish(nt__udp_t* udp, int error) {
   if (udp->ended)
     return;
   udp->ended = true;
   nt__timer_clear(&udp->task.ctx->io.timers, &udp->timer);
-  drop_names(udp);
+  nt__udp_drop_names(udp);
   nt__udp_socket_close(udp);
   nt__udp_settle(udp);
   nt__free(udp->peer_name);
@@ -132,106 +89,6 @@ static void close_udp(nt__udp_t* udp) {
                   nt__now(udp->task.ctx) + LINGER_MS);
 }
 
-/* ---- Names, I/O thread --------------------------------------------------- */
-
-static void report_name(nt__udp_t* udp, const char* name, int error,
-                        const char* why) {
-  char text[NT__NAME_MAX + 128];
-
-  snprintf(text, sizeof(text), "could not resolve %s: %s", name,
-           why == NULL ? nt_error_message(error) : why);
-  nt__udp_report(udp, error, NULL, text);
-}
-
-static void set_peer(nt__udp_t* udp, const nt__sockaddr_t* address) {
-  udp->peer = *address;
-  nt__address_set_port(&udp->peer, udp->peer_port);
-}
-
-static void send_to(nt__udp_t* udp, nt__datagram_t* datagram,
-                    const nt__sockaddr_t* address) {
-  datagram->to = *address;
-  nt__address_set_port(&datagram->to, datagram->port);
-  nt__udp_push(udp, datagram);
-}
-
-static void on_name(nt__resolve_t* wait, int error,
-                    const nt__sockaddr_t* address, const char* why) {
-  udp_name_t* name = nt__container_of(wait, udp_name_t, wait);
-  nt__udp_t* udp = name->udp;
-
-  if (error != 0)
-    report_name(udp, name->text, error, why);
-  if (error == 0 && name->is_peer)
-    set_peer(udp, address);
-  while (error == 0 && name->datagrams.first != NULL)
-    send_to(udp, of_link(nt__fifo_shift(&name->datagrams)), address);
-  free_name(name);
-  nt__udp_settle(udp);
-  nt__udp_sent_all(udp);
-}
-
-static udp_name_t* find_name(nt__udp_t* udp, const char* text) {
-  nt__node_t* node;
-
-  for (node = udp->names.next; node != &udp->names; node = node->next)
-    if (strcmp(of_node(node)->text, text) == 0)
-      return of_node(node);
-  return NULL;
-}
-
-static int wait_for_name(nt__udp_t* udp, const char* text, udp_name_t** out) {
-  size_t size = strlen(text) + 1;
-  udp_name_t* name = nt__calloc(sizeof(*name) + size);
-  int err;
-
-  if (name == NULL)
-    return NT_E_NOMEM;
-  memcpy(name->text, text, size);
-  name->udp = udp;
-  name->wait.on_done = on_name;
-  err = nt__resolve_wait(udp->task.ctx, text, udp->family, &name->wait);
-  if (err) {
-    nt__free(name);
-    return err;
-  }
-  nt__list_append(&udp->names, &name->node);
-  *out = name;
-  return 0;
-}
-
-/* Sends the datagram to where the name leads; without one, the name is that of
- * the peer, of whom we want to know it. */
-static void send_to_name(nt__udp_t* udp, const char* text,
-                         nt__datagram_t* datagram, bool is_peer) {
-  udp_name_t* name = find_name(udp, text);
-  const char* why = NULL;
-  nt__sockaddr_t address;
-  int err = NT__RESOLVE_UNKNOWN;
-
-  if (name == NULL)
-    err = nt__resolve_known(udp->task.ctx, text, udp->family, &address, &why);
-  if (err == 0) {
-    if (is_peer)
-      set_peer(udp, &address);
-    if (datagram != NULL)
-      send_to(udp, datagram, &address);
-    return;
-  }
-  if (err == NT__RESOLVE_UNKNOWN)
-    err = name == NULL ? wait_for_name(udp, text, &name) : 0;
-  if (err) {
-    report_name(udp, text, err, why);
-    if (datagram != NULL)
-      nt__udp_drop(udp, datagram);
-    nt__udp_settle(udp);
-    return;
-  }
-  name->is_peer = name->is_peer || is_peer;
-  if (datagram != NULL)
-    nt__fifo_push(&name->datagrams, &datagram->link);
-}
-
 /* ---- Orders, I/O thread -------------------------------------------------- */
 
 static void send_datagram(nt__udp_t* udp, udp_order_t* order) {
@@ -245,7 +102,7 @@ static void send_datagram(nt__udp_t* udp, udp_order_t* order) {
   if (datagram->to.sa.sa_family != AF_UNSPEC) {
     nt__udp_push(udp, datagram);
   } else if (order->name != NULL) {
-    send_to_name(udp, order->name, datagram, order->to_peer);
+    nt__udp_send_to_name(udp, order->name, datagram, order->to_peer);
   } else { /* connecting has failed, and was told */
     nt__udp_drop(udp, datagram);
     nt__udp_settle(udp);
@@ -253,10 +110,7 @@ static void send_datagram(nt__udp_t* udp, udp_order_t* order) {
 }
 
 static void connect_to(nt__udp_t* udp, const udp_order_t* order) {
-  nt__node_t* node;
-
-  for (node = udp->names.next; node != &udp->names; node = node->next)
-    of_node(node)->is_peer = false;
+  nt__udp_forget_peer(udp);
   nt__free(udp->peer_name);
   udp->peer_name = NULL;
   udp->peer = order->datagram.to;
@@ -267,7 +121,7 @@ static void connect_to(nt__udp_t* udp, const udp_order_t* order) {
   if (udp->peer_name == NULL)
     nt__udp_report(udp, NT_E_NOMEM, NULL, nt_error_message(NT_E_NOMEM));
   else
-    send_to_name(udp, udp->peer_name, NULL, true);
+    nt__udp_send_to_name(udp, udp->peer_name, NULL, true);
 }
 
 static void open_socket(nt__udp_t* udp, const udp_order_t* order) {
@@ -373,13 +227,13 @@ static void udp_release(nt__task_t* task) {
   nt__free(udp);
 }
 
-static const nt__task_class_t udp_class = { .opens_at_once = true,
-                                            .start = udp_start,
+static const nt__task_class_t udp_class = { .start = udp_start,
                                             .abort = udp_abort,
                                             .resume = udp_resume,
                                             .tell = udp_tell,
                                             .show = udp_show,
-                                            .release = udp_release };
+                                            .release = udp_release,
+                                            .opens_at_once = true };
 
 /* ---- Opening, host thread ------------------------------------------------ */
 
@@ -580,7 +434,7 @@ static nt__host_kind_t parse_host(nt__udp_t* udp, const char* host,
   }
   kind = nt__address_parse(host, udp->family, out);
   if (kind == NT__HOST_LITERAL && strlen(host) < sizeof(udp->sent_host)) {
-    strcpy(udp->sent_host, host);
+    memcpy(udp->sent_host, host, strlen(host) + 1);
     udp->sent_to = *out;
   }
   return kind;

@@ -1,5 +1,6 @@
-/* UDP sockets: what the task (udp.c), its descriptor on the loop (udp_socket.c)
- * and its options (udp_options.c) share. */
+/* UDP sockets: what the task (udp.c), its descriptor on the loop
+ * (udp_socket.c), its options (udp_options.c) and the names that it waits for
+ * (udp_names.c) share. */
 #ifndef NT_UDP_H
 #define NT_UDP_H
 
@@ -92,6 +93,14 @@ int nt__udp_set_membership(nt__udp_t* udp, const nt__sockaddr_t* group,
                            const char* interface_name, bool member);
 /* Those that all sockets have. */
 void nt__udp_set_defaults(nt__udp_t* udp);
+
+/* udp_names.c, I/O thread: sends the datagram to where the name leads. Of the
+ * peer's name the address is kept, too; `datagram` may be NULL then. */
+void nt__udp_send_to_name(nt__udp_t* udp, const char* text,
+                          nt__datagram_t* datagram, bool is_peer);
+/* No name that is looked up is the peer's any more. */
+void nt__udp_forget_peer(nt__udp_t* udp);
+void nt__udp_drop_names(nt__udp_t* udp);
 
 /* udp.c, I/O thread: all that could be sent was sent. */
 void nt__udp_sent_all(nt__udp_t* udp);

@@ -7,6 +7,8 @@
 #ifdef _WIN32
 #  include <winsock2.h>
 #  include <ws2tcpip.h>
+/* Needs those before. */
+#  include <iphlpapi.h>
 #else
 #  include <net/if.h>
 #  include <netinet/in.h>

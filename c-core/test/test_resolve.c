@@ -150,6 +150,17 @@ static void finish(nt_context_t* ctx, const wait_t* wait, int error) {
   assert_int_equal(wait->error, error);
 }
 
+/* What a lookup that nobody waits for has brought. */
+static void take_in(nt_context_t* ctx) {
+  uint64_t end = uv_hrtime() + (uint64_t) PATIENCE_MS * 1000000;
+
+  while (!nt__resolver_pending(ctx->io.resolver)) {
+    assert_true(uv_hrtime() < end);
+    sched_yield();
+  }
+  nt__resolver_run(ctx->io.resolver);
+}
+
 static void pass(nt_context_t* ctx, unsigned ms) {
   ctx->io.loop.time += ms;
 }
@@ -242,10 +253,8 @@ static void an_old_answer_serves_meanwhile(void** state) {
   assert_int_equal(known(ctx, "a.test", &byte), 0);
   answer(1);
   await(&outside, 2);
-  while (known(ctx, "a.test", &byte) == 0 && byte == 1) {
-    sched_yield();
-    nt__resolver_run(ctx->io.resolver);
-  }
+  take_in(ctx);
+  assert_int_equal(known(ctx, "a.test", &byte), 0);
   assert_int_equal(byte, 2);
   assert_int_equal(read_counter(&asked), 2);
   pass(ctx, 60000); /* too old */
@@ -267,9 +276,7 @@ static void a_failure_does_not_undo_an_answer(void** state) {
   answer(1);
   await(&outside, 2);
   /* Once it is taken in, the next is for the second after. */
-  while (ctx->io.resolver != NULL && !nt__resolver_pending(ctx->io.resolver))
-    sched_yield();
-  nt__resolver_run(ctx->io.resolver);
+  take_in(ctx);
   assert_int_equal(known(ctx, "a.test", &byte), 0);
   assert_false(nt__resolver_pending(ctx->io.resolver));
   pass(ctx, 1000);

@@ -452,8 +452,7 @@ static void queues_are_bounded(void** state) {
   set_silent(false);
   while (sent-- > 0)
     peer_expect(&peer, data, sizeof(data));
-  while (nt_udp_buffered(host->net, id) > 0)
-    sched_yield();
+  UNTIL(nt_udp_buffered(host->net, id) == 0);
   udp_send(host, id, "slow.test", peer.port, "room");
   peer_expect_text(&peer, "room");
   udp_close(host, id);
@@ -927,8 +926,7 @@ static void ends_in_every_stage(void** state) {
     host_expect(host, id, 0);
   }
   host_still_works(host);
-  while (open_files() > before + 4) /* of the request that showed it */
-    nt_wait(host->net, 1);
+  UNTIL(open_files() <= before + 4); /* of the request that showed it */
 }
 
 static void contexts_end_in_every_stage(void** state) {

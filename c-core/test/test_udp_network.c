@@ -165,8 +165,7 @@ static void ends_while_blocked(void** state) {
     id = udp_open(host, NT_FAMILY_IPV4);
     for (i = 0; i < 1000; i++)
       nt_udp_send(host->net, id, "127.0.0.1", peer.port, data, sizeof(data));
-    while (nt_udp_buffered(host->net, id) > 700 * sizeof(data))
-      sched_yield();
+    UNTIL(nt_udp_buffered(host->net, id) <= 700 * sizeof(data));
     if (round % 2 == 0) {
       nt_abort(host->net, id);
       udp_end(host, id, NT_E_ABORTED);

@@ -17,6 +17,12 @@ enum {
   PEER_BUFFER = 4 * 1024 * 1024
 };
 
+/* Until the condition holds, or patience is over. */
+#define UNTIL(condition)                                                       \
+  for (uint64_t until_end = uv_hrtime() + (uint64_t) PATIENCE_MS * 1000000;    \
+       !(condition); sched_yield())                                            \
+  assert_true(uv_hrtime() < until_end)
+
 /* A plain socket, bound to the loopback address of its family. */
 typedef struct peer {
   int fd;
