@@ -17,10 +17,16 @@
 
 #include "lbuffer.h"
 
+const ntl_list_t ntl_message_list = { NTL_LISTS, "onMessage" };
+const ntl_list_t ntl_error_list = { NTL_LISTS + 1, "onError" };
+const ntl_list_t ntl_close_list = { NTL_LISTS + 2, "onClose" };
+const ntl_list_t ntl_listening_list = { NTL_LISTS + 3, "onListening" };
+const ntl_list_t ntl_wifi_list = { NTL_LISTS + 4, "onBindWifi" };
+
 /* The record of a complaint; strings and values that the Lua layer gets. */
 enum {
-  ABOUT = 1, /* the socket's record */
-  TOLD,      /* NTL_TOLD_*, or nil: an error */
+  ABOUT = NTL_LISTS, /* the socket's record */
+  TOLD,              /* NTL_TOLD_*, or nil: an error */
   METHOD,
   FAULT, /* as the Lua layer made it, or nil: */
   ERROR, /* a code of the core, or nil: */
@@ -50,7 +56,8 @@ void* ntl_endpoint_new(lua_State* L, ntl_state_t* s, const ntl_kind_t* kind,
   return *error == 0 ? self : NULL;
 }
 
-int ntl_endpoint_on(lua_State* L, const ntl_kind_t* kind, const char* list) {
+int ntl_endpoint_on(lua_State* L, const ntl_kind_t* kind,
+                    const ntl_list_t* list) {
   ntl_task_check(L, 1, kind);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 2);
@@ -59,7 +66,8 @@ int ntl_endpoint_on(lua_State* L, const ntl_kind_t* kind, const char* list) {
   return 0;
 }
 
-int ntl_endpoint_off(lua_State* L, const ntl_kind_t* kind, const char* list) {
+int ntl_endpoint_off(lua_State* L, const ntl_kind_t* kind,
+                     const ntl_list_t* list) {
   ntl_task_check(L, 1, kind);
   lua_settop(L, 2);
   ntl_getuservalue(L, 1);
@@ -68,10 +76,7 @@ int ntl_endpoint_off(lua_State* L, const ntl_kind_t* kind, const char* list) {
 }
 
 void ntl_endpoint_mute(lua_State* L, int self) {
-  ntl_getuservalue(L, self);
-  lua_pushboolean(L, 1);
-  lua_setfield(L, -2, "aborted");
-  lua_pop(L, 1);
+  ((ntl_task_t*) lua_touserdata(L, self))->aborted = true;
 }
 
 /* ---- Errors -------------------------------------------------------------- */
@@ -82,7 +87,7 @@ static void begin_fault(lua_State* L, const ntl_state_t* s,
                         const ntl_kind_t* kind, int record) {
   ntl_push_ref(L, s->handlers[NTL_ON_FAULT]);
   lua_pushstring(L, kind->name);
-  lua_pushboolean(L, ntl_has_listeners(L, record, NTL_ERROR_LIST));
+  lua_pushboolean(L, ntl_has_listeners(L, record, &ntl_error_list));
 }
 
 void ntl_endpoint_push_error(lua_State* L, const ntl_state_t* s,
@@ -112,9 +117,10 @@ static void push_complaint(lua_State* L, const ntl_state_t* s,
 
 /* ---- What a method has to tell ------------------------------------------- */
 
-static const char* list_of(lua_State* L, int record) {
-  static const char* const lists[] = { "onListening", "onBindWifi" };
-  const char* list = NTL_ERROR_LIST;
+static const ntl_list_t* list_of(lua_State* L, int record) {
+  static const ntl_list_t* const lists[] = { &ntl_listening_list,
+                                             &ntl_wifi_list };
+  const ntl_list_t* list = &ntl_error_list;
 
   lua_rawgeti(L, record, TOLD);
   if (!lua_isnil(L, -1))
@@ -126,23 +132,24 @@ static const char* list_of(lua_State* L, int record) {
 static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event) {
   int record = lua_gettop(L), about = record + 1;
   const ntl_task_t* task;
-  const char* list = list_of(L, record);
+  const ntl_list_t* list = list_of(L, record);
 
   lua_rawgeti(L, record, ABOUT);
-  lua_getfield(L, about, "self");
+  lua_rawgeti(L, about, NTL_SELF);
   task = lua_touserdata(L, -1);
   s->about = task->id;
   if (ntl_get_flag(L, about, "silent")) {
     ntl_untrack(L, s, event->id);
     return;
   }
-  if (strcmp(list, NTL_ERROR_LIST) == 0)
+  if (list == &ntl_error_list)
     push_complaint(L, s, task->kind, record, about);
   else
     lua_newtable(L);
   ntl_untrack(L, s, event->id);
-  /* Its own record, since that of the socket may say that it is muted. */
-  ntl_fire_lists(L, s, record, about, task->kind, list);
+  /* The complaint's task is the current one: that of the socket may be muted.
+   */
+  ntl_fire(L, s, about, task->kind, list);
 }
 
 /* The record of what is to be told is on top and is popped. */
@@ -223,7 +230,7 @@ static void push_address(lua_State* L, const nt_address_t* address) {
 void ntl_endpoint_message(lua_State* L, ntl_state_t* s, int record,
                           const nt_event_t* event, const nt_address_t* remote,
                           const nt_address_t* local, const ntl_kind_t* kind) {
-  if (!ntl_has_listeners(L, record, NTL_MESSAGE_LIST))
+  if (!ntl_has_listeners(L, record, &ntl_message_list))
     return;
   ntl_push_ref(L, s->handlers[NTL_ON_DATA]);
   ntl_buffer_push(L, event->data, event->size);
@@ -231,7 +238,7 @@ void ntl_endpoint_message(lua_State* L, ntl_state_t* s, int record,
   push_address(L, remote);
   push_address(L, local);
   lua_call(L, 8, 1);
-  ntl_fire(L, s, record, kind, NTL_MESSAGE_LIST);
+  ntl_fire(L, s, record, kind, &ntl_message_list);
 }
 
 /* Everything that needs memory is made first: what was called cannot be called
@@ -245,14 +252,15 @@ void ntl_endpoint_end(lua_State* L, ntl_state_t* s, int record,
     ntl_untrack(L, s, event->id);
     return;
   }
-  lua_pushnil(L);
-  lua_setfield(L, record, "aborted");
+  lua_rawgeti(L, record, NTL_SELF);
+  ((ntl_task_t*) lua_touserdata(L, -1))->aborted = false;
+  lua_pop(L, 1);
   if (has_error)
     ntl_endpoint_push_error(L, s, kind, record, method, phase);
   ntl_untrack(L, s, event->id);
-  if (has_error && !ntl_fire(L, s, record, kind, NTL_ERROR_LIST))
+  if (has_error && !ntl_fire(L, s, record, kind, &ntl_error_list))
     return;
-  ntl_fire(L, s, record, kind, NTL_CLOSE_LIST);
+  ntl_fire(L, s, record, kind, &ntl_close_list);
 }
 
 /* ---- Arguments ----------------------------------------------------------- */

@@ -5,9 +5,16 @@
 
 #include "params.h"
 
-#define NTL_MESSAGE_LIST "onMessage"
-#define NTL_ERROR_LIST "onError"
-#define NTL_CLOSE_LIST "onClose"
+/* The lists that both kinds have; those of one kind come behind. */
+extern const ntl_list_t ntl_message_list;
+extern const ntl_list_t ntl_error_list;
+extern const ntl_list_t ntl_close_list;
+extern const ntl_list_t ntl_listening_list;
+extern const ntl_list_t ntl_wifi_list;
+
+enum {
+  NTL_ENDPOINT_LISTS = NTL_LISTS + 5
+};
 
 /* ---- The object ---------------------------------------------------------- */
 
@@ -18,8 +25,10 @@ void* ntl_endpoint_new(lua_State* L, ntl_state_t* s, const ntl_kind_t* kind,
                        size_t size, int (*open)(nt_context_t*, nt_id_t*),
                        int* error);
 /* Bodies of onX(f) and offX([f]). */
-int ntl_endpoint_on(lua_State* L, const ntl_kind_t* kind, const char* list);
-int ntl_endpoint_off(lua_State* L, const ntl_kind_t* kind, const char* list);
+int ntl_endpoint_on(lua_State* L, const ntl_kind_t* kind,
+                    const ntl_list_t* list);
+int ntl_endpoint_off(lua_State* L, const ntl_kind_t* kind,
+                     const ntl_list_t* list);
 
 #define NTL_ENDPOINT_LISTENERS(kind, name, list)                               \
   static int on_##name##_listener(lua_State* L) {                              \

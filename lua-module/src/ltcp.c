@@ -11,9 +11,8 @@
 #include "lbuffer.h"
 #include "lendpoint.h"
 
-#define CONNECT_LIST "onConnect"
-#define DRAIN_LIST "onDrain"
-#define WIFI_LIST "onBindWifi"
+static const ntl_list_t connect_list = { NTL_ENDPOINT_LISTS, "onConnect" };
+static const ntl_list_t drain_list = { NTL_ENDPOINT_LISTS + 1, "onDrain" };
 
 enum {
   ADDRESS_SIZE = 64
@@ -88,7 +87,7 @@ static void on_open(lua_State* L, ntl_state_t* s, int record,
   keep_place(&self->local, &event->local);
   keep_place(&self->remote, &event->remote);
   lua_newtable(L);
-  ntl_fire(L, s, record, &tcp_kind, CONNECT_LIST);
+  ntl_fire(L, s, record, &tcp_kind, &connect_list);
 }
 
 static void on_chunk(lua_State* L, ntl_state_t* s, int record,
@@ -106,7 +105,7 @@ static void on_sent(lua_State* L, ntl_state_t* s, int record, ntl_tcp_t* self) {
     return;
   lua_newtable(L);
   self->drained = self->sent;
-  ntl_fire(L, s, record, &tcp_kind, DRAIN_LIST);
+  ntl_fire(L, s, record, &tcp_kind, &drain_list);
 }
 
 static void on_end(lua_State* L, ntl_state_t* s, int record,
@@ -370,21 +369,21 @@ static int field(lua_State* L, const ntl_state_t* s, const ntl_task_t* task,
 
 /* ---- Listeners ----------------------------------------------------------- */
 
-NTL_ENDPOINT_LISTENERS(&tcp_kind, connect, CONNECT_LIST)
-NTL_ENDPOINT_LISTENERS(&tcp_kind, message, NTL_MESSAGE_LIST)
-NTL_ENDPOINT_LISTENERS(&tcp_kind, error, NTL_ERROR_LIST)
-NTL_ENDPOINT_LISTENERS(&tcp_kind, close, NTL_CLOSE_LIST)
-NTL_ENDPOINT_LISTENERS(&tcp_kind, wifi, WIFI_LIST)
+NTL_ENDPOINT_LISTENERS(&tcp_kind, connect, &connect_list)
+NTL_ENDPOINT_LISTENERS(&tcp_kind, message, &ntl_message_list)
+NTL_ENDPOINT_LISTENERS(&tcp_kind, error, &ntl_error_list)
+NTL_ENDPOINT_LISTENERS(&tcp_kind, close, &ntl_close_list)
+NTL_ENDPOINT_LISTENERS(&tcp_kind, wifi, &ntl_wifi_list)
 
 /* Without them nobody asks the core for reports. */
 static int note_drain(lua_State* L, int (*change)(lua_State*, const ntl_kind_t*,
-                                                  const char*)) {
+                                                  const ntl_list_t*)) {
   ntl_state_t* s = ntl_self(L);
   ntl_tcp_t* self = check_tcp(L);
 
-  change(L, &tcp_kind, DRAIN_LIST);
+  change(L, &tcp_kind, &drain_list);
   ntl_getuservalue(L, 1);
-  self->drains = ntl_has_listeners(L, lua_gettop(L), DRAIN_LIST);
+  self->drains = ntl_has_listeners(L, lua_gettop(L), &drain_list);
   if (!self->drains)
     return 0;
   if (buffered(s, self) > 0)

@@ -6,8 +6,6 @@
 #include "lbuffer.h"
 #include "lendpoint.h"
 
-#define LISTENING_LIST "onListening"
-
 typedef struct ntl_udp {
   ntl_task_t task;
   bool bound;     /* or was, by the first send */
@@ -37,7 +35,7 @@ static bool is_closed(const ntl_state_t* s, const ntl_udp_t* self) {
 
 static void on_error(lua_State* L, ntl_state_t* s, int record) {
   ntl_endpoint_push_error(L, s, &udp_kind, record, NULL, NTL_PHASE_OPEN);
-  ntl_fire(L, s, record, &udp_kind, NTL_ERROR_LIST);
+  ntl_fire(L, s, record, &udp_kind, &ntl_error_list);
 }
 
 static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event) {
@@ -415,10 +413,10 @@ static int field(lua_State* L, const ntl_state_t* s, const ntl_task_t* task,
 
 /* ---- Listeners ----------------------------------------------------------- */
 
-NTL_ENDPOINT_LISTENERS(&udp_kind, listening, LISTENING_LIST)
-NTL_ENDPOINT_LISTENERS(&udp_kind, message, NTL_MESSAGE_LIST)
-NTL_ENDPOINT_LISTENERS(&udp_kind, error, NTL_ERROR_LIST)
-NTL_ENDPOINT_LISTENERS(&udp_kind, close, NTL_CLOSE_LIST)
+NTL_ENDPOINT_LISTENERS(&udp_kind, listening, &ntl_listening_list)
+NTL_ENDPOINT_LISTENERS(&udp_kind, message, &ntl_message_list)
+NTL_ENDPOINT_LISTENERS(&udp_kind, error, &ntl_error_list)
+NTL_ENDPOINT_LISTENERS(&udp_kind, close, &ntl_close_list)
 
 void ntl_udp_open(lua_State* L) {
   static const luaL_Reg methods[] = {
