@@ -12,8 +12,10 @@
 
 enum {
   REDIRECT_BODY_MAX = 64 * 1024, /* more is not read to save a connection */
-  /* For what goes to a file. */
-  BULK_BUFFER_SIZE = 256 * 1024,
+  /* For what goes to a file: as much as libcurl takes. Each read makes room
+   * for the sender, which on one machine is work for the reader's core. */
+  DOWNLOAD_BUFFER_SIZE = 512 * 1024,
+  UPLOAD_BUFFER_SIZE = 256 * 1024,
   /* One buffer may inflate a thousandfold, all of which libcurl has to keep
    * when the stream is held back; it gives up at 64 MiB. */
   STREAM_BUFFER_SIZE = 16 * 1024
@@ -239,7 +241,7 @@ static void set_body(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_READDATA, t);
   curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, on_seek);
   curl_easy_setopt(curl, CURLOPT_SEEKDATA, t);
-  curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, (long) BULK_BUFFER_SIZE);
+  curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, (long) UPLOAD_BUFFER_SIZE);
 }
 
 static void set_method(nt__transfer_t* t, CURL* curl) {
@@ -336,7 +338,7 @@ static void set_exchange(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, t->raw ? "identity" : "");
   curl_easy_setopt(curl, CURLOPT_HTTP_CONTENT_DECODING, t->raw ? 0L : 1L);
   if (t->raw)
-    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) BULK_BUFFER_SIZE);
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) DOWNLOAD_BUFFER_SIZE);
   else if (t->flags & NT_REQUEST_STREAM)
     curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER_SIZE);
   set_version(t, curl);

@@ -1,9 +1,9 @@
 /* The file sink. libcurl hands out at most 16 KB at once, so bytes are gathered
  * into large blocks before they go to the storage thread: one is filled while
- * another is written, and when three are full the source has to wait. Where
- * the threads share a core each block costs two switches between them, so a
- * sink that is alone has blocks of 1 MB; many sinks have smaller ones, or what
- * was filled would have left the cache before it is written.
+ * others are written. When all are full the source has to wait until all are
+ * written: where the two threads share a core, with others too, each switch
+ * between them costs more than the write, so there should be few. Of many tasks
+ * each has smaller blocks, for the sake of memory.
  *
  * A sink belongs to itself: its jobs lie inside, and it is freed when the last
  * of them, the one that closes the file, is done. The owner may go before. */
@@ -17,7 +17,8 @@
 
 enum {
   BLOCK_MAX = 1024 * 1024,
-  BLOCK_MIN = 256 * 1024,
+  BLOCK_MIN = 512 * 1024,
+  SHARED_SIZE = 4 * 1024 * 1024, /* by the first blocks of all tasks */
   MAX_BLOCKS = 3,
   FLUSH_MS = 500 /* a slow source is written at this pace */
 };
@@ -212,7 +213,8 @@ static void on_written(nt__job_t* job) {
   nt__fifo_push(&sink->spare, &job->link);
   if (block->error)
     fail(sink, block->error);
-  if (!sink->waiting || sink->error != 0 || sink->closing)
+  if (!sink->waiting || sink->under_way > 0 || sink->error != 0 ||
+      sink->closing)
     return;
   sink->waiting = false;
   sink->ops->on_room(sink->owner);
@@ -228,7 +230,7 @@ static void post_filling(nt__sink_t* sink) {
 }
 
 static block_t* new_block(nt__sink_t* sink) {
-  size_t capacity = 2 * BLOCK_MAX / sink->ctx->io.tasks.count;
+  size_t capacity = SHARED_SIZE / sink->ctx->io.tasks.count;
   block_t* block;
 
   if (capacity > BLOCK_MAX)
@@ -240,6 +242,7 @@ static block_t* new_block(nt__sink_t* sink) {
     return NULL;
   block->job.run = run_write;
   block->job.done = on_written;
+  block->job.patient = true;
   block->sink = sink;
   block->capacity = capacity;
   sink->blocks++;

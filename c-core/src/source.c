@@ -293,6 +293,7 @@ static block_t* take_block(nt__source_t* source) {
   block->source = source;
   block->job.run = run_fill;
   block->job.done = on_filled;
+  block->job.patient = false;
   return block;
 }
 

@@ -62,7 +62,8 @@ static void report(nt__storage_t* storage, nt__job_t* job) {
   nt__fifo_push(&storage->results, &job->link);
   if (storage->ctx != NULL) {
     atomic_store(&storage->has_results, true);
-    nt__io_wake(storage->ctx);
+    if (!job->patient || storage->jobs.first == NULL)
+      nt__io_wake(storage->ctx);
   }
   uv_mutex_unlock(&storage->mutex);
 }

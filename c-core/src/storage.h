@@ -13,6 +13,8 @@ typedef struct nt__job {
   /* I/O thread, in a turn, outside libcurl. If the context ends first: on the
    * storage thread, when nobody uses what the job lies in any more. */
   void (*done)(struct nt__job* job);
+  /* That it is done need not be told before the jobs behind it are. */
+  bool patient;
 } nt__job_t;
 
 /* I/O thread: makes ctx->io.storage, unless it is there. NT_E_NOMEM,

@@ -87,6 +87,6 @@ describe("a storm of aborts", function()
       ("resident memory grew by %d KiB"):format(grown))
     residue.check_stats()
     residue.close() -- with the connections that are kept
-    assert.is_true(residue.descriptors() <= descriptors)
+    assert.is_true(residue.descriptors(descriptors) <= descriptors)
   end)
 end)
