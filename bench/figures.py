@@ -61,6 +61,46 @@ def lookup_stall(lab, rounds, _say):
     return lines
 
 
+# ---- Round trips -------------------------------------------------------------
+
+SPIN_MICROS = "100"
+
+
+def tcp_ping(lab, rounds, say):
+    rest = ["64", SECONDS]
+    commands = {
+        "lua": ["{lua}", "bench/tcp.lua", "ping", "127.0.0.1", "{net_echo}",
+                *rest],
+        "c": ["{build}/bench/net/peer_tcp", "ping", "127.0.0.1",
+              "{net_echo}", "0", *rest],
+        "luasocket": ["{lua}", "bench/net/peer_luasocket.lua", "tcp-ping",
+                      "127.0.0.1", "{net_echo}", "0", *rest],
+    }
+    # Two threads that spin need a core each; the server shares one then.
+    commands["spinning"] = commands["lua"] + [SPIN_MICROS]
+    results = {name: [] for name in commands}
+    for i in range(rounds):
+        for name, command in commands.items():
+            say(f"round {i + 1}/{rounds}: T16: {name}")
+            results[name].append(lab.values(command,
+                                            pinned=name != "spinning"))
+    lines = []
+    for ours, theirs, what, against, target, goal in [
+            ("lua", "c", "Lua", "C, blocking", 1.8, None),
+            ("lua", "luasocket", "Lua", "luasocket", None, None),
+            ("spinning", "c", "Lua, spinning", "C, blocking", None, 0.5)]:
+        values = [a["p50_us"] / b["p50_us"]
+                  for a, b in zip(results[ours], results[theirs])]
+        pair = [results[ours], results[theirs]]
+        note = ", ".join(
+            f"{text} {' : '.join(middle(r, name) for r in pair)} us"
+            for text, name in (("p50", "p50_us"), ("p99", "p99_us"),
+                               ("CPU", "cpu_us")))
+        lines.append(Line("T16", f"TCP 64 B round trip, p50, {what}", against,
+                          target, goal, False, values=values, note=note))
+    return lines
+
+
 # ---- update() ----------------------------------------------------------------
 
 def idle(lab, rounds, _say):
@@ -253,6 +293,7 @@ def idle_calls(lab, rounds, _say):
                  note=f"other threads: {statistics.median(others):g}")]
 
 
-ROWS = [("T10", tls_stall), ("T11", lookup_stall), ("T21", idle),
+ROWS = [("T10", tls_stall), ("T11", lookup_stall), ("T16", tcp_ping),
+        ("T21", idle),
         ("T22", dispatch), ("T23", budget), ("T24", idle_memory),
         ("T25", idle_calls), ("frame", frame), ("files", files)]

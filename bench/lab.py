@@ -11,10 +11,12 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import string
 import subprocess
 import sys
 import threading
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -32,13 +34,16 @@ class LabError(Exception):
 
 
 class Sample:
-    """One run of one client."""
+    """One run of one client. `sent` and `lost` are of datagrams, of the whole
+    run."""
 
-    def __init__(self, ops, seconds, cpu):
+    def __init__(self, ops, seconds, cpu, sent=0):
         if ops <= 0 or seconds <= 0:
             raise LabError("a client did nothing")
         self.rate = ops / seconds
         self.cpu = cpu / ops
+        self.sent = sent
+        self.lost = None
 
 
 # ---- Output of foreign clients -----------------------------------------------
@@ -52,7 +57,8 @@ def find(pattern, text):
 
 def parse_json(text, _cpu):
     values = json.loads(text.strip().splitlines()[-1])
-    return Sample(values["ops"], values["seconds"], values["cpu"])
+    return Sample(values["ops"], values["seconds"], values["cpu"],
+                  values.get("sent", 0))
 
 
 def parse_wrk(text, cpu):
@@ -84,12 +90,14 @@ def parse_curls(text, cpu):
 # ---- Running -----------------------------------------------------------------
 
 class Client:
-    """A command whose {names} are filled in from the lab."""
+    """A command whose {names} are filled in from the lab. `datagrams` is "out"
+    or "in" when what the server counts of them tells how many were lost."""
 
-    def __init__(self, command, parse=parse_json, pinned=True):
+    def __init__(self, command, parse=parse_json, pinned=True, datagrams=None):
         self.command = command
         self.parse = parse
         self.pinned = pinned
+        self.datagrams = datagrams
 
 
 def two_cores():
@@ -139,6 +147,7 @@ class Lab:
         self.nginx = None
         self.demo = None
         self.ws = None
+        self.net = None
 
     # -- The server --
 
@@ -168,6 +177,7 @@ class Lab:
         self.start_nginx()
         self.start_demo()
         self.start_ws()
+        self.start_net()
 
     def start_demo(self):
         """Takes uploads: nginx answers before it has read a body."""
@@ -188,6 +198,27 @@ class Lab:
             stdout=subprocess.PIPE)
         self.names.update(self.ws.read_ports())
 
+    def start_net(self):
+        """The other side of TCP and UDP sockets."""
+        self.net = servers.Server("net", [
+            "taskset", "-c", str(self.server_core),
+            self.names["build"] / "bench" / "net" / "server"], self.folder,
+            stdout=subprocess.PIPE)
+        self.names.update(self.net.read_ports())
+
+    def datagrams(self):
+        """What the server has got and sent, once no more are on their way."""
+        counts = None
+        for _ in range(50):
+            with socket.create_connection(
+                    ("127.0.0.1", self.names["net_count"]), 5) as asked:
+                now = [int(word) for word in asked.recv(100).split()]
+            if now == counts:
+                break
+            counts = now
+            time.sleep(0.1)
+        return counts
+
     def start_nginx(self):
         http, https = servers.free_ports(2)
         template = string.Template((HERE / "nginx.conf").read_text())
@@ -203,7 +234,7 @@ class Lab:
                           tls_port=https)
 
     def stop(self):
-        for server in (self.nginx, self.demo, self.ws):
+        for server in (self.nginx, self.demo, self.ws, self.net):
             if server is not None:
                 server.end()
                 server.join()
@@ -238,8 +269,17 @@ class Lab:
         return out, use.ru_utime + use.ru_stime
 
     def sample(self, client):
+        before = self.datagrams() if client.datagrams else None
         out, cpu = self.execute(client.command, client.pinned)
-        return client.parse(out, cpu)
+        sample = client.parse(out, cpu)
+        if before:
+            after = self.datagrams()
+            taken, given = (b - a for a, b in zip(before, after))
+            if client.datagrams == "out":
+                sample.lost = 1 - taken / sample.sent
+            else:
+                sample.lost = 1 - sample.sent / given
+        return sample
 
     def values(self, command, **options):
         """Of a program that prints one line of JSON with its own figures."""

@@ -7,15 +7,17 @@ local baseline = require "bench.baseline"
 local measure = {
   warm_up = 0.3,
   clock = baseline.now, -- seconds, monotonic
+  cpu = baseline.cpu,   -- of all threads
 }
 
 -- Starts measuring; the function that it returns prints what came of it. CPU is
--- that of all threads of the process.
+-- that of all threads of the process. `sent` counts operations before it, too,
+-- for who wants to know how many were lost.
 function measure.window()
   local started, cpu = baseline.now(), baseline.cpu()
-  return function(operations)
-    print(('{"ops":%d,"seconds":%.6f,"cpu":%.6f}'):format(operations,
-      baseline.now() - started, baseline.cpu() - cpu))
+  return function(operations, sent)
+    print(('{"ops":%d,"seconds":%.6f,"cpu":%.6f,"sent":%d}'):format(
+      operations, baseline.now() - started, baseline.cpu() - cpu, sent or 0))
   end
 end
 

@@ -1,6 +1,6 @@
 """What the bench needs beside Debian's packages: undici and ws, from npm, the C
-module that the Lua programs share, and the server and the peers in C of the
-WebSocket rows, each in a folder of the build.
+module that the Lua programs share, and the servers and the peers in C of the
+rows of sockets, each in a folder of the build.
 
 Packages come from tools/deps.sh; what is missing all the same is named here, so
 that a machine without apt gets a clear answer.
@@ -67,23 +67,31 @@ def install_node_packages(folder):
 
 # ---- Programs that do without nettask ----------------------------------------
 
-WS_PROGRAMS = {"server": ["libssl", "libcrypto"], "peer_uv": ["libuv"],
-               "peer_lws": ["libwebsockets"]}
+# folder: what its programs link
+PROGRAMS_IN_C = {
+    "ws": {"server": ["libssl", "libcrypto"], "peer_uv": ["libuv"],
+           "peer_lws": ["libwebsockets"]},
+    "net": {"server": [], "peer_tcp": [], "peer_udp": []},
+}
 
 
-def build_ws(build):
-    folder = build / "bench" / "ws"
-    folder.mkdir(parents=True, exist_ok=True)
-    headers = [HERE / "measure.h", HERE / "ws" / "load.h"]
-    for name, packages in WS_PROGRAMS.items():
-        source = HERE / "ws" / f"{name}.c"
-        newest = max(path.stat().st_mtime for path in [source, *headers])
-        if ((folder / name).exists()
-                and (folder / name).stat().st_mtime > newest):
+def is_built(target, sources):
+    newest = max(path.stat().st_mtime for path in sources)
+    return target.exists() and target.stat().st_mtime > newest
+
+
+def build_programs(build, folder):
+    target = build / "bench" / folder
+    target.mkdir(parents=True, exist_ok=True)
+    headers = [HERE / "measure.h", HERE / folder / "load.h"]
+    for name, packages in PROGRAMS_IN_C[folder].items():
+        source = HERE / folder / f"{name}.c"
+        if is_built(target / name, [source, *headers]):
             continue
-        flags = run(["pkg-config", "--cflags", "--libs", *packages]).split()
+        flags = (run(["pkg-config", "--cflags", "--libs", *packages]).split()
+                 if packages else [])
         run([os.environ.get("CC", "gcc"), "-std=c11", "-D_GNU_SOURCE", "-O2",
-             "-Wall", "-Wextra", "-Wpedantic", source, "-o", folder / name,
+             "-Wall", "-Wextra", "-Wpedantic", source, "-o", target / name,
              *flags])
 
 
@@ -119,7 +127,8 @@ def lua_environment(build, lua):
 def prepare(build, luas):
     check_programs()
     install_node_packages(build / "bench" / "node")
-    build_ws(build)
+    for folder in PROGRAMS_IN_C:
+        build_programs(build, folder)
     for lua in luas:
         build_baseline(build, lua)
         build_module(build, lua)

@@ -110,4 +110,8 @@ def compare(row, work, against, target, goal, ours, theirs, per_byte=False):
     cpu = " : ".join(f"{middle(s, 'cpu') * scale:.3g}" for s in (ours, theirs))
     rates = " : ".join(rate(middle(s, "rate")) for s in (ours, theirs))
     note = f"{rates} {'B' if per_byte else 'ops'}/s, {cpu} {unit}"
+    if ours[0].lost is not None:
+        lost = " : ".join(f"{max(middle(s, 'lost'), 0) * 100:.3g}"
+                          for s in (ours, theirs))
+        note += f", {lost} % lost"
     return Line(row, work, against, target, goal, values=values, note=note)

@@ -1,5 +1,5 @@
-"""Rows in which two clients do the same work: T1 to T9, files at once, and T12
-to T15.
+"""Rows in which two clients do the same work: T1 to T9, files at once, T12 to
+T15, and T17 to T20.
 
 Every client of a group runs once a round, one after the other, starting with
 another one each round; so each comparison is between neighbours in time.
@@ -135,6 +135,38 @@ def ws_clients(kind, size, in_flight, tls=False):
             for name, command in commands.items()}
 
 
+def tcp_clients(mode):
+    """Bytes one way, in calls of 64 KB; see bench/net/server.c."""
+    port = "{net_source}" if mode == "in" else "{net_sink}"
+    rest = ["127.0.0.1", port, "0", "65536", SECONDS]
+    return {
+        "lua": Client(["{lua}", "bench/tcp.lua", mode, "127.0.0.1", port,
+                       "65536", SECONDS]),
+        "luasocket": Client(["{lua}", "bench/net/peer_luasocket.lua",
+                             f"tcp-{mode}", *rest]),
+        "c": Client(["{build}/bench/net/peer_tcp", mode, *rest]),
+    }
+
+
+def udp_clients(mode):
+    """Datagrams of 64 bytes; see bench/net/server.c. What a peer cannot do in
+    bursts it does one by one."""
+    ports = (["{net_udp_source}", "0"] if mode == "in" else
+             ["{net_udp_sink}", "{net_udp_sink2}"])
+    rest = ["127.0.0.1", *ports, "64", SECONDS]
+    theirs = "one" if mode == "burst" else mode
+    way = "in" if mode == "in" else "out"
+    return {
+        "lua": Client(["{lua}", "bench/udp.lua", mode, *rest], datagrams=way),
+        "luv": Client(["{lua}", "bench/net/peer_luv.lua", theirs, *rest],
+                      datagrams=way),
+        "luasocket": Client(["{lua}", "bench/net/peer_luasocket.lua", theirs,
+                             *rest], datagrams=way),
+        "c": Client(["{build}/bench/net/peer_udp", mode, *rest],
+                    datagrams=way),
+    }
+
+
 # (row, work, ours, peer's name, peer, target, goal)
 def get_rows(n):
     return [
@@ -167,6 +199,24 @@ def ws_others(row, work, ours, left_out=()):
     return [(row, work + ("core" if ours == "core" else "Lua"), ours, name,
              peer, None, None)
             for name, peer in WS_OTHERS if peer not in left_out]
+
+
+def tcp_rows(mode):
+    work = f"TCP bulk {mode}, Lua"
+    return [("T17", work, "lua", "luasocket", "luasocket", 2, 2.5),
+            ("T17", work, "lua", "C on epoll", "c", .75, .95)]
+
+
+UDP_ONE = "UDP 64 B out, one a frame, Lua"
+UDP_TURN = "UDP 64 B out, to two peers in turn, Lua"
+UDP_BURST = "UDP 64 B out, bursts of 64 to one peer, Lua"
+UDP_IN = "UDP 64 B in, Lua"
+
+
+def udp_one_rows(work):
+    return [("T18", work, "lua", "luv", "luv", 1.1, 1.3),
+            ("T18", work, "lua", "luasocket", "luasocket", 1.1, 1.3),
+            ("T18", work, "lua", "sendto() in C", "c", None, None)]
 
 
 GROUPS = [
@@ -213,8 +263,20 @@ GROUPS = [
      [("T15", WSS_LARGE + "Lua", "lua", "ws", "ws", 1.5, 3),
       *ws_others("T15", WSS_LARGE, "lua"),
       ("T15", WSS_LARGE + "core", "core", "ws", "ws", None, None)]),
+    (tcp_clients("in"), tcp_rows("in")),
+    (tcp_clients("out"), tcp_rows("out")),
+    (udp_clients("one"), udp_one_rows(UDP_ONE)),
+    (udp_clients("turn"), udp_one_rows(UDP_TURN)),
+    (udp_clients("burst"),
+     [("T19", UDP_BURST, "lua", "luasocket", "luasocket", 3, 5),
+      ("T19", UDP_BURST, "lua", "luv", "luv", None, None),
+      ("T19", UDP_BURST, "lua", "UDP_SEGMENT in C", "c", None, None)]),
+    (udp_clients("in"),
+     [("T20", UDP_IN, "lua", "luv", "luv", 1, 1.3),
+      ("T20", UDP_IN, "lua", "luasocket", "luasocket", None, None),
+      ("T20", UDP_IN, "lua", "recvmmsg() in C", "c", None, None)]),
 ]
-PER_BYTE = {"T7", "T8", "T9", "files"}
+PER_BYTE = {"T7", "T8", "T9", "T17", "files"}
 
 
 def take_samples(lab, clients, title, rounds, say):

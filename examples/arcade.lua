@@ -1,10 +1,12 @@
--- lua examples/arcade.lua BASE-URL [--frames N] [--plain]
+-- lua examples/arcade.lua BASE-URL [--tcp PORT] [--udp PORT] [--frames N]
+--                         [--plain]
 --
 -- A game loop at 60 frames a second that keeps up to ten requests, downloads,
--- uploads and chats in flight and draws what becomes of them. Everything
--- happens on this one Lua thread: a frame starts some, calls net.update(),
--- which runs the callbacks of what has arrived, draws, and waits for the next
--- frame. The figures below the rows say what that costs a frame.
+-- uploads, chats, pings and the like in flight and draws what becomes of them.
+-- TCP and UDP take part if the ports of the server's echoes are given.
+-- Everything happens on this one Lua thread: a frame starts some, calls
+-- net.update(), which runs the callbacks of what has arrived, draws, and waits
+-- for the next frame. The figures below the rows say what that costs a frame.
 --
 -- Ends after N frames with a one-line summary, and with status 0 only if every
 -- request ended as expected. Without a terminal, with NO_COLOR or --plain it
@@ -20,26 +22,33 @@ local MAX_RUNNING = 10
 local DRAIN_FRAMES = 45 -- the last ones start nothing, so that all can end
 local DRAIN_MS = 10000  -- but are waited for no longer than this
 local CHAT_EVERY_MS = 50
+local PING_EVERY_MS = 25
+local PING_LOST_MS = 500 -- an answer that is later than this was lost
 local SAMPLES = 4096
 
 -- Command line -----------------------------------------------------------
 
 local function usage()
   io.stderr:write(
-    "usage: lua examples/arcade.lua BASE-URL [--frames N] [--plain]\n",
-    "       (build/demo-server prints the URL of a server to play with)\n")
+    "usage: lua examples/arcade.lua BASE-URL [--tcp PORT] [--udp PORT]\n",
+    "                               [--frames N] [--plain]\n",
+    "       (build/demo-server prints what a server to play with has)\n")
   os.exit(2)
 end
+
+local NUMBERS = { ["--frames"] = "frames", ["--tcp"] = "tcp",
+                  ["--udp"] = "udp" }
 
 local function parse_arguments(args)
   local options, i = {}, 1
   while i <= #args do
+    local name = NUMBERS[args[i]]
     if args[i] == "--plain" then
       options.plain = true
-    elseif args[i] == "--frames" then
+    elseif name then
       i = i + 1
-      options.frames = tonumber(args[i])
-      if not options.frames or options.frames < 1 then
+      options[name] = tonumber(args[i])
+      if not options[name] or options[name] < 1 then
         usage()
       end
     elseif args[i]:sub(1, 1) == "-" or options.base then
@@ -68,6 +77,7 @@ end
 
 local options = parse_arguments(arg)
 local plain = options.plain or not has_colour() or not has_terminal()
+options.host = options.base:match("^%a+://%[?([^%]/:]+)") or "127.0.0.1"
 
 -- What is fired ----------------------------------------------------------
 
@@ -85,10 +95,23 @@ end
 -- must then be how it ends.
 -- `api` is the function of the module, request without one; downloads and
 -- uploads take what else they need from `more`. A chat says each of its lines,
--- text and binary, once the one before has come back.
+-- text and binary, once the one before has come back; TCP knows no lines, only
+-- bytes. A ping counts what comes back, since datagrams may be lost.
 local KINDS = {
   {
-    api = "connectSocket", method = "CHAT", url = "/ws/echo",
+    starts = "ping", method = "PING", url = "udp echo", pings = 20,
+    left_out = not options.udp,
+  },
+  {
+    starts = "stream", method = "TCP", url = "tcp echo",
+    left_out = not options.tcp,
+    lines = {
+      "hello", net.buffer("\0\1\254\255"), "gr\195\188\195\159 dich",
+      ("all the same "):rep(5000), net.buffer(("\0\255"):rep(50000)),
+    },
+  },
+  {
+    starts = "chat", method = "CHAT", url = "/ws/echo",
     lines = {
       "hello", net.buffer("\0\1\254\255"), "gr\195\188\195\159 dich",
       net.buffer(("\0\255"):rep(5000)), ("all the same "):rep(1000), "",
@@ -278,6 +301,8 @@ local function rtt_text(ms)
   return string.format(ms < 100 and "rtt %.2fms" or "rtt %.0fms", ms)
 end
 
+-- ---- Chats
+
 -- Runs in a frame: what it sends comes back in a later one.
 local function say_next(record)
   record.say_at = nil
@@ -316,7 +341,7 @@ local function on_chat_close(record, res)
 end
 
 local function start_chat(record)
-  record.echoes, record.rtts = 0, {}
+  record.echoes, record.rtts, record.say = 0, {}, say_next
   local function fail(res)
     if record.state ~= "done" then
       finish(record, false, res.errMsg)
@@ -341,6 +366,139 @@ local function start_chat(record)
   end)
 end
 
+-- ---- TCP
+
+local function write_next(record)
+  record.say_at = nil
+  record.said_at = now()
+  record.wanted = tostring(record.kind.lines[record.echoes + 1])
+  record.got = {}
+  record.task:write(record.kind.lines[record.echoes + 1])
+end
+
+-- A line comes back in as many pieces as it likes.
+local function on_bytes(record, message)
+  record.got[#record.got + 1] = tostring(message)
+  record.bytes = record.bytes + #message
+  local got = table.concat(record.got)
+  if #got < #record.wanted then
+    return
+  elseif got ~= record.wanted then
+    finish(record, false, "not what was said")
+    record.task:close()
+    return
+  end
+  record.echoes = record.echoes + 1
+  record.note = rtt_text(now() - record.said_at)
+  if record.echoes < #record.kind.lines then
+    record.say_at = now() + CHAT_EVERY_MS
+  else
+    record.task:close()
+  end
+end
+
+local function start_stream(record)
+  record.echoes, record.say = 0, write_next
+  local task = net.createTCPSocket()
+  record.task = task
+  task:onError(function(res)
+    if record.state ~= "done" then
+      finish(record, false, res.errMsg)
+    end
+  end)
+  task:onConnect(function()
+    write_next(record)
+  end)
+  task:onMessage(function(res)
+    on_bytes(record, res.message)
+  end)
+  task:onClose(function(res)
+    if record.state == "done" then
+      return
+    end
+    local whole = record.echoes == #record.kind.lines
+    record.status = whole and res.flushed and "echoed" or "closed"
+    if whole then
+      totals.answered = totals.answered + 1
+    end
+    finish(record, whole, whole and record.note or "closed early")
+  end)
+  task:connect{ address = options.host, port = options.tcp, noDelay = true }
+end
+
+-- ---- UDP
+
+local function ping_text(record)
+  if not record.best then
+    return "no answer"
+  end
+  local lost = 100 * (1 - record.back / record.sent)
+  if plain then
+    return string.format("%s, %.0f %% lost", rtt_text(record.best), lost)
+  end
+  return string.format("%.2fms %.0f%%", record.best, lost)
+end
+
+local function end_pings(record)
+  record.say_at = nil
+  record.status = string.format("%d/%d", record.back, record.sent)
+  if record.back > 0 then
+    totals.answered = totals.answered + 1
+  end
+  finish(record, record.back > 0, ping_text(record))
+  record.task:close()
+end
+
+-- Sends one, and after the last waits for those that may still come.
+local function ping_next(record)
+  if record.sent == record.kind.pings then
+    return end_pings(record)
+  end
+  record.sent = record.sent + 1
+  record.sent_at[record.sent] = now()
+  record.task:write{ message = string.format("ping %d", record.sent) }
+  record.say_at = now() + (record.sent < record.kind.pings and PING_EVERY_MS
+    or PING_LOST_MS)
+end
+
+local function on_pong(record, message)
+  local number = tonumber(tostring(message):match("^ping (%d+)$"))
+  local sent_at = record.sent_at[number]
+  if not sent_at or record.state == "done" then
+    return
+  end
+  record.sent_at[number] = nil
+  record.back = record.back + 1
+  record.bytes = record.bytes + #message
+  local ms = now() - sent_at
+  record.best = math.min(record.best or ms, ms)
+  record.note = rtt_text(ms)
+  if record.back == record.kind.pings then
+    end_pings(record)
+  end
+end
+
+local function start_ping(record)
+  record.sent, record.back, record.sent_at = 0, 0, {}
+  record.say = ping_next
+  local task = net.createUDPSocket()
+  record.task = task
+  task:onError(function(res)
+    if record.state ~= "done" then
+      finish(record, false, res.errMsg)
+      record.say_at = nil
+      task:close()
+    end
+  end)
+  task:onMessage(function(res)
+    on_pong(record, res.message)
+  end)
+  task:connect{ address = options.host, port = options.udp }
+  ping_next(record)
+end
+
+-- ---- Requests and files
+
 local function start_exchange(record)
   local kind = record.kind
   local call = request_options(kind)
@@ -364,23 +522,25 @@ local function start_exchange(record)
   end
 end
 
+local starters = { chat = start_chat, stream = start_stream,
+                   ping = start_ping }
+
 local function start(kind)
   totals.started = totals.started + 1
   running = running + 1
   local record = { number = totals.started, kind = kind, began = now(),
                    bytes = 0, method = kind.method or "GET", url = kind.url }
   records[#records + 1] = record
-  if kind.lines then
-    start_chat(record)
-  else
-    start_exchange(record)
-  end
+  local starter = starters[kind.starts] or start_exchange
+  starter(record)
 end
 
 local function start_some(frame)
   if frame % WAVE_FRAMES == 1 then
     for _, kind in ipairs(KINDS) do
-      pending[#pending + 1] = kind
+      if not kind.left_out then
+        pending[#pending + 1] = kind
+      end
     end
   end
   while running < MAX_RUNNING and #pending > 0 do
@@ -399,7 +559,7 @@ local function tend(rows)
       record.task:abort()
     end
     if record.say_at and time >= record.say_at then
-      say_next(record)
+      record.say(record)
     end
   end
   local i = 1
@@ -538,7 +698,7 @@ end
 
 local METHOD_COLOURS = { GET = "blue", HEAD = "cyan", POST = "magenta",
                          PUT = "yellow", DOWN = "green", UP = "green",
-                         CHAT = "magenta" }
+                         CHAT = "magenta", TCP = "cyan", PING = "yellow" }
 local STATE_COLOURS = { queued = "dim", connecting = "yellow", open = "cyan",
                         closing = "cyan", idle = "dim" }
 
@@ -718,6 +878,8 @@ local function play(rows)
 end
 
 local function main()
+  -- A demo may open as many as it likes.
+  net.configure{ limits = { tcpPerWindow = 0 } }
   if plain then
     return pcall(play, MAX_RUNNING)
   end

@@ -14,7 +14,11 @@
 --     _SELFSIGNED, _WRONGHOST; _WSS proxies to the demo server's WebSocket
 --   NETTASK_TEST_FAULT_HTTP, _HTTPS, _HTTP6 (::1)   urls of fault_server.py;
 --     and of its special ports _CLOSING, _RESETTING, _SILENT, _REFUSED,
---     _BLACKHOLE
+--     _BLACKHOLE; the ports of raw_faults.py, _TCP, _TCP_TLS, _TCP6, _UDP,
+--     _UDP6
+--   NETTASK_TEST_DNSMASQ               the UDP port of a DNS server that knows
+--                                      game.example and no other name
+--   NETTASK_TEST_DNS_LOG               in a namespace: what DNS was asked
 --   NETTASK_TEST_PYWS, _PYWS_DEFLATE, _PYWS_TLS   urls of python3-websockets:
 --     without compression, with it, over TLS with it
 --   NETTASK_TEST_PROXY, _PROXY_AUTH    HTTP CONNECT proxies; the second wants
@@ -58,6 +62,9 @@ end
 
 local fault = urls("FAULT_",
   "http https http6 closing resetting silent refused blackhole")
+for _, name in ipairs { "tcp", "tcp_tls", "tcp6", "udp", "udp6" } do
+  fault[name] = tonumber(env("FAULT_" .. name:upper()))
+end
 -- The same server, asked for WebSockets.
 for name, from in pairs { ws = "http", wss = "https", ws6 = "http6" } do
   fault[name] = fault[from] and fault[from]:gsub("^http", "ws")
@@ -75,6 +82,8 @@ helper.servers = {
   pyws = env("PYWS"),
   pyws_deflate = env("PYWS_DEFLATE"),
   pyws_tls = env("PYWS_TLS"),
+  dnsmasq = tonumber(env("DNSMASQ")),
+  dns_log = env("DNS_LOG"),
   proxy = env("PROXY"),
   proxy_auth = env("PROXY_AUTH"),
   ca = env("CA"),
@@ -411,7 +420,8 @@ function helper.netns(script, options, ...)
   return with_script(script, function(path)
     return run(command_line("/usr/bin/python3", "spec/support/netns.py",
       "--dns", options.dns or "silent", "--hosts", options.hosts or "",
-      "--preload", env("PRELOAD") or "", "--", env("LUA"), path) .. " "
+      "--also", options.also or "", "--preload", env("PRELOAD") or "",
+      options.lan and "--lan" or "--no-lan", "--", env("LUA"), path) .. " "
       .. words)
   end)
 end

@@ -32,10 +32,15 @@ until url=$(sed -n 's/.*"http": *"\([^"]*\)".*/\1/p' "$dir/ready") &&
   sleep 0.05
 done
 
+port() {
+  sed -n 's/.*"'"$1"'": *\([0-9]*\).*/\1/p' "$dir/ready"
+}
+
 export LUA_PATH="lua-module/?.lua;lua-module/?/init.lua;;"
 export LUA_CPATH="$lua_build/?.so;;"
 status=0
-"$lua" examples/arcade.lua "$url" "$@" 3>&- || status=$?
+"$lua" examples/arcade.lua "$url" --tcp "$(port tcp)" --udp "$(port udp)" \
+  "$@" 3>&- || status=$?
 
 exec 3>&-
 served=0

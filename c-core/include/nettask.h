@@ -77,10 +77,11 @@ typedef uint64_t nt_id_t;
   XX(LIMIT, -10, "the policy allows no more sockets at once")                  \
   XX(QUEUE_FULL, -11, "send queue is full")                                    \
   XX(NOT_OPEN, -12, "the socket is not open")                                  \
+  XX(TOO_BIG, -13, "the datagram is too big")                                  \
   XX(URL, -20, "invalid URL")                                                  \
   XX(URL_TOO_LONG, -21, "URL longer than the policy allows")                   \
   XX(SCHEME, -22, "URL scheme is not allowed")                                 \
-  XX(PORT, -23, "URL port is not allowed")                                     \
+  XX(PORT, -23, "port is not allowed")                                         \
   XX(METHOD, -24, "invalid method")                                            \
   XX(HEADER, -25, "invalid header")                                            \
   XX(REDIRECTS, -26, "too many redirects")                                     \
@@ -96,6 +97,8 @@ typedef uint64_t nt_id_t;
   XX(ADDRESS, -47, "address invalid")                                          \
   XX(OFFLINE, -48, "no network")                                               \
   XX(PROXY, -49, "proxy connection failed")                                    \
+  XX(IN_USE, -50, "the port is in use")                                        \
+  XX(ACCESS, -51, "the operating system does not permit it")                   \
   XX(TLS, -60, "TLS protocol error")                                           \
   XX(CERT_NAME, -61, "certificate is for another host")                        \
   XX(CERT_DATE, -62, "certificate has expired or is not valid yet")            \
@@ -170,6 +173,10 @@ enum {
   NT_POLICY_NO_URL_PORT = 1 << 1     /* no explicit port in a URL */
 };
 
+typedef struct nt_port_range {
+  uint16_t first, last;
+} nt_port_range_t;
+
 /* What tasks may do and use. Enforced on the first URL and on every redirect.
  */
 typedef struct nt_policy {
@@ -179,15 +186,19 @@ typedef struct nt_policy {
   uint32_t max_redirects;    /* hops; here 0 means that none is followed; 20 */
   uint64_t url_max_bytes;    /* 0 */
   uint64_t header_max_bytes; /* response headers of one hop; 256 KiB */
-  uint64_t response_max_bytes;   /* body after decoding, not streamed; 64 MiB */
-  uint64_t task_high_water;      /* undelivered bytes at which a task's source
-                                  * is no longer read; at least 64 KiB; 1 MiB */
-  uint64_t context_high_water;   /* the same for all tasks; 64 MiB */
-  uint32_t spin_us;              /* how long both threads spin before they
-                                  * sleep; 0 */
-  const char* user_agent;        /* NULL: "nettask/x.y.z" */
-  const char* ca_file;           /* PEM bundle; NULL: the system's */
-  uint32_t max_sockets;          /* WebSockets at once; 5 */
+  uint64_t response_max_bytes; /* body after decoding, not streamed; 64 MiB */
+  uint64_t task_high_water;    /* undelivered bytes at which a task's source
+                                * is no longer read; at least 64 KiB; 1 MiB */
+  uint64_t context_high_water; /* the same for all tasks; 64 MiB */
+  uint32_t spin_us;            /* how long both threads spin before they
+                                * sleep; 0 */
+  const char* user_agent;      /* NULL: "nettask/x.y.z" */
+  const char* ca_file;         /* PEM bundle; NULL: the system's */
+  uint32_t max_sockets;        /* WebSockets at once; 5 */
+  uint32_t tcp_per_window;     /* TCP sockets opened in ... ; 20 */
+  uint32_t tcp_window_ms;      /* ... the last so many ms; 300000 */
+  const nt_port_range_t* tcp_forbidden_ports; /* NULL: none; the platforms' */
+  size_t tcp_forbidden_count;
   uint64_t send_queue_bytes;     /* queued for sending, a socket; 16 MiB */
   uint64_t message_max_bytes;    /* of a WebSocket message; 16 MiB */
   uint64_t download_max_bytes;   /* of one file; 50 MiB */
@@ -231,7 +242,8 @@ typedef enum nt_event_type {
   NT_EV_MESSAGE,     /* a whole message */
   NT_EV_SENT,        /* how much has been handed to the system, if
                       * nt_websocket_report() asked for it */
-  NT_EV_LOST         /* a socket lost its connection and makes another */
+  NT_EV_LOST,        /* a socket lost its connection and makes another */
+  NT_EV_ERROR        /* something failed, and the socket goes on */
 } nt_event_type_t;
 
 /* Response headers in the order they came, as received. */
@@ -267,11 +279,17 @@ typedef struct nt_profile {
   int reused; /* 1: on a connection that was open */
 } nt_profile_t;
 
+typedef struct nt_address {
+  const char* ip; /* "" when unknown */
+  int port;
+  int ipv6; /* 1 or 0 */
+} nt_address_t;
+
 typedef struct nt_event {
   nt_event_type_t type;
   nt_id_t id;
-  int error;            /* END: 0, or why the task failed */
-  const char* message;  /* END: detail for people; "" without error */
+  int error;            /* END: 0, or why the task failed; ERROR */
+  const char* message;  /* END, ERROR: detail for people; "" without error */
   int status;           /* HTTP status; 0 when no response came */
   nt_headers_t headers; /* HEADERS and END */
   const char* url;      /* HEADERS and END of a response: after redirects */
@@ -293,9 +311,14 @@ typedef struct nt_event {
   uint32_t attempt;     /* OPEN: 0, or how many tries this connection took */
   int binary;           /* MESSAGE: 1 binary, 0 text */
   int opened;           /* END: 1 if there was an OPEN */
-  int code;             /* LOST, END: the close code, 1006 without a close
-                         * frame; 0 in an END that was not opened or aborted */
-  const char* reason;   /* LOST, END: of the close; UTF-8 */
+  int flushed;         /* END of a TCP socket: 1 if all that was queued had been
+                        * handed to the system */
+  nt_address_t local;  /* OPEN of TCP, MESSAGE of UDP: our end, and the peer's.
+                        * Of UDP it is the address that was bound */
+  nt_address_t remote; /* ERROR: whom it is about, or "" */
+  int code;            /* LOST, END: the close code, 1006 without a close
+                        * frame; 0 in an END that was not opened or aborted */
+  const char* reason;  /* LOST, END: of the close; UTF-8 */
 } nt_event_t;
 
 /* Takes in what the background thread has handed over and returns how many
@@ -348,6 +371,7 @@ typedef struct nt_stats {
   uint64_t idle, queued, connecting, open, closing; /* tasks by state */
   uint64_t waiting_events, waiting_bytes; /* taken in, not delivered */
   uint64_t bytes_in, bytes_out;           /* on the wire, since nt_open() */
+  uint64_t dropped; /* datagrams that came while a mark was reached */
 } nt_stats_t;
 
 NT_API void nt_stats(const nt_context_t* context, nt_stats_t* stats);
@@ -580,6 +604,119 @@ NT_API uint64_t nt_websocket_buffered(const nt_context_t* context, nt_id_t id);
  * to 1014, 3000 to 4999) or a reason of more than 123 bytes or not UTF-8. */
 NT_API int nt_websocket_close(nt_context_t* context, nt_id_t id, int code,
                               const char* reason);
+
+/* ---- TCP --------------------------------------------------------------- */
+
+/* OPEN once it is connected, CHUNK for what comes, SENT for who asks, END. END
+ * has `error` 0 after the peer's end or nt_tcp_close(), and `flushed`. */
+
+typedef enum nt_family {
+  NT_FAMILY_ANY,
+  NT_FAMILY_IPV4,
+  NT_FAMILY_IPV6
+} nt_family_t;
+
+enum {
+  NT_TCP_TLS = 1 << 0,     /* verified like HTTPS */
+  NT_TCP_NO_DELAY = 1 << 1 /* TCP_NODELAY */
+};
+
+typedef struct nt_tcp_options {
+  const char* host; /* name or address, IPv6 without brackets; required */
+  int port;         /* 1 to 65535 */
+  nt_family_t family;
+  uint32_t flags;             /* NT_TCP_* */
+  uint32_t timeout_ms;        /* until it is connected; 2000 */
+  uint32_t keep_alive_ms;     /* silence before the first probe; 0: off */
+  const char* interface_name; /* to go out by, or NULL */
+  const char* proxy;          /* http://, https:// or socks5://; NULL: none */
+} nt_tcp_options_t;
+
+/* Fills in the defaults named above. */
+NT_API void nt_tcp_options_init(nt_tcp_options_t* options);
+
+/* Like nt_request_open(), and NT_E_LIMIT when the policy allows no more now. */
+NT_API int nt_tcp_open(nt_context_t* context, nt_id_t* id);
+
+/* Connects. NT_E_ADDRESS for a `host` that is none, NT_E_PORT for one that the
+ * policy forbids or that is out of range, NT_E_INVALID for a bad proxy,
+ * NT_E_STATE if it was started before. On error it stays idle. */
+NT_API int nt_tcp_start(nt_context_t* context, nt_id_t id,
+                        const nt_tcp_options_t* options);
+
+/* Queues bytes, also while it connects. NT_E_NOT_OPEN before the start and
+ * after nt_tcp_close(), NT_E_QUEUE_FULL like nt_websocket_send(). */
+NT_API int nt_tcp_send(nt_context_t* context, nt_id_t id, const void* data,
+                       size_t size);
+
+/* Like those of WebSockets. */
+NT_API void nt_tcp_report(nt_context_t* context, nt_id_t id);
+NT_API uint64_t nt_tcp_buffered(const nt_context_t* context, nt_id_t id);
+
+/* Sends what is queued, ends our side, drops what still comes, and ends when
+ * the peer does or after 5 seconds. Before the start it ends at once. */
+NT_API int nt_tcp_close(nt_context_t* context, nt_id_t id);
+
+/* Of one that is started; NT_E_NOT_OPEN else. 0 ms turns keep-alive off. */
+NT_API int nt_tcp_set_no_delay(nt_context_t* context, nt_id_t id, int on);
+NT_API int nt_tcp_set_keep_alive(nt_context_t* context, nt_id_t id,
+                                 uint32_t idle_ms);
+
+/* ---- UDP --------------------------------------------------------------- */
+
+/* MESSAGE for each datagram that comes; ERROR for what fails while the socket
+ * goes on: a send, a lookup, an option, a peer that an ICMP message calls
+ * unreachable. END comes after nt_udp_close() or nt_abort(), or, with an error,
+ * when the system has no more resources. Above a high-water mark what comes is
+ * dropped, and counted in nt_stats(). Functions with an id return NT_E_NOT_OPEN
+ * if it is not a UDP socket that is open, and NT_E_NOMEM. */
+
+/* Makes a socket, IPv4 for NT_FAMILY_ANY. One of IPv6 knows no IPv4 addresses.
+ * NT_E_SYSTEM, NT_E_NOMEM, NT_E_FULL. */
+NT_API int nt_udp_open(nt_context_t* context, nt_family_t family, nt_id_t* id);
+
+/* Binds to all addresses of the host and to a port, 0 for any that is free.
+ * `bound_port` may be NULL. NT_E_IN_USE, NT_E_ACCESS, NT_E_SYSTEM, and then it
+ * may be tried again; NT_E_STATE if it is bound, NT_E_PORT above 65535. */
+NT_API int nt_udp_bind(nt_context_t* context, nt_id_t id, int port,
+                       int* bound_port);
+
+/* Queues one datagram, and binds to a free port if nt_udp_bind() did not.
+ * `host` is a name, an address of the socket's family (IPv6 without brackets,
+ * with a zone after '%'), or NULL for the peer of nt_udp_connect(), and `port`
+ * does not matter then. Datagrams for a name wait until it is known; those for
+ * one address or name keep their order. 255.255.255.255 needs no
+ * nt_udp_set_broadcast(). NT_E_ADDRESS, NT_E_PORT, NT_E_TOO_BIG above 65507
+ * bytes, NT_E_QUEUE_FULL above the policy's send_queue_bytes, and the errors of
+ * nt_udp_bind(). */
+NT_API int nt_udp_send(nt_context_t* context, nt_id_t id, const char* host,
+                       int port, const void* data, size_t size);
+
+/* Where nt_udp_send() without a host sends to; datagrams of others are received
+ * all the same. A name is looked up once, here. NT_E_ADDRESS, NT_E_PORT. */
+NT_API int nt_udp_connect(nt_context_t* context, nt_id_t id, const char* host,
+                          int port);
+
+/* Bytes of datagrams that are not with the system yet. */
+NT_API uint64_t nt_udp_buffered(const nt_context_t* context, nt_id_t id);
+
+/* Hop limits, 1 to 255, and 0 to 255 to groups; NT_E_INVALID. Options may be
+ * set before and after binding, and hold for what is sent from then on. */
+NT_API int nt_udp_set_ttl(nt_context_t* context, nt_id_t id, int ttl);
+NT_API int nt_udp_set_multicast_ttl(nt_context_t* context, nt_id_t id, int ttl);
+NT_API int nt_udp_set_broadcast(nt_context_t* context, nt_id_t id, int on);
+
+/* `group` is a multicast address. `interface_name` is a name or number, or an
+ * IPv4 address of the host, and what the socket sends to groups goes out there,
+ * too; NULL: the system chooses. NT_E_ADDRESS. */
+NT_API int nt_udp_join(nt_context_t* context, nt_id_t id, const char* group,
+                       const char* interface_name);
+NT_API int nt_udp_leave(nt_context_t* context, nt_id_t id, const char* group,
+                        const char* interface_name);
+
+/* Receives no more, and ends with `error` 0 once what was sent is with the
+ * system: at once, mostly, and after a second at most. */
+NT_API int nt_udp_close(nt_context_t* context, nt_id_t id);
 
 /* ---- URLs -------------------------------------------------------------- */
 

@@ -18,6 +18,26 @@ void nt__event_post(nt_context_t* ctx, nt__event_t* event, size_t payload) {
   put(&ctx->io, event);
 }
 
+nt__parcel_t* nt__parcel_new(nt__task_t* task, int type, size_t size) {
+  nt__parcel_t* parcel = nt__calloc(sizeof(*parcel) + size);
+
+  if (parcel == NULL)
+    return NULL;
+  parcel->event.type = type;
+  parcel->event.id = task->id;
+  parcel->event.task = task;
+  return parcel;
+}
+
+void* nt__pack(char** cursor, const void* bytes, size_t size) {
+  void* place = *cursor;
+
+  if (size > 0)
+    memcpy(place, bytes, size);
+  *cursor += size;
+  return place;
+}
+
 nt__chunk_t* nt__chunk_init(nt__task_t* task, int type, void* memory,
                             size_t capacity, size_t size) {
   nt__chunk_t* chunk = memory;

@@ -347,11 +347,27 @@ static void set_exchange(nt__transfer_t* t, CURL* curl) {
   set_answer(t, curl);
 }
 
+static long ip_version(nt_family_t family) {
+  switch (family) {
+    case NT_FAMILY_IPV4:
+      return CURL_IPRESOLVE_V4;
+    case NT_FAMILY_IPV6:
+      return CURL_IPRESOLVE_V6;
+    default:
+      return CURL_IPRESOLVE_WHATEVER;
+  }
+}
+
 static void set_connection(const nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_CONNECT_ONLY, 1L);
   curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
   curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, t->nagle ? 0L : 1L);
   curl_easy_setopt(curl, CURLOPT_HTTPPROXYTUNNEL, 1L);
+  curl_easy_setopt(curl, CURLOPT_IPRESOLVE, ip_version(t->family));
+  if (t->interface_name != NULL)
+    curl_easy_setopt(curl, CURLOPT_INTERFACE, t->interface_name);
+  if (t->own_protocol)
+    curl_easy_setopt(curl, CURLOPT_SSL_ENABLE_ALPN, 0L);
 }
 
 static void set_options(nt__transfer_t* t, CURL* curl) {

@@ -73,6 +73,10 @@ static void free_entry(nt__entry_t* entry) {
   nt__free(entry);
 }
 
+void nt__task_forget(nt_context_t* ctx, nt_id_t id) {
+  free_entry(nt__table_remove(&ctx->entries, id));
+}
+
 int nt__task_check_idle(nt_context_t* ctx, nt_id_t id) {
   const nt__entry_t* entry = nt__table_get(&ctx->entries, id);
 
@@ -106,7 +110,8 @@ void nt__task_start(nt_context_t* ctx, nt_id_t id, nt__task_t* task) {
   entry->started = true;
   entry->task = task;
   entry->mark = ctx->policy->values.task_high_water;
-  entry->state = NT_STATE_CONNECTING;
+  entry->state =
+      task->class_->opens_at_once ? NT_STATE_OPEN : NT_STATE_CONNECTING;
   nt__command_post(ctx, &task->start);
 }
 
@@ -180,6 +185,7 @@ static nt_state_t state_after(const nt__entry_t* entry, int type) {
       return NT_STATE_CONNECTING;
     case NT_EV_PROGRESS: /* there is some in uploads before */
     case NT_EV_SENT:
+    case NT_EV_ERROR:
       return entry->state;
     default:
       return NT_STATE_OPEN;
@@ -392,12 +398,23 @@ static void show_end(nt_context_t* ctx, nt__entry_t* entry,
   end_entry(ctx, entry);
 }
 
+/* Sockets are bound to all addresses of their family. */
+static void show_addresses(nt_context_t* ctx, const nt__chunk_t* chunk,
+                           nt_event_t* out) {
+  nt__address_show(&ctx->address_texts, &chunk->from, &out->remote);
+  out->local.ip = out->remote.ipv6 ? "::" : "0.0.0.0";
+  out->local.port = chunk->local_port;
+  out->local.ipv6 = out->remote.ipv6;
+}
+
 static void show_chunk(nt_context_t* ctx, nt__event_t* event, nt_event_t* out) {
   nt__chunk_t* chunk = nt__container_of(event, nt__chunk_t, event);
 
   out->data = chunk->data;
   out->size = chunk->size;
   out->binary = chunk->binary;
+  if (chunk->from.sa.sa_family != AF_UNSPEC)
+    show_addresses(ctx, chunk, out);
   ctx->lent_event = event;
 }
 
@@ -408,7 +425,8 @@ static void show_parcel(nt_context_t* ctx, nt__event_t* event,
   *out = parcel->view;
   out->type = (nt_event_type_t) event->type;
   out->id = event->id;
-  out->message = "";
+  if (out->message == NULL)
+    out->message = "";
   ctx->lent_event = event;
   event->task->class_->show(event->task, out);
 }
@@ -431,6 +449,7 @@ static void show_event(nt_context_t* ctx, nt__entry_t* entry, nt_event_t* out) {
     case NT_EV_OPEN:
     case NT_EV_SENT:
     case NT_EV_LOST:
+    case NT_EV_ERROR:
       show_parcel(ctx, event, out);
       break;
     default:
@@ -528,6 +547,7 @@ void nt_stats(const nt_context_t* ctx, nt_stats_t* stats) {
   stats->waiting_bytes = ctx->waiting_bytes + ctx->incoming_cost;
   stats->bytes_in = atomic_load(&ctx->bytes_in);
   stats->bytes_out = atomic_load(&ctx->bytes_out);
+  stats->dropped = atomic_load(&ctx->dropped);
 }
 
 /* The I/O thread has ended, so both mailboxes are ours. */
@@ -547,6 +567,7 @@ void nt__host_free(nt_context_t* ctx) {
   while ((link = nt__fifo_shift(&ctx->corked)) != NULL)
     nt__command_discard(nt__container_of(link, nt__command_t, link));
   nt__requests_free(ctx);
+  nt__quota_free(&ctx->tcp_opened);
   nt__spare_free(&ctx->chunks);
   nt__spare_free(&ctx->pieces);
   nt__table_free(&ctx->entries);

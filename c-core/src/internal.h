@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "address.h"
 #include "alloc.h"
 #include "buf.h"
 #include "fate.h"
@@ -21,6 +22,7 @@
 #include "list.h"
 #include "nettask.h"
 #include "policy.h"
+#include "quota.h"
 #include "spare.h"
 #include "table.h"
 #include "timer.h"
@@ -30,8 +32,10 @@ typedef struct nt__task nt__task_t;
 typedef struct nt__driver nt__driver_t;
 typedef struct nt__storage nt__storage_t;
 typedef struct nt__lookups nt__lookups_t;
+typedef struct nt__resolver nt__resolver_t;
 typedef struct nt__streams nt__streams_t;
 typedef struct nt__transfers nt__transfers_t;
+typedef struct nt__udps nt__udps_t;
 typedef struct nt__warm nt__warm_t;
 
 /* ---- Commands: host to I/O --------------------------------------------- */
@@ -90,13 +94,16 @@ typedef struct nt__chunk { /* CHUNK or MESSAGE */
   nt__spare_block_t block;
   size_t size;
   bool binary;
-  char data[]; /* with a NUL behind */
+  uint16_t local_port; /* of a datagram, as the next */
+  nt__sockaddr_t from; /* AF_UNSPEC: it is none */
+  char data[];         /* with a NUL behind */
 } nt__chunk_t;
 
-/* An event that brings along everything that it shows: OPEN, SENT, LOST. */
+/* An event that brings along everything that it shows: OPEN, SENT, LOST, ERROR.
+ */
 typedef struct nt__parcel {
   nt__event_t event;
-  nt_event_t view; /* but for type, id and message */
+  nt_event_t view; /* but for type and id */
   _Alignas(void*) char bytes[];
 } nt__parcel_t;
 
@@ -108,6 +115,10 @@ enum {
 
 /* event.c, I/O thread. `payload` bytes and the fixed cost are charged. */
 void nt__event_post(nt_context_t* ctx, nt__event_t* event, size_t payload);
+/* A parcel with `size` bytes behind it, to be posted; NULL without memory. */
+nt__parcel_t* nt__parcel_new(nt__task_t* task, int type, size_t size);
+/* Copies what an event points to behind it, and moves the cursor on. */
+void* nt__pack(char** cursor, const void* bytes, size_t size);
 void nt__event_post_state(nt_context_t* ctx, nt_id_t id, nt_state_t state);
 /* A chunk of the task with room for `size` bytes and a NUL, to be filled in and
  * posted; NULL without memory. */
@@ -141,6 +152,7 @@ typedef struct nt__task_class {
   void (*disown)(nt__task_t* task);
   /* Frees the block. No thread uses it any more. */
   void (*release)(nt__task_t* task);
+  bool opens_at_once; /* its state once it is started is OPEN */
 } nt__task_class_t;
 
 struct nt__task {
@@ -163,6 +175,8 @@ struct nt__task {
 /* host.c: makes the entry of a new id. 0, NT_E_NOMEM,
  * NT_E_FULL, NT_E_FORKED. */
 int nt__task_open(nt_context_t* ctx, nt_id_t* id);
+/* An id that was just made and never told to anybody. */
+void nt__task_forget(nt_context_t* ctx, nt_id_t id);
 /* 0 when the id is idle; NT_E_STATE, NT_E_CLOSED, NT_E_FORKED. */
 int nt__task_check_idle(nt_context_t* ctx, nt_id_t id);
 /* The block of a task of that class that runs, or NULL. The I/O thread uses it
@@ -216,7 +230,9 @@ typedef struct nt__io {
   nt__transfers_t* transfers;
   nt__streams_t* streams;
   nt__warm_t* warm;
-  nt__storage_t* storage; /* NULL until it is needed; the host ends it */
+  nt__udps_t* udps;
+  nt__resolver_t* resolver; /* NULL until it is needed */
+  nt__storage_t* storage;   /* the same; the host ends it */
 } nt__io_t;
 
 struct nt_context {
@@ -239,6 +255,8 @@ struct nt_context {
   nt__fifo_t spare_requests; /* see request.c */
   size_t spare_count;
   uint32_t socket_count; /* WebSockets that count in max_sockets */
+  nt__quota_t tcp_opened;
+  nt__address_texts_t address_texts; /* of the datagrams shown last */
   uv_thread_t thread;
   bool joined; /* by exit(): a late nt_close() may still come */
 
@@ -251,6 +269,7 @@ struct nt_context {
   atomic_bool stop_posted;
   atomic_uint_fast64_t credited; /* cost of the events delivered so far */
   atomic_uint_fast64_t bytes_in, bytes_out;
+  atomic_uint_fast64_t dropped; /* datagrams above a mark */
   atomic_uint spin_us;
   nt__spare_t chunks; /* from the host back to the I/O thread */
   nt__spare_t pieces; /* and the other way: what was sent */

@@ -7,9 +7,11 @@
 #include "driver.h"
 #include "internal.h"
 #include "lookup.h"
+#include "resolve.h"
 #include "storage.h"
 #include "stream.h"
 #include "transfer.h"
+#include "udp.h"
 #include "warm.h"
 
 static nt_context_t* context_of(void* handle) {
@@ -47,6 +49,8 @@ static void close_handles(nt_context_t* ctx) {
 static void shut_down(nt_context_t* ctx) {
   nt__tasks_abort(ctx);
   nt__storage_stop(ctx->io.storage);
+  nt__resolver_free(ctx->io.resolver);
+  nt__udps_free(ctx->io.udps);
   nt__streams_free(ctx->io.streams);
   nt__transfers_free(ctx->io.transfers);
   nt__lookups_free(ctx->io.lookups);
@@ -67,10 +71,12 @@ static void on_turn(uv_prepare_t* handle) {
     return;
   }
   nt__storage_run(io->storage);
+  nt__resolver_run(io->resolver);
   nt__tasks_resume(ctx);
   nt__transfers_run(io->transfers);
   more = nt__driver_run(io->driver);
   more = nt__streams_run(io->streams) || more;
+  more = nt__udps_run(io->udps) || more;
   more = nt__transfers_pending(io->transfers) || more;
   nt__events_publish(ctx);
   if (more || spins(ctx)) {
@@ -80,7 +86,7 @@ static void on_turn(uv_prepare_t* handle) {
   atomic_store(&ctx->io_sleeps, true);
   /* Has something changed since we looked? */
   if (!nt__mailbox_empty(&ctx->commands) || nt__tasks_can_resume(ctx) ||
-      nt__storage_pending(io->storage))
+      nt__storage_pending(io->storage) || nt__resolver_pending(io->resolver))
     stay_awake(ctx);
 }
 
@@ -115,7 +121,7 @@ int nt__io_init(nt_context_t* ctx) {
     goto close_loop;
   if (nt__driver_open(ctx) == 0 && nt__lookups_open(ctx) == 0 &&
       nt__transfers_open(ctx) == 0 && nt__streams_open(ctx) == 0 &&
-      nt__warm_open(ctx) == 0)
+      nt__udps_open(ctx) == 0 && nt__warm_open(ctx) == 0)
     return 0;
 
   shut_down(ctx);

@@ -12,8 +12,31 @@ enum {
   TASK_HIGH_WATER_MIN = 64 * KIB
 };
 
+/* The list of the mini-program platforms. */
+static const nt_port_range_t forbidden_ports[] = {
+  { 0, 1023 },      { 1099, 1099 },   { 1433, 1433 },   { 1521, 1521 },
+  { 1719, 1720 },   { 1723, 1723 },   { 2049, 2049 },   { 2375, 2375 },
+  { 3128, 3128 },   { 3306, 3306 },   { 3389, 3389 },   { 3659, 3659 },
+  { 4045, 4045 },   { 5060, 5061 },   { 5432, 5432 },   { 5984, 5984 },
+  { 6000, 6000 },   { 6379, 6379 },   { 6566, 6566 },   { 7001, 7002 },
+  { 8000, 8100 },   { 8443, 8443 },   { 8888, 8888 },   { 9200, 9200 },
+  { 9300, 9300 },   { 10051, 10051 }, { 10080, 10080 }, { 11211, 11211 },
+  { 27017, 27019 },
+};
+
+static void forbid_ports(nt_policy_t* policy) {
+  policy->tcp_forbidden_ports = forbidden_ports;
+  policy->tcp_forbidden_count =
+      sizeof(forbidden_ports) / sizeof(forbidden_ports[0]);
+}
+
 void nt_policy_init(nt_policy_t* policy, nt_preset_t preset) {
   memset(policy, 0, sizeof(*policy));
+  if (preset == NT_PRESET_MINIPROGRAM) {
+    policy->tcp_per_window = 20;
+    policy->tcp_window_ms = 300000;
+    forbid_ports(policy);
+  }
   policy->max_requests = preset == NT_PRESET_MINIPROGRAM ? 10 : 0;
   policy->max_lookups = 16;
   policy->max_redirects = 20;
@@ -79,10 +102,20 @@ static void keep_texts(const char** list, size_t count, char** cursor) {
 }
 
 static size_t bytes_of(const nt_policy_t* values) {
-  return list_size(values->read_roots, values->read_root_count) +
+  return values->tcp_forbidden_count * sizeof(nt_port_range_t) +
+         list_size(values->read_roots, values->read_root_count) +
          list_size(values->write_roots, values->write_root_count) +
          text_size(values->user_agent) + text_size(values->ca_file) +
          text_size(values->temp_dir);
+}
+
+static void keep_ports(nt_policy_t* values, char** cursor) {
+  size_t size = values->tcp_forbidden_count * sizeof(nt_port_range_t);
+
+  if (size > 0)
+    memcpy(*cursor, values->tcp_forbidden_ports, size);
+  values->tcp_forbidden_ports = (const nt_port_range_t*) (void*) *cursor;
+  *cursor += size;
 }
 
 static void keep(nt_policy_t* values, char* cursor) {
@@ -91,6 +124,7 @@ static void keep(nt_policy_t* values, char* cursor) {
   const char** read = keep_list(&values->read_roots, read_count, &cursor);
   const char** write = keep_list(&values->write_roots, write_count, &cursor);
 
+  keep_ports(values, &cursor); /* before text, for their alignment */
   keep_texts(read, read_count, &cursor);
   keep_texts(write, write_count, &cursor);
   keep_text(&values->user_agent, &cursor);
@@ -106,6 +140,8 @@ nt__policy_t* nt__policy_new(const nt_policy_t* given) {
       list_count(values.read_roots, values.read_root_count);
   values.write_root_count =
       list_count(values.write_roots, values.write_root_count);
+  if (values.tcp_forbidden_ports == NULL)
+    values.tcp_forbidden_count = 0;
   policy = nt__malloc(sizeof(*policy) + bytes_of(&values));
   if (policy == NULL)
     return NULL;
@@ -142,5 +178,16 @@ int nt__policy_check_url(const nt__policy_t* policy, const nt__url_t* url) {
     return NT_E_SCHEME;
   if (url->explicit_port && (values->flags & NT_POLICY_NO_URL_PORT))
     return NT_E_PORT;
+  return 0;
+}
+
+int nt__policy_check_tcp_port(const nt__policy_t* policy, int port) {
+  const nt_policy_t* values = &policy->values;
+  size_t i;
+
+  for (i = 0; i < values->tcp_forbidden_count; i++)
+    if (port >= values->tcp_forbidden_ports[i].first &&
+        port <= values->tcp_forbidden_ports[i].last)
+      return NT_E_PORT;
   return 0;
 }

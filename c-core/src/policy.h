@@ -24,4 +24,7 @@ void nt__policy_unref(nt__policy_t* policy);
  * names the rule. */
 int nt__policy_check_url(const nt__policy_t* policy, const nt__url_t* url);
 
+/* 0, or NT_E_PORT for one that TCP sockets may not connect to. */
+int nt__policy_check_tcp_port(const nt__policy_t* policy, int port);
+
 #endif

@@ -29,7 +29,8 @@ enum {
 struct nt__streams {
   nt_context_t* ctx;
   nt__node_t active;
-  char* in; /* made with the first stream */
+  nt__chunk_t* in; /* what is read; an owner may take it */
+  size_t in_capacity;
   char* out;
   unsigned char random[RANDOM_SIZE];
   size_t random_left;
@@ -97,7 +98,7 @@ void nt__stream_close(nt__stream_t* stream) {
   if (stream->socket != NULL && stream->plain)
     nt__socket_close(stream->socket);
   stream->socket = NULL;
-  stream->open = false;
+  stream->open = stream->connecting = false;
   nt__transfer_cancel(&stream->transfer);
 }
 
@@ -116,12 +117,20 @@ static void on_ready(nt__socket_owner_t* owner, int events) {
   activate(stream);
 }
 
-static bool make_buffers(nt__streams_t* streams) {
+/* For the first stream, and after one was taken. */
+static bool make_input(nt__streams_t* streams) {
+  size_t size = offsetof(nt__chunk_t, data) + READ_SIZE + 1;
+
   if (streams->in == NULL)
-    streams->in = nt__malloc(READ_SIZE);
+    streams->in =
+        nt__spare_take(&streams->ctx->chunks, size, &streams->in_capacity);
+  return streams->in != NULL;
+}
+
+static bool make_output(nt__streams_t* streams) {
   if (streams->out == NULL)
     streams->out = nt__malloc(GATHER_SIZE);
-  return streams->in != NULL && streams->out != NULL;
+  return streams->out != NULL;
 }
 
 static bool is_plain(const nt__transfer_t* t) {
@@ -138,13 +147,28 @@ static nt__socket_t* get_socket(nt__stream_t* stream) {
   return nt__driver_socket(easy, &stream->owner);
 }
 
+static void read_local_address(nt__stream_t* stream) {
+  CURL* curl = stream->transfer.easy.curl;
+  char* ip = NULL;
+  long port = 0;
+
+  curl_easy_getinfo(curl, CURLINFO_LOCAL_IP, &ip);
+  curl_easy_getinfo(curl, CURLINFO_LOCAL_PORT, &port);
+  if (ip != NULL && strlen(ip) < sizeof(stream->local_ip))
+    memcpy(stream->local_ip, ip, strlen(ip) + 1);
+  stream->local_port = (int) port;
+}
+
 static void on_connected(nt__transfer_t* t) {
   nt__stream_t* stream = of_transfer(t);
 
-  nt__profile_read(t); /* libcurl may have no part in what follows */
+  /* Later libcurl may have no part in it. */
+  nt__profile_read(t);
+  read_local_address(stream);
+  stream->connecting = false;
   stream->open = true;
   stream->socket = get_socket(stream);
-  if (stream->socket == NULL || !make_buffers(streams_of(stream))) {
+  if (stream->socket == NULL || !make_output(streams_of(stream))) {
     end(stream, NT_E_NOMEM);
     return;
   }
@@ -164,6 +188,7 @@ void nt__stream_connect(nt__stream_t* stream) {
   stream->ready = 0;
   stream->held = stream->blocked = stream->waits_input = false;
   stream->broken = false;
+  stream->connecting = true;
   stream->transfer.ops = &transfer_ops;
   stream->owner.on_ready = on_ready;
   nt__transfer_connect(&stream->transfer);
@@ -172,13 +197,23 @@ void nt__stream_connect(nt__stream_t* stream) {
 /* ---- Writing ------------------------------------------------------------- */
 
 void nt__stream_write(nt__stream_t* stream, nt__piece_t* piece) {
-  if (!stream->open) {
+  if (!stream->open && !stream->connecting) {
     nt__stream_drop(stream, piece);
     return;
   }
   nt__fifo_push(&stream->queue, &piece->link);
-  if (!stream->blocked)
+  if (stream->open && !stream->blocked)
     activate(stream);
+}
+
+bool nt__stream_shutdown(nt__stream_t* stream) {
+#ifdef _WIN32
+  const int how = SD_SEND;
+#else
+  const int how = SHUT_WR;
+#endif
+
+  return shutdown(nt__socket_fd(stream->socket), how) == 0;
 }
 
 bool nt__stream_is_flushed(const nt__stream_t* stream) {
@@ -223,6 +258,7 @@ static void take_off(nt__stream_t* stream, size_t size) {
     }
     size -= piece->size;
     nt__fifo_shift(&stream->queue);
+    stream->delivered += piece->charge;
     nt__stream_drop(stream, piece);
   }
 }
@@ -314,6 +350,18 @@ static bool may_flush(const nt__stream_t* stream, int ready) {
 
 /* ---- Reading ------------------------------------------------------------- */
 
+nt__chunk_t* nt__stream_steal(nt__stream_t* stream, const char* data,
+                              size_t size) {
+  nt__streams_t* streams = streams_of(stream);
+  nt__chunk_t* chunk = streams->in;
+
+  if (data != chunk->data) /* bytes that had been left, and lie elsewhere */
+    return NULL;
+  streams->in = NULL;
+  return nt__chunk_init(stream->transfer.task, NT_EV_CHUNK, chunk,
+                        streams->in_capacity, size);
+}
+
 void nt__stream_hold(nt__stream_t* stream) {
   stream->held = true;
 }
@@ -350,21 +398,39 @@ static void hand_over(nt__stream_t* stream, const char* data, size_t size) {
     end(stream, NT_E_NOMEM);
 }
 
+static void end_input(nt__stream_t* stream) {
+  const nt__stream_ops_t* ops = stream->ops;
+
+  if (ops->on_half_closed != NULL && ops->on_half_closed(stream))
+    stream->held = true;
+  else
+    end(stream, 0);
+}
+
 /* False when there is nothing to read now, or the stream has ended. */
 static bool read_some(nt__stream_t* stream) {
   nt_context_t* ctx = nt__transfer_context(&stream->transfer);
-  char* in = streams_of(stream)->in;
+  nt__streams_t* streams = streams_of(stream);
   size_t size = 0;
-  CURLcode code = receive_bytes(stream, in, READ_SIZE, &size);
+  CURLcode code;
 
+  if (!make_input(streams)) {
+    end(stream, NT_E_NOMEM);
+    return false;
+  }
+  code = receive_bytes(stream, streams->in->data, READ_SIZE, &size);
   if (code == CURLE_AGAIN)
     return false;
-  if (code != CURLE_OK || size == 0) {
-    end(stream, code == CURLE_OK ? 0 : NT_E_RESET);
+  if (code != CURLE_OK) {
+    end(stream, NT_E_RESET);
+    return false;
+  }
+  if (size == 0) {
+    end_input(stream);
     return false;
   }
   atomic_fetch_add_explicit(&ctx->bytes_in, size, memory_order_relaxed);
-  hand_over(stream, in, size);
+  hand_over(stream, streams->in->data, size);
   /* Less than asked for was all there is, unless TLS has more. */
   return size == READ_SIZE || !stream->plain;
 }

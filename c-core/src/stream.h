@@ -28,6 +28,9 @@ typedef struct nt__stream_ops {
   /* Some of the host's sends are with the system; `charge` and `sends` of all
    * so far are in the stream. */
   void (*on_sent)(nt__stream_t* stream);
+  /* The peer will send no more. True: what is queued is still to go out, until
+   * the owner closes; false, or no function: on_end(). */
+  bool (*on_half_closed)(nt__stream_t* stream);
   /* No more will come: 0 after the end of the peer's bytes, or an error, with
    * task->message set before on_connected(). The stream is closed. */
   void (*on_end)(nt__stream_t* stream, int error);
@@ -45,8 +48,12 @@ struct nt__stream {
   nt__fifo_t queue;     /* of nt__piece_t */
   uint64_t charge;      /* of what is with the system, since the start */
   uint64_t sends;
+  uint64_t delivered; /* of `charge`: not dropped */
+  char local_ip[64];
+  int local_port;
   nt__buf_t rest;   /* bytes that on_data() has left */
   int ready;        /* UV_READABLE | UV_WRITABLE, as the loop saw it */
+  bool connecting;  /* what is written waits in the queue */
   bool open;        /* connected, not ended */
   bool plain;       /* no TLS: libcurl has no part in it any more */
   bool held;        /* does not read */
@@ -66,14 +73,21 @@ void nt__streams_random(nt__streams_t* streams, void* out, size_t size);
 
 /* Connects. What is left of a connection before must have been closed. */
 void nt__stream_connect(nt__stream_t* stream);
-/* Appends to the queue, which goes out in this turn. Takes the piece, and drops
- * it when the stream is not open. */
+/* Appends to the queue, which goes out in this turn, or once it is connected.
+ * Takes the piece, and drops it when the stream is neither. */
 void nt__stream_write(nt__stream_t* stream, nt__piece_t* piece);
 /* Frees a piece, which counts in `charge` and `sends` as if it had been sent.
  */
 void nt__stream_drop(nt__stream_t* stream, nt__piece_t* piece);
 /* Everything that was queued is with the system. */
 bool nt__stream_is_flushed(const nt__stream_t* stream);
+/* Our side sends no more; everything is flushed. TLS says no goodbye of its
+ * own, as libcurl has none to give. False when the socket is broken. */
+bool nt__stream_shutdown(nt__stream_t* stream);
+/* Inside on_data(), for all the bytes it was given: they as a chunk, without a
+ * copy, or NULL if they cannot be had so. It is large: for much data. */
+nt__chunk_t* nt__stream_steal(nt__stream_t* stream, const char* data,
+                              size_t size);
 /* Does not read any more, until resumed. */
 void nt__stream_hold(nt__stream_t* stream);
 void nt__stream_resume(nt__stream_t* stream);

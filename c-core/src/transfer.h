@@ -78,8 +78,11 @@ struct nt__transfer {
   nt_redirect_t redirect;
   uint32_t http;
   uint32_t flags;
-  const char* proxy; /* URL; NULL: none */
-  bool nagle;        /* TCP may wait for more to send */
+  const char* proxy;          /* URL; NULL: none */
+  const char* interface_name; /* to go out by; NULL: any */
+  nt_family_t family;         /* of the address */
+  bool nagle;                 /* TCP may wait for more to send */
+  bool own_protocol;          /* not HTTP: no ALPN, no rules for URLs */
 
   /* What came back. */
   int status;

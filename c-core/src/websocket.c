@@ -8,8 +8,7 @@
 #include <string.h>
 
 enum {
-  DEFAULT_TOTAL_MS = 60000,
-  SEND_OVERHEAD = 128 /* what a message takes beside its bytes */
+  DEFAULT_TOTAL_MS = 60000
 };
 
 /* No cap: as much as sizes can be added up with. */
@@ -249,14 +248,6 @@ static int write_request(nt__websocket_t* ws, const nt_policy_t* policy,
   return err;
 }
 
-static void* pack(char** cursor, const void* bytes, size_t size) {
-  void* place = *cursor;
-
-  memcpy(place, bytes, size);
-  *cursor += size;
-  return place;
-}
-
 static size_t text_size(const char* text) {
   return text == NULL ? 0 : strlen(text) + 1;
 }
@@ -278,11 +269,11 @@ static nt__websocket_t* new_block(const nt_websocket_options_t* options) {
   ws->request.protocol_count = options->protocol_count;
   cursor = (char*) (ws->request.protocols + options->protocol_count);
   for (i = 0; i < options->protocol_count; i++)
-    ws->request.protocols[i] =
-        pack(&cursor, options->protocols[i], text_size(options->protocols[i]));
+    ws->request.protocols[i] = nt__pack(&cursor, options->protocols[i],
+                                        text_size(options->protocols[i]));
   if (options->proxy != NULL)
     ws->stream.transfer.proxy =
-        pack(&cursor, options->proxy, text_size(options->proxy));
+        nt__pack(&cursor, options->proxy, text_size(options->proxy));
   return ws;
 }
 
@@ -402,18 +393,6 @@ static nt__ws_order_t* new_order(nt_context_t* ctx, nt_id_t id,
   return order;
 }
 
-static uint64_t bytes_left(const nt__websocket_t* ws) {
-  return ws->queued_bytes - atomic_load(&ws->settled_bytes);
-}
-
-static bool has_room(const nt_context_t* ctx, const nt__websocket_t* ws,
-                     size_t size) {
-  uint64_t max = ctx->policy->values.send_queue_bytes;
-  uint64_t sends = ws->queued_sends - atomic_load(&ws->settled_sends);
-
-  return max == 0 || bytes_left(ws) + sends * SEND_OVERHEAD + size <= max;
-}
-
 int nt_websocket_send(nt_context_t* ctx, nt_id_t id, nt_message_type_t type,
                       const void* data, size_t size) {
   nt__websocket_t* ws = find(ctx, id);
@@ -425,7 +404,8 @@ int nt_websocket_send(nt_context_t* ctx, nt_id_t id, nt_message_type_t type,
     return NT_E_NOT_OPEN;
   if (type == NT_MESSAGE_TEXT && !nt__utf8_valid(data, size))
     return NT_E_WS_TEXT;
-  if (!has_room(ctx, ws, size)) {
+  if (!nt__send_queue_has_room(&ws->queue, ctx->policy->values.send_queue_bytes,
+                               size)) {
     nt_websocket_report(ctx, id);
     return NT_E_QUEUE_FULL;
   }
@@ -438,22 +418,16 @@ int nt_websocket_send(nt_context_t* ctx, nt_id_t id, nt_message_type_t type,
   order->piece.size = order->piece.charge = size;
   order->piece.sends = 1;
   order->link = ws->seen_link;
-  ws->queued_bytes += size;
-  ws->queued_sends++;
+  nt__send_queue_add(&ws->queue, size);
   nt__command_post(ctx, &order->command);
   return 0;
 }
 
-/* The I/O thread looks at `report_until` after it has counted what it sent: so
- * it sees what we say, or we see that all is sent, and tell it to look. */
 void nt_websocket_report(nt_context_t* ctx, nt_id_t id) {
   nt__websocket_t* ws = find(ctx, id);
   nt__ws_order_t* order;
 
-  if (ws == NULL)
-    return;
-  atomic_store(&ws->report_until, ws->queued_sends);
-  if (atomic_load(&ws->settled_sends) != ws->queued_sends)
+  if (ws == NULL || !nt__send_queue_ask(&ws->queue))
     return;
   order = new_order(ctx, id, NT__WS_PING, NULL, 0);
   if (order != NULL)
@@ -464,7 +438,7 @@ uint64_t nt_websocket_buffered(const nt_context_t* ctx, nt_id_t id) {
   const nt__websocket_t* ws = find(ctx, id);
 
   /* The I/O thread may not have come to drop what was lost. */
-  return ws == NULL || !ws->seen_open ? 0 : bytes_left(ws);
+  return ws == NULL || !ws->seen_open ? 0 : nt__send_queue_left(&ws->queue);
 }
 
 int nt_websocket_close(nt_context_t* ctx, nt_id_t id, int code,

@@ -4,6 +4,7 @@
 #ifndef NT_WEBSOCKET_H
 #define NT_WEBSOCKET_H
 
+#include "send_queue.h"
 #include "stream.h"
 #include "utf8.h"
 #include "ws_deflate.h"
@@ -47,15 +48,13 @@ typedef struct nt__websocket {
   nt_reconnect_t reconnect;
 
   /* Host thread. */
-  uint64_t queued_bytes, queued_sends; /* given to the I/O thread so far */
-  bool counted;                        /* in ctx->socket_count */
-  bool closing;                        /* nt_websocket_close() was called */
+  bool counted;       /* in ctx->socket_count */
+  bool closing;       /* nt_websocket_close() was called */
   bool seen_open;     /* OPEN was delivered, and no LOST since */
   uint32_t seen_link; /* how many OPENs were */
 
   /* Both. */
-  atomic_uint_fast64_t settled_bytes, settled_sends; /* sent, or dropped */
-  atomic_uint_fast64_t report_until; /* sends that the host wants to hear of */
+  nt__send_queue_t queue;
 
   /* I/O thread. */
   nt__ws_state_t state;
@@ -65,8 +64,7 @@ typedef struct nt__websocket {
   int status;    /* of the last answer to a handshake; 0: none came */
   int code;      /* how it ends, or why the connection was lost */
   char reason[NT__WS_REASON_MAX + 1];
-  uint32_t tries;    /* in a row, to connect anew */
-  uint64_t reported; /* sends, in the last SENT */
+  uint32_t tries; /* in a row, to connect anew */
   nt__ws_answer_t answer;
   char key[NT__WS_KEY_SIZE + 1];
 

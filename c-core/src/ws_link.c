@@ -25,28 +25,6 @@ uint64_t nt__ws_now(const nt__websocket_t* ws) {
 
 /* ---- Events -------------------------------------------------------------- */
 
-static nt__parcel_t* new_parcel(const nt__websocket_t* ws, int type,
-                                size_t size) {
-  nt__parcel_t* parcel = nt__calloc(sizeof(*parcel) + size);
-
-  if (parcel == NULL)
-    return NULL;
-  parcel->event.type = type;
-  parcel->event.id = ws->task.id;
-  parcel->event.task = ws->stream.transfer.task;
-  return parcel;
-}
-
-/* Copies what an event points to behind it. */
-static void* pack(char** cursor, const void* bytes, size_t size) {
-  void* place = *cursor;
-
-  if (size > 0)
-    memcpy(place, bytes, size);
-  *cursor += size;
-  return place;
-}
-
 static void pack_open(const nt__websocket_t* ws, nt__parcel_t* parcel,
                       const char* protocol) {
   const nt__transfer_t* t = &ws->stream.transfer;
@@ -55,18 +33,18 @@ static void pack_open(const nt__websocket_t* ws, nt__parcel_t* parcel,
   char* cursor = parcel->bytes;
 
   if (ws->flags & NT_WEBSOCKET_PROFILE)
-    parcel->view.profile = pack(&cursor, &profile, sizeof(profile));
+    parcel->view.profile = nt__pack(&cursor, &profile, sizeof(profile));
   parcel->view.status = ws->answer.status;
   parcel->view.attempt = ws->tries;
   parcel->view.headers = headers;
-  parcel->view.headers.bytes = pack(&cursor, headers.bytes, headers.size);
-  parcel->view.protocol = pack(&cursor, protocol, strlen(protocol) + 1);
+  parcel->view.headers.bytes = nt__pack(&cursor, headers.bytes, headers.size);
+  parcel->view.protocol = nt__pack(&cursor, protocol, strlen(protocol) + 1);
 }
 
 static int post_open(nt__websocket_t* ws, const nt__ws_deal_t* deal) {
   size_t size = sizeof(nt_profile_t) + ws->answer.headers.bytes.size +
                 strlen(deal->protocol) + 1;
-  nt__parcel_t* parcel = new_parcel(ws, NT_EV_OPEN, size);
+  nt__parcel_t* parcel = nt__parcel_new(&ws->task, NT_EV_OPEN, size);
 
   if (parcel == NULL)
     return NT_E_NOMEM;
@@ -77,37 +55,24 @@ static int post_open(nt__websocket_t* ws, const nt__ws_deal_t* deal) {
 
 static int post_lost(nt__websocket_t* ws) {
   size_t size = strlen(ws->reason) + 1;
-  nt__parcel_t* parcel = new_parcel(ws, NT_EV_LOST, size);
+  nt__parcel_t* parcel = nt__parcel_new(&ws->task, NT_EV_LOST, size);
   char* cursor;
 
   if (parcel == NULL)
     return NT_E_NOMEM;
   cursor = parcel->bytes;
   parcel->view.code = ws->code;
-  parcel->view.reason = pack(&cursor, ws->reason, size);
+  parcel->view.reason = nt__pack(&cursor, ws->reason, size);
   nt__event_post(ws->task.ctx, &parcel->event, size);
   return 0;
 }
 
-/* What the host wants to hear of and has not heard yet. */
 static void report(nt__websocket_t* ws) {
-  uint64_t sends = ws->stream.sends;
-  nt__parcel_t* parcel;
-
   /* Later what is dropped counts too, and the host learns that from END. */
   if (ws->state != NT__WS_OPEN && ws->state != NT__WS_CLOSING)
     return;
-  if (sends == ws->reported || ws->reported >= atomic_load(&ws->report_until))
-    return;
-  parcel = new_parcel(ws, NT_EV_SENT, 0);
-  if (parcel == NULL) {
+  if (nt__send_queue_report(&ws->queue, &ws->task) != 0)
     nt__ws_fail(ws, NT_E_NOMEM, "");
-    return;
-  }
-  parcel->view.done = sends;
-  parcel->view.total = ws->stream.charge;
-  ws->reported = sends;
-  nt__event_post(ws->task.ctx, &parcel->event, 0);
 }
 
 /* ---- Ending -------------------------------------------------------------- */
@@ -127,16 +92,10 @@ static void keep_error(nt__websocket_t* ws, int error, const char* message) {
     snprintf(ws->task.message, sizeof(ws->task.message), "%s", message);
 }
 
-/* What was queued is not sent any more: the host learns that from its event. */
-static void settle(nt__websocket_t* ws) {
-  atomic_store(&ws->settled_sends, ws->stream.sends);
-  atomic_store(&ws->settled_bytes, ws->stream.charge);
-}
-
 static void close_link(nt__websocket_t* ws) {
   nt__timer_clear(&ws->task.ctx->io.timers, &ws->timer);
   nt__stream_close(&ws->stream);
-  settle(ws);
+  nt__send_queue_settle(&ws->queue, &ws->stream);
   nt__ws_session_end(ws);
   nt__ws_answer_free(&ws->answer);
   ws->leave_due = ws->retry_due = 0;
@@ -337,7 +296,7 @@ static size_t on_data(nt__stream_t* stream, const char* data, size_t size) {
 static void on_sent(nt__stream_t* stream) {
   nt__websocket_t* ws = of_stream(stream);
 
-  settle(ws);
+  nt__send_queue_settle(&ws->queue, &ws->stream);
   report(ws);
 }
 
@@ -386,8 +345,10 @@ static void on_end(nt__stream_t* stream, int error) {
   }
 }
 
-static const nt__stream_ops_t stream_ops = { on_connected, on_data, on_sent,
-                                             on_end };
+static const nt__stream_ops_t stream_ops = { .on_connected = on_connected,
+                                             .on_data = on_data,
+                                             .on_sent = on_sent,
+                                             .on_end = on_end };
 
 /* ---- Time ---------------------------------------------------------------- */
 
@@ -463,7 +424,7 @@ static void run_send(nt__websocket_t* ws, nt__ws_order_t* order) {
     return;
   }
   nt__stream_drop(&ws->stream, &order->piece);
-  settle(ws);
+  nt__send_queue_settle(&ws->queue, &ws->stream);
 }
 
 void nt__ws_tell(nt__task_t* task, nt__command_t* command) {

@@ -81,6 +81,31 @@ local function a_list_of_folders(value)
   end
 end
 
+local function is_port(value)
+  return type(value) == "number" and value >= 1 and value <= 65535
+    and value % 1 == 0
+end
+
+local function is_range(value)
+  if type(value) ~= "table" then return is_port(value) end
+  local count = 0
+  for _ in pairs(value) do count = count + 1 end
+  return count == 2 and is_port(value[1]) and is_port(value[2])
+    and value[1] <= value[2]
+end
+
+local function a_list_of_ports(value)
+  if value == false then return end
+  local fault = "must be a list of ports and { first, last } pairs of them, or"
+    .. " false for none"
+  if type(value) ~= "table" then return fault end
+  local count = 0
+  for _ in pairs(value) do count = count + 1 end
+  for i = 1, count do
+    if not is_range(value[i]) then return fault end
+  end
+end
+
 local LATER = {} -- keys of later versions
 
 local LIMITS = {
@@ -89,13 +114,13 @@ local LIMITS = {
   highWaterBytes = a_mark, contextHighWaterBytes = a_mark,
   downloadMaxBytes = a_count, uploadMaxBytes = a_count, maxSockets = a_count,
   sendQueueBytes = a_count, maxMessageBytes = a_count,
-  tcpPerWindow = LATER, tcpForbiddenPorts = LATER, mdnsScanMs = LATER,
-  backgroundGraceMs = LATER, maxServices = LATER,
+  tcpPerWindow = a_count, tcpForbiddenPorts = a_list_of_ports,
+  mdnsScanMs = LATER, backgroundGraceMs = LATER, maxServices = LATER,
 }
 
 local TIMEOUTS = {
   request = a_time, download = a_time, upload = a_time, socket = a_time,
-  tcp = LATER,
+  tcp = a_time,
 }
 
 local FILE_ROOTS = { read = a_list_of_folders, write = a_list_of_folders }
@@ -118,7 +143,7 @@ local KEYS = {
   cacheMaxBytes = LATER, cookieFile = LATER, storeFile = LATER,
   caData = LATER, pins = LATER, proxy = LATER, appid = LATER,
   version = LATER, page = LATER, query = LATER, cellularInterface = LATER,
-  wifiInterface = LATER,
+  wifiInterface = a_text,
 }
 
 -- Why the options cannot be applied, or nil.
@@ -160,6 +185,7 @@ local function apply_preset(values, name)
   values.maxRequests = PRESETS[name].maxRequests
   values.downloadMaxBytes = PRESETS[name].downloadMaxBytes
   values.maxSockets = PRESETS[name].maxSockets
+  values.tcpPerWindow, values.tcpForbiddenPorts = nil, nil -- the core knows
   values.requireSecure, values.allowUrlPort = false, true
   values.urlMaxBytes = 0
   apply_upload_cap(values)
@@ -173,7 +199,7 @@ local function apply_dialect(values, name)
   local timeout = alipay and 30000 or 60000
   values.requestTimeout, values.downloadTimeout = timeout, timeout
   values.uploadTimeout = timeout
-  values.socketTimeout = 60000
+  values.socketTimeout, values.tcpTimeout = 60000, 2000
   values.socketMode = (alipay or name == "swan") and "single" or "multi"
   values.httpErrorFails, values.jsonErrorFails = alipay, alipay
   apply_upload_cap(values)
@@ -189,6 +215,18 @@ local function unset(values, key)
     return fresh.defaultContentType
   end
   return nil
+end
+
+-- { first, last, first, last, ... }; of false an empty one.
+local function flat_ranges(list)
+  local flat = {}
+  for i = 1, list and #list or 0 do
+    local item = list[i]
+    local pair = type(item) == "table"
+    flat[2 * i - 1] = pair and item[1] or item
+    flat[2 * i] = pair and item[2] or item
+  end
+  return flat
 end
 
 -- A list of the caller's own, which it may change later; nil for false.
@@ -211,7 +249,10 @@ local function merge(values, options)
       values[key] = value
     end
   end
-  for key, value in pairs(options.limits or {}) do values[key] = value end
+  for key, value in pairs(options.limits or {}) do
+    if key == "tcpForbiddenPorts" then value = flat_ranges(value) end
+    values[key] = value
+  end
   for key, value in pairs(options.timeouts or {}) do
     values[key .. "Timeout"] = value
   end
@@ -239,6 +280,8 @@ local function policy_of(values)
     downloadMaxBytes = values.downloadMaxBytes,
     uploadMaxBytes = values.uploadMaxBytes,
     maxSockets = values.maxSockets,
+    tcpPerWindow = values.tcpPerWindow,
+    tcpForbiddenPorts = values.tcpForbiddenPorts,
     sendQueueBytes = values.sendQueueBytes,
     maxMessageBytes = values.maxMessageBytes,
     tempDir = values.tempDir,

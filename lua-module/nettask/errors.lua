@@ -14,6 +14,7 @@ local by_code = {}
 
 -- What downloads, uploads and sockets call differently.
 errors.download, errors.upload, errors.socket = {}, {}, {}
+errors.tcp, errors.udp = {}, {}
 
 local function define(name, fields)
   by_code[core.errors[name]] = fields
@@ -123,6 +124,24 @@ own(errors.socket, "WS_SIZE", "exceed max message size", 600004, -8,
     .. " or configure{limits={maxMessageBytes=0}}")
 plain("QUEUE_FULL", "send queue is full", 600004)
 
+-- Of TCP and UDP sockets; their errCode is another, see errors.endpoint().
+local function of_endpoint(codes, name, text, errno, reason)
+  codes[core.errors[name]] = { text = text, errno = errno, reason = reason,
+    error = reason and ALIPAY.refused or ALIPAY.network }
+end
+
+for _, name in ipairs { "NOT_OPEN", "CLOSED" } do
+  of_endpoint(errors.tcp, name, "TCPSocket is not connected", 600004)
+  of_endpoint(errors.udp, name, "UDPSocket is closed", 600004)
+end
+of_endpoint(errors.udp, "STATE", "UDPSocket is bound already", 600004)
+of_endpoint(errors.tcp, "STATE", "TCPSocket is connected already", 600004)
+of_endpoint(errors.tcp, "PORT", "port is not allowed", 102,
+  "limits.tcpForbiddenPorts; lifted by"
+    .. " configure{limits={tcpForbiddenPorts=false}}")
+of_endpoint(errors.tcp, "LIMIT", "exceed max count", 600007,
+  "limits.tcpPerWindow; lifted by configure{limits={tcpPerWindow=0}}")
+
 transport("RESOLVE", -105, "NAME_NOT_RESOLVED")
 transport("REFUSED", -102, "CONNECTION_REFUSED")
 transport("RESET", -101, "CONNECTION_RESET")
@@ -146,6 +165,9 @@ transport("LENGTH_MISMATCH", -354, "CONTENT_LENGTH_MISMATCH")
 transport("CHUNKED", -355, "INCOMPLETE_CHUNKED_ENCODING")
 transport("HTTP", -370, "INVALID_HTTP_RESPONSE")
 plain("STATUS", nil, 600000, -1, ALIPAY.status)
+transport("IN_USE", -147, "ADDRESS_IN_USE")
+transport("ACCESS", -10, "ACCESS_DENIED")
+transport("TOO_BIG", -142, "MSG_TOO_BIG")
 transport("NETWORK", -2, "FAILED")
 by_code[core.errors.NETWORK].errno = 600000
 
@@ -185,6 +207,9 @@ function errors.base64(message)
   return { text = "data is not base64: " .. message:gsub("^invalid base64:? ?",
     ""), errno = 600005, errCode = -1, error = ALIPAY.parameter }
 end
+
+errors.WIFI = { text = "wifi network is not available", errno = 100,
+  errCode = -1, error = ALIPAY.network }
 
 function errors.status(status)
   return { text = ("http status %d"):format(status), errno = 600000,
@@ -234,6 +259,65 @@ function errors.of_code(code, message, url, secure, codes)
       or fields.reason,
     detail = fields.detailed and message or nil,
   }
+end
+
+-- ---- TCP and UDP sockets ----------------------------------------------------
+
+-- Their errCode: the system, the socket, no permission, no connection; a bad
+-- address, a bad port.
+local SYSTEM, SOCKET, DENIED, CONNECT, ADDRESS, PORT = -1, -2, -3, -4, 1, 2
+
+local CODES = {}
+for name, code in pairs { NOMEM = SYSTEM, SYSTEM = SYSTEM, FORKED = SYSTEM,
+  FULL = SYSTEM, LIMIT = SYSTEM, QUEUE_FULL = SYSTEM, ADDRESS = ADDRESS,
+  PORT = PORT } do
+  CODES[core.errors[name]] = code
+end
+
+-- In which phase it happened: NTL_PHASE_* of lendpoint.h.
+local CALL, CONNECTING = 0, 1
+
+local OF_KIND = {
+  tcp = function(code, phase)
+    if phase ~= CALL and CODES[code] ~= SYSTEM then
+      return phase == CONNECTING and CONNECT or SOCKET
+    end
+    return CODES[code] or SOCKET
+  end,
+  udp = function(code)
+    if code == core.errors.CLOSED or code == core.errors.NOT_OPEN then
+      return SYSTEM
+    elseif code == core.errors.RESOLVE then
+      return ADDRESS
+    elseif code == core.errors.ACCESS then
+      return DENIED
+    end
+    return CODES[code] or SOCKET
+  end,
+}
+
+-- What the system calls it; the core's message may end with that.
+local SYSTEM_NAMES = {
+  [core.errors.REFUSED] = "ECONNREFUSED", [core.errors.IN_USE] = "EADDRINUSE",
+  [core.errors.TOO_BIG] = "EMSGSIZE",
+}
+
+-- The failure of a socket for a code of the core, with the core's message.
+function errors.endpoint(kind, code, message, phase)
+  local fault = errors.of_code(code, message, nil, nil, errors[kind])
+  fault.errCode = OF_KIND[kind](code, phase or CALL)
+  local name = kind == "udp" and fault.errCode == SOCKET
+    and (message and message:match("%((E%u+)%)$") or SYSTEM_NAMES[code])
+  if name then fault.text = ("%s (%s)"):format(fault.text, name) end
+  return fault
+end
+
+-- An argument of a socket's method; `value` is text.
+function errors.argument(name, value)
+  local fault = errors.option(name, value)
+  fault.errCode = name == "port" and PORT or name == "ttl" and SYSTEM
+    or ADDRESS
+  return fault
 end
 
 return errors

@@ -17,6 +17,7 @@ if known then return known end
 
 local config = require "nettask.config"
 local download_api = require "nettask.download"
+local endpoint = require "nettask.endpoint"
 local exchange = require "nettask.exchange"
 local log = require "nettask.log".new()
 local make_profile = require "nettask.profile"
@@ -51,6 +52,7 @@ end
 local apis = { request = request_api, download = download_api,
   upload = upload_api, socket = socket.connect, send = socket.send }
 local sockets = socket.new(settings, log)
+local endpoints = endpoint.new(settings, log)
 
 local function start_of(api)
   return exchange.new(api, settings, log, report)
@@ -63,6 +65,10 @@ core.bind {
   profile = make_profile,
   send = sockets.send,
   close = sockets.close,
+  fault = endpoints.fault,
+  data = endpoint.data,
+  tcp = endpoints.tcp,
+  remark = endpoints.remark,
 }
 
 -- ---- What belongs to the host -----------------------------------------------
@@ -106,6 +112,8 @@ local net = {
   connectSocket = start_of(socket.connect),
   sendSocketMessage = sockets.sendSocketMessage,
   closeSocket = sockets.closeSocket,
+  createTCPSocket = endpoints.createTCPSocket,
+  createUDPSocket = endpoints.createUDPSocket,
   update = core.update,
   run = core.run,
   wait = core.wait,

@@ -23,6 +23,10 @@ typedef enum ntl_handler {
   NTL_ON_PROFILE, /* profile(...) -> table: see convert.c */
   NTL_ON_SEND,    /* send(socket, options, code): see lsocket.c */
   NTL_ON_CLOSE,   /* close(socket, options) */
+  NTL_ON_FAULT,   /* fault(...) -> table: see lendpoint.c */
+  NTL_ON_DATA,    /* data(...) -> table: see lendpoint.c */
+  NTL_ON_TCP,     /* tcp(socket, method, options): see ltcp.c */
+  NTL_ON_REMARK,  /* remark(method, options): see ludp.c */
   NTL_HANDLERS
 } ntl_handler_t;
 
@@ -34,6 +38,7 @@ typedef struct ntl_state {
   bool sealed;
   bool updating;      /* inside the drain of update() */
   size_t live_count;  /* tasks before their last event */
+  size_t idle_count;  /* of them, those that nothing can happen to as yet */
   nt_policy_t policy; /* its strings are anchored by policy_ref */
 
   /* Registry references, made once. */
@@ -60,6 +65,7 @@ typedef struct ntl_state {
   bool handed;      /* a callback of `event` has been called */
   bool unfinished;  /* there are more, for the next budget */
   const struct ntl_task* task; /* whose it is */
+  nt_id_t about;               /* what messages call it */
   unsigned event_epoch;        /* of the context that `event` came from */
   nt_context_t* doomed;        /* closed while we read from its event */
   size_t quota, delivered;
@@ -198,14 +204,19 @@ void ntl_log(lua_State* L, ntl_state_t* s, const char* level, const char* text,
 /* ---- task.c ------------------------------------------------------------- */
 
 void ntl_push_id(lua_State* L, nt_id_t id);
-/* Push a task without id, of that many bytes, all zero. */
-ntl_task_t* ntl_task_push(lua_State* L, const ntl_kind_t* kind, size_t size);
+/* Push a task without id, of that many bytes, all zero, and with `values` user
+ * values. */
+ntl_task_t* ntl_task_push(lua_State* L, const ntl_kind_t* kind, size_t size,
+                          int values);
 /* Body of core.xOpen(record): returns an idle task that is live, of that many
  * bytes. */
 int ntl_task_open(lua_State* L, const ntl_kind_t* kind, size_t size,
                   int (*open)(nt_context_t*, nt_id_t*));
 /* Give the id of the task at `task` to it, and make it live with the record at
- * `record`. Raises when that cannot be. */
+ * `record`. Returns what `open` did; raises when there is no context. */
+int ntl_task_try(lua_State* L, ntl_state_t* s, int task, int record,
+                 int (*open)(nt_context_t*, nt_id_t*));
+/* The same; raises whenever that cannot be. */
 void ntl_task_begin(lua_State* L, ntl_state_t* s, int task, int record,
                     int (*open)(nt_context_t*, nt_id_t*));
 /* Body of core.xRefuse(task): an idle task ends with NT_E_INVALID; what the
@@ -280,5 +291,8 @@ void ntl_request_open(lua_State* L);
 void ntl_download_open(lua_State* L);
 void ntl_upload_open(lua_State* L);
 void ntl_socket_open(lua_State* L, ntl_state_t* s);
+void ntl_endpoint_open(lua_State* L);
+void ntl_tcp_open(lua_State* L);
+void ntl_udp_open(lua_State* L);
 
 #endif

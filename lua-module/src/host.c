@@ -10,7 +10,8 @@
 #include "binding.h"
 
 enum {
-  CLOSE_MS = 500
+  CLOSE_MS = 500,
+  TCP_WINDOW_MS = 300000
 };
 
 void ntl_gate(lua_State* L, ntl_state_t* s, const char* name) {
@@ -61,7 +62,8 @@ static int sealed(lua_State* L) {
 /* core.bind([host,] { report =, log =, finish =, ... }) */
 static int bind(lua_State* L) {
   static const char* const names[NTL_HANDLERS] = {
-    "report", "log", "finish", "profile", "send", "close",
+    "report", "log",   "finish", "profile", "send",
+    "close",  "fault", "data",   "tcp",     "remark",
   };
   ntl_state_t* s = ntl_self(L);
 
@@ -160,8 +162,35 @@ static void read_files(lua_State* L, nt_policy_t* policy) {
             &policy->write_root_count);
 }
 
+/* The Lua layer has made { first, last, first, last, ... } of it. Absent: the
+ * preset's. */
+static void read_ports(lua_State* L, nt_policy_t* policy) {
+  nt_port_range_t* list;
+  size_t count;
+
+  lua_getfield(L, 1, "tcpForbiddenPorts");
+  if (lua_istable(L, -1)) {
+    count = ntl_rawlen(L, -1) / 2;
+    list = ntl_newuserdata(L, (count + 1) * sizeof(*list), 0);
+    for (size_t i = 0; i < count; i++) {
+      lua_rawgeti(L, -2, (int) (2 * i) + 1);
+      lua_rawgeti(L, -3, (int) (2 * i) + 2);
+      list[i].first = (uint16_t) lua_tointeger(L, -2);
+      list[i].last = (uint16_t) lua_tointeger(L, -1);
+      lua_pop(L, 2);
+    }
+    lua_setfield(L, 1, "tcpForbiddenPortList"); /* anchors it */
+    policy->tcp_forbidden_ports = list;
+    policy->tcp_forbidden_count = count;
+  }
+  lua_pop(L, 1);
+}
+
 static void read_sockets(lua_State* L, nt_policy_t* policy) {
   read_u32(L, "maxSockets", &policy->max_sockets);
+  read_u32(L, "tcpPerWindow", &policy->tcp_per_window);
+  policy->tcp_window_ms = TCP_WINDOW_MS; /* in whatever preset */
+  read_ports(L, policy);
   read_u64(L, "sendQueueBytes", &policy->send_queue_bytes);
   read_u64(L, "maxMessageBytes", &policy->message_max_bytes);
 }
@@ -221,7 +250,7 @@ static void clear_live(lua_State* L, ntl_state_t* s) {
     lua_rawset(L, -4);
   }
   lua_pop(L, 1);
-  s->live_count = 0;
+  s->live_count = s->idle_count = 0;
   s->oldest = s->newest = s->bound = NULL;
 }
 
@@ -285,7 +314,7 @@ static void set_number(lua_State* L, const char* name, uint64_t value) {
 }
 
 static const char* const kinds[] = { "request", "download", "upload",
-                                     "socket" };
+                                     "socket",  "tcp",      "udp" };
 
 enum {
   KINDS = sizeof(kinds) / sizeof(*kinds),
@@ -353,14 +382,14 @@ static int stats(lua_State* L) {
   memset(&figures, 0, sizeof(figures));
   if (s->context != NULL)
     nt_stats(s->context, &figures);
-  lua_createtable(L, 0, 13);
+  lua_createtable(L, 0, 15);
   set_by_state(L, s);
   set_number(L, "live", s->live_count);
   set_number(L, "queuedEvents", figures.waiting_events);
   set_number(L, "queuedBytes", figures.waiting_bytes);
   set_number(L, "bytesIn", figures.bytes_in);
   set_number(L, "bytesOut", figures.bytes_out);
-  set_number(L, "droppedDatagrams", 0);
+  set_number(L, "droppedDatagrams", figures.dropped);
   set_longest(L, s);
   return 1;
 }

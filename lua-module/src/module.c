@@ -257,6 +257,9 @@ static void fill_core(lua_State* L, ntl_state_t* s) {
   ntl_upload_open(L);
   ntl_notice_open(L);
   ntl_socket_open(L, s);
+  ntl_endpoint_open(L);
+  ntl_tcp_open(L);
+  ntl_udp_open(L);
 }
 
 /* One table a Lua state, however often it is asked for. */

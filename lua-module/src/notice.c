@@ -69,7 +69,7 @@ static int notice(lua_State* L) {
     lua_pushvalue(L, i + 2);
     lua_rawseti(L, 7, NTL_LISTS + i);
   }
-  task = ntl_task_push(L, kind, sizeof(*task));
+  task = ntl_task_push(L, kind, sizeof(*task), 0);
   ntl_task_begin(L, s, 8, 7, nt_request_open);
   if (s->context != NULL) /* a finaliser may have closed it */
     nt_fail(s->context, task->id, NT_OK, NULL);

@@ -10,8 +10,9 @@ void ntl_push_id(lua_State* L, nt_id_t id) {
   ntl_pushunsigned64(L, id);
 }
 
-ntl_task_t* ntl_task_push(lua_State* L, const ntl_kind_t* kind, size_t size) {
-  ntl_task_t* task = ntl_newuserdata(L, size, 0);
+ntl_task_t* ntl_task_push(lua_State* L, const ntl_kind_t* kind, size_t size,
+                          int values) {
+  ntl_task_t* task = ntl_newuserdata(L, size, values);
 
   memset(task, 0, size);
   task->kind = kind;
@@ -46,17 +47,26 @@ static void end_orphan(ntl_state_t* s) {
   s->orphan = 0;
 }
 
-void ntl_task_begin(lua_State* L, ntl_state_t* s, int task, int record,
-                    int (*open)(nt_context_t*, nt_id_t*)) {
+int ntl_task_try(lua_State* L, ntl_state_t* s, int task, int record,
+                 int (*open)(nt_context_t*, nt_id_t*)) {
   ntl_task_t* self = lua_touserdata(L, task);
   int err = open(ntl_context(L, s), &self->id);
 
   if (err)
-    ntl_raise(L, err);
+    return err;
   end_orphan(s);
   s->orphan = self->id;
   track(L, s, task, record);
   s->orphan = 0;
+  return 0;
+}
+
+void ntl_task_begin(lua_State* L, ntl_state_t* s, int task, int record,
+                    int (*open)(nt_context_t*, nt_id_t*)) {
+  int err = ntl_task_try(L, s, task, record, open);
+
+  if (err)
+    ntl_raise(L, err);
 }
 
 int ntl_task_open(lua_State* L, const ntl_kind_t* kind, size_t size,
@@ -65,7 +75,7 @@ int ntl_task_open(lua_State* L, const ntl_kind_t* kind, size_t size,
 
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  ntl_task_push(L, kind, size);
+  ntl_task_push(L, kind, size, 0);
   ntl_task_begin(L, s, 2, 1, open);
   return 1;
 }

@@ -42,7 +42,7 @@ static void push_what(lua_State* L, const ntl_state_t* s) {
     lua_pushstring(L, s->failed_what);
     return;
   }
-  ntl_push_id(L, s->event.id);
+  ntl_push_id(L, s->about);
   lua_pushfstring(L, "%s #%s %s", s->failed_kind->label, lua_tostring(L, -1),
                   s->failed_what);
   lua_remove(L, -2);
@@ -112,7 +112,7 @@ static void note_callback(ntl_state_t* s, const ntl_kind_t* kind,
   if (took_ms <= s->longest_callback_ms)
     return;
   s->longest_callback_ms = took_ms;
-  s->longest_id = s->event.id;
+  s->longest_id = s->about;
   s->longest_kind = kind;
   s->longest_what = what;
 }
@@ -166,6 +166,7 @@ static void dispatch(lua_State* L, ntl_state_t* s) {
   const ntl_task_t* task;
 
   s->unfinished = false;
+  s->about = s->event.id;
   ntl_push_id(L, s->event.id);
   lua_rawget(L, NTL_FRAME_LIVE);
   if (!lua_istable(L, -1))
@@ -410,6 +411,17 @@ static int hold_ms(const ntl_state_t* s, int left_ms) {
   return s->unfinished ? 0 : RETRY_MS;
 }
 
+/* The end of an idle task shows itself as an event that waits. */
+static bool has_event(const ntl_state_t* s) {
+  return (s->context != NULL && nt_collect(s->context) > 0) ||
+         (s->holds_event && !s->updating);
+}
+
+/* Whether anything can still happen by itself. */
+static bool is_busy(const ntl_state_t* s) {
+  return s->live_count > s->idle_count || (s->idle_count > 0 && has_event(s));
+}
+
 /* run([timeoutMs]) -> bool: updates until no task is left. False when the time
  * is over, and while delivery is paused, since then nothing can end. */
 static int run(lua_State* L) {
@@ -417,7 +429,7 @@ static int run(lua_State* L) {
   double deadline_ms = check_deadline(L, 1);
 
   check_outside(L, s, "run");
-  while (s->live_count > 0 && !s->paused) {
+  while (is_busy(s) && !s->paused) {
     int left = time_left(deadline_ms);
 
     if (left == 0)
@@ -425,7 +437,7 @@ static int run(lua_State* L) {
     nt_wait(s->context, hold_ms(s, left));
     deliver(L, s, -1, SIZE_MAX);
   }
-  lua_pushboolean(L, s->live_count == 0);
+  lua_pushboolean(L, !is_busy(s));
   return 1;
 }
 
@@ -438,7 +450,7 @@ static int wait(lua_State* L) {
 
   if (s->holds_event && !s->updating)
     ready = 1;
-  else if (deadline_ms >= 0 || s->live_count > 0)
+  else if (deadline_ms >= 0 || is_busy(s))
     ready = nt_wait(ntl_context(L, s), time_left(deadline_ms));
   lua_pushboolean(L, ready);
   return 1;

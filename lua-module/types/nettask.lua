@@ -95,12 +95,14 @@ function nettask.wait(timeoutMs) end
 ---@field download nettask.KindStats
 ---@field upload nettask.KindStats
 ---@field socket nettask.KindStats
+---@field tcp nettask.KindStats
+---@field udp nettask.KindStats
 ---@field live integer tasks before their last event
 ---@field queuedEvents integer that wait for update()
 ---@field queuedBytes integer that they hold
 ---@field bytesIn integer on the wire
 ---@field bytesOut integer
----@field droppedDatagrams integer
+---@field droppedDatagrams integer that came while a mark was reached
 ---@field longestUpdateMs number since the last call of stats()
 ---@field longestCallbackMs number with the making of its arguments
 ---@field longestCallback? string whose that was: `"RequestTask #12 success"`
@@ -605,6 +607,222 @@ function nettask.onSocketClose(listener) end
 ---@param listener? fun(res: nettask.SocketClosed) nil: all of them
 function nettask.offSocketClose(listener) end
 
+-- ---- TCP --------------------------------------------------------------------
+
+---@class nettask.TCPOptions
+---@field type? "ipv4"|"ipv6" default "ipv4"
+
+---@class nettask.TCPConnectOptions
+---@field address string name or address, IPv6 without brackets
+---@field port integer 1 to 65535
+---@field timeout? number seconds until it is connected; 2
+---@field timeoutMs? number the same in ms; wins
+---@field tls? boolean certificates are judged like those of https
+---@field noDelay? boolean small writes at once
+---@field enableHttpDNS? boolean without effect in this version
+---@field httpDNSServiceId? string
+
+---@class nettask.CreationFailure
+---@field errMsg string `"createTCPSocket:fail <reason>"`
+---@field errno integer
+---@field errCode integer
+---@field reason? string the rule that refused it, and what lifts the rule
+
+---errCode: -1 system, -2 socket or wrong state, -3 no permission, -4 not
+---connected, 1 bad address, 2 bad port.
+---@class nettask.EndpointError: nettask.CallFailure
+
+---@class nettask.LocalInfo
+---@field address string
+---@field family "IPv4"|"IPv6"
+---@field port integer
+
+---@class nettask.RemoteInfo: nettask.LocalInfo
+---@field size integer bytes of the message
+
+---@class nettask.EndpointMessage
+---@field message nettask.Buffer
+---@field remoteInfo nettask.RemoteInfo
+---@field localInfo nettask.LocalInfo
+
+---@class nettask.TCPClosed
+---@field flushed boolean all that was written has been sent
+
+---A TCP connection. Need not be kept: it goes on until it is closed.
+---@class nettask.TCPSocket: userdata
+---@field id integer
+---@field state nettask.TaskState
+---@field bufferedAmount integer bytes written that are not with the system yet
+local TCPSocket = {}
+
+---Connects, once. What fails is told to onError, then onClose.
+---@param options nettask.TCPConnectOptions
+function TCPSocket:connect(options) end
+
+---Sends bytes, behind those before; also while it connects.
+---@param data string|nettask.Buffer
+function TCPSocket:write(data) end
+
+---Sends what was written and ends; in any state, and more than once.
+function TCPSocket:close() end
+
+---Drops the connection.
+---@param options? { silent?: boolean } silent: no callback at all
+function TCPSocket:abort(options) end
+
+---@param on? boolean default true
+function TCPSocket:setNoDelay(on) end
+
+---@param ms number silence before the peer is asked for a sign of life; 0: off
+function TCPSocket:setKeepAlive(ms) end
+
+---Before connect: go out by configure{wifiInterface}.
+---@param options? { BSSID?: string } which does not matter
+function TCPSocket:bindWifi(options) end
+
+---@param listener fun(res: table)
+function TCPSocket:onConnect(listener) end
+
+---@param listener? fun(res: table) nil: all of them
+function TCPSocket:offConnect(listener) end
+
+---@param listener fun(res: nettask.EndpointMessage)
+function TCPSocket:onMessage(listener) end
+
+---@param listener? fun(res: nettask.EndpointMessage) nil: all of them
+function TCPSocket:offMessage(listener) end
+
+---@param listener fun(res: nettask.EndpointError)
+function TCPSocket:onError(listener) end
+
+---@param listener? fun(res: nettask.EndpointError) nil: all of them
+function TCPSocket:offError(listener) end
+
+---Once, as the last.
+---@param listener fun(res: nettask.TCPClosed)
+function TCPSocket:onClose(listener) end
+
+---@param listener? fun(res: nettask.TCPClosed) nil: all of them
+function TCPSocket:offClose(listener) end
+
+---@param listener fun(res: table)
+function TCPSocket:onBindWifi(listener) end
+
+---@param listener? fun(res: table) nil: all of them
+function TCPSocket:offBindWifi(listener) end
+
+---All that was written is with the system: bufferedAmount is 0 again.
+---@param listener fun(res: table)
+function TCPSocket:onDrain(listener) end
+
+---@param listener? fun(res: table) nil: all of them
+function TCPSocket:offDrain(listener) end
+
+---Makes a socket, to be connected; nil when the policy allows no more now.
+---@param options? nettask.TCPOptions
+---@return nettask.TCPSocket?
+---@return nettask.CreationFailure? failure
+function nettask.createTCPSocket(options) end
+
+-- ---- UDP --------------------------------------------------------------------
+
+---@class nettask.UDPPeer
+---@field address string name or address of the socket's type
+---@field port integer 1 to 65535
+
+---@class nettask.UDPSendOptions: nettask.UDPPeer
+---@field message string|nettask.Buffer at most 65507 bytes
+---@field offset? integer of a Buffer: the first byte, counted from 0
+---@field length? integer of a Buffer: default all from offset on
+---@field setBroadcast? boolean the address may be one of a broadcast
+
+---@class nettask.UDPWriteOptions
+---@field address? string needed without connect
+---@field port? integer the same
+---@field message string|nettask.Buffer
+---@field offset? integer
+---@field length? integer
+---@field setBroadcast? boolean
+
+---A socket for datagrams. Need not be kept: it hears until it is closed.
+---@class nettask.UDPSocket: userdata
+---@field id integer
+---@field state nettask.TaskState
+---@field bufferedAmount integer bytes sent that are not with the system yet
+local UDPSocket = {}
+
+---@param port? integer default any that is free
+---@return integer? port nil: onError says why
+function UDPSocket:bind(port) end
+
+---Sends a datagram; binds if that was not done.
+---@param options nettask.UDPSendOptions
+function UDPSocket:send(options) end
+
+---Names the peer of write(). Others are heard all the same.
+---@param options nettask.UDPPeer
+function UDPSocket:connect(options) end
+
+---send() to the peer of connect().
+---@param options nettask.UDPWriteOptions
+function UDPSocket:write(options) end
+
+---Sends what was sent and ends. Every later call but close() is an error.
+function UDPSocket:close() end
+
+---Drops it.
+---@param options? { silent?: boolean } silent: no callback at all
+function UDPSocket:abort(options) end
+
+---@param ttl integer 1 to 255
+function UDPSocket:setTTL(ttl) end
+
+---@param on? boolean default true
+function UDPSocket:setBroadcast(on) end
+
+---@param ttl integer 0 to 255
+function UDPSocket:setMulticastTTL(ttl) end
+
+---@param group string address
+---@param interface? string name or address; default the system's choice
+function UDPSocket:joinMulticast(group, interface) end
+
+---@param group string address
+---@param interface? string as it was joined
+function UDPSocket:leaveMulticast(group, interface) end
+
+---@param listener fun(res: table)
+function UDPSocket:onListening(listener) end
+
+---@param listener? fun(res: table) nil: all of them
+function UDPSocket:offListening(listener) end
+
+---@param listener fun(res: nettask.EndpointMessage)
+function UDPSocket:onMessage(listener) end
+
+---@param listener? fun(res: nettask.EndpointMessage) nil: all of them
+function UDPSocket:offMessage(listener) end
+
+---The socket lives on.
+---@param listener fun(res: nettask.EndpointError)
+function UDPSocket:onError(listener) end
+
+---@param listener? fun(res: nettask.EndpointError) nil: all of them
+function UDPSocket:offError(listener) end
+
+---Once.
+---@param listener fun(res: table)
+function UDPSocket:onClose(listener) end
+
+---@param listener? fun(res: table) nil: all of them
+function UDPSocket:offClose(listener) end
+
+---Makes a socket; nil when the system has none.
+---@param type? "udp4"|"udp6" default "udp4"
+---@return nettask.UDPSocket?
+---@return nettask.CreationFailure? failure
+function nettask.createUDPSocket(type) end
+
 -- ---- The host ---------------------------------------------------------------
 
 ---Numbers, 0 for none. At a high-water mark the source is held back.
@@ -619,15 +837,18 @@ function nettask.offSocketClose(listener) end
 ---@field maxSockets? integer WebSockets at once; 5
 ---@field sendQueueBytes? integer queued for sending, a socket; 16 MiB
 ---@field maxMessageBytes? integer of a WebSocket message; 16 MiB
+---@field tcpPerWindow? integer TCP sockets made in any five minutes; 20
+---@field tcpForbiddenPorts? (integer|integer[])[]|false and { first, last }
 ---@field highWaterBytes? integer undelivered bytes of a task; 1 MiB
 ---@field contextHighWaterBytes? integer the same for all tasks; 64 MiB
 
----In ms, 60000 each.
+---In ms, 60000 each, and 2000 for tcp.
 ---@class nettask.DefaultTimeouts
 ---@field request? number
 ---@field download? number
 ---@field upload? number
 ---@field socket? number until the handshake is answered
+---@field tcp? number until it is connected
 
 ---Folders below which uploads read and downloads write; false: anywhere.
 ---@class nettask.FileRoots
@@ -649,6 +870,7 @@ function nettask.offSocketClose(listener) end
 ---@field urlMaxBytes? integer 0: none
 ---@field caFile? string|false PEM bundle instead of the system's
 ---@field userAgent? string|false
+---@field wifiInterface? string|false what bindWifi of a TCP socket means
 ---@field highWaterBytes? integer as in limits
 ---@field contextHighWaterBytes? integer as in limits
 ---@field spinMicros? integer how long both threads spin before they sleep; 0

@@ -1,9 +1,10 @@
 """A server that misbehaves on request.
 
 One TCP port speaks HTTP/1.1; the path of a request chooses what goes wrong
-(ROUTES at the end; ws_faults.py for /ws/, which is WebSocket). Further ports misbehave before any request is read. The
-same routes are served over TLS when --cert and --key are given, and on ::1
-where the machine has it. Prints one line of JSON with the ports when ready
+(ROUTES at the end; ws_faults.py for /ws/, which is WebSocket). Further ports
+misbehave before any request is read, and some speak no HTTP at all, but what
+raw_faults.py says. The same is served over TLS when --cert and --key are given,
+and on ::1 where the machine has it. Prints one line of JSON with the ports when ready
 and ends when its stdin does. One thread, asyncio; brotli, which httpbin brings
 along, and else the standard library.
 """
@@ -25,6 +26,7 @@ import zlib
 import brotli
 
 sys.dont_write_bytecode = True
+import raw_faults  # noqa: E402
 import ws_faults  # noqa: E402
 
 HOUR = 3600
@@ -786,7 +788,8 @@ ROUTES = {
     "/connections": connections,
     "/connections-open": connections_open,
     "/connection": connection,
-    # Further /ws/NAME and /ws-frames?of=K&wait=N of ws_faults.py
+    # Further /ws/NAME and /ws-frames?of=K&wait=N of ws_faults.py, and what
+    # raw_faults.py answers
 }
 
 
@@ -901,25 +904,42 @@ async def open_ports(options, keep):
         "refused": refused_port(keep),
         "blackhole": await blackhole_port(keep),
     }
+    await open_raw(ports)
     if options.cert:
         tls = tls_context(options.cert, options.key)
         ports["https"] = await listen(serve, tls=tls)
-    if options.also:
-        await listen(serve, port=options.also)
+        ports["tcp_tls"] = await listen(raw_faults.serve, tls=tls)
+    for port in also(options):
+        await listen(serve, port=port)
+    return ports
+
+
+async def open_raw(ports):
+    ports["tcp"] = await listen(raw_faults.serve)
+    ports["udp"] = raw_faults.Datagrams(socket.AF_INET, "127.0.0.1").port()
     try:
         ports["http6"] = await listen(serve, "::1")
+        ports["tcp6"] = await listen(raw_faults.serve, "::1")
+        ports["udp6"] = raw_faults.Datagrams(socket.AF_INET6, "::1").port()
     except OSError:
         pass  # no IPv6 on this machine
-    return ports
+
+
+def also(options):
+    for part in filter(None, options.also.split(",")):
+        first, _, last = part.partition("-")
+        yield from range(int(first), int(last or first) + 1)
 
 
 async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cert")
     parser.add_argument("--key")
-    parser.add_argument("--also", type=int, help="one more port for http")
+    parser.add_argument("--also", default="",
+                        help="more ports for http: 80,8000-8100")
     options = parser.parse_args()
     add_websocket()
+    ROUTES.update(raw_faults.QUESTIONS)
     keep = []
     ports = await open_ports(options, keep)
     print(json.dumps(ports), flush=True)

@@ -60,10 +60,14 @@ end
 ]]
 
 -- Runs the script in a namespace; it must end well, and within `ms` of real
--- time when that is given. Returns what it printed.
-return function(dns, script, ms, hosts)
+-- time when that is given. `more` are further options of helper.netns(), or
+-- the text of /etc/hosts. Returns what it printed.
+return function(dns, script, ms, more)
   local started = helper.now()
-  local result = helper.netns(BEGIN .. script, { dns = dns, hosts = hosts })
+  local options = { dns = dns }
+  if type(more) == "string" then more = { hosts = more } end
+  for name, value in pairs(more or {}) do options[name] = value end
+  local result = helper.netns(BEGIN .. script, options)
   assert(result.err == "", result.err)
   assert(result.status == 0, "ended with " .. tostring(result.status))
   assert(not ms or helper.now() - started < ms * helper.slow, "too late")

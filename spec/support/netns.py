@@ -1,19 +1,22 @@
 """Runs a program in a network namespace of its own, with its own DNS.
 
-    netns.py [--dns silent|nxdomain|answer|closed] [--hosts TEXT]
-             [--preload LIBRARY] -- PROGRAM ARGUMENT...
+    netns.py [--dns silent|nxdomain|answer|closed|by-name] [--hosts TEXT]
+             [--[no-]lan] [--also PORTS] [--preload LIBRARY] -- PROGRAM ARGUMENT...
 
 Starts itself anew through unshare(1): as root in a network and a mount
 namespace, otherwise in a user namespace too. Inside, 127.0.0.1 is all there is,
 resolv.conf names it, and a fault server runs, which the program finds through
-NETTASK_TEST_FAULT_*, and on port 80. Ends with the program's status, 128 + n
-for a signal.
+NETTASK_TEST_FAULT_*, on port 80 and on those of --also. With --lan there is an
+interface v0, too, which is 10.77.0.1 and the way to everywhere. What the DNS
+server was asked stands, a line each, in the file that NETTASK_TEST_DNS_LOG
+names. Ends with the program's status, 128 + n for a signal.
 """
 
 import argparse
 import json
 import os
 import pathlib
+import re
 import socket
 import struct
 import subprocess
@@ -54,52 +57,119 @@ def set_up(folder, hosts):
     replace_file(folder, "/etc/nsswitch.conf", "hosts: files dns\n")
 
 
-def answer(query, mode):
+def set_up_lan():
+    # Its IPv6 addresses may be used at once.
+    pathlib.Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")
+    for words in (["link", "add", "v0", "type", "veth", "peer", "name", "v1"],
+                  ["address", "add", "10.77.0.1/24", "dev", "v0"],
+                  ["link", "set", "v0", "up"], ["link", "set", "v1", "up"],
+                  ["route", "add", "default", "dev", "v0"]):
+        subprocess.run(["ip", *words], check=True)
+
+
+A, AAAA = 1, 28
+
+
+def name_of(question):
+    labels, at = [], 0
+    while question[at]:
+        labels.append(question[at + 1:at + 1 + question[at]].decode())
+        at += 1 + question[at]
+    return ".".join(labels)
+
+
+def addresses_of(name, kind):
+    """With --dns by-name; None: there is no such name."""
+    known = {
+        "two": {A: ["127.0.0.2", "127.0.0.1"]},
+        "lan": {A: ["10.77.0.1"]},
+        "six": {AAAA: ["::1"]},
+        "both": {A: ["127.0.0.1"], AAAA: ["::1"]},
+        "none": None,
+    }
+    found = known.get(re.match("[a-z]*", name)[0], {A: ["127.0.0.1"]})
+    return found and found.get(kind, [])
+
+
+def answer(query, question, addresses):
     """A DNS answer to a query with one question."""
-    end = query.index(b"\0", 12) + 5
-    question = query[12:end]
-    is_a = question[-4:-2] == b"\0\1"
-    found = mode == "answer"
+    kind = question[-4:-2]
     head = query[:2] + struct.pack(
-        ">HHHHH", 0x8180 if found else 0x8183, 1, int(found and is_a), 0, 0)
-    record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + b"\x7f\0\0\1"
-    return head + question + (record if found and is_a else b"")
+        ">HHHHH", 0x8183 if addresses is None else 0x8180, 1,
+        len(addresses or ()), 0, 0)
+    records = b""
+    for address in addresses or ():
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        packed = socket.inet_pton(family, address)
+        records += (b"\xc0\x0c" + kind + struct.pack(">HIH", 1, 60, len(packed))
+                    + packed)
+    return head + question + records
 
 
-def serve_dns(sock, mode):
-    while True:
-        query, peer = sock.recvfrom(4096)
-        if mode != "silent":
-            sock.sendto(answer(query, mode), peer)
+class Dns:
+    def __init__(self, mode, log):
+        self.mode = mode
+        self.log = log
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 53))
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            query, peer = self.sock.recvfrom(4096)
+            question = query[12:query.index(b"\0", 12) + 5]
+            name = name_of(question).lower()
+            kind = int.from_bytes(question[-4:-2], "big")
+            with open(self.log, "a") as log:
+                log.write({A: "A", AAAA: "AAAA"}.get(kind, str(kind))
+                          + f" {name}\n")
+            self.react(query, question, name, kind, peer)
+
+    def react(self, query, question, name, kind, peer):
+        """By name: silent*, slow*, and those of addresses_of()."""
+        if self.mode == "silent" or (self.mode == "by-name"
+                                     and name.startswith("silent")):
+            return
+        if self.mode == "by-name":
+            addresses = addresses_of(name, kind)
+        elif self.mode == "answer":
+            addresses = ["127.0.0.1"] if kind == A else []
+        else:
+            addresses = None
+        text = answer(query, question, addresses)
+        slow = self.mode == "by-name" and name.startswith("slow")
+        if not slow:
+            self.sock.sendto(text, peer)
+            return
+        timer = threading.Timer(0.3, self.sock.sendto, [text, peer])
+        timer.daemon = True
+        timer.start()
 
 
-def start_dns(mode):
-    if mode == "closed":
-        return
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind(("127.0.0.1", 53))
-    threading.Thread(target=serve_dns, args=(sock, mode), daemon=True).start()
-
-
-def start_fault_server():
+def start_fault_server(also):
     tls = pathlib.Path(os.environ["NETTASK_TEST_TLS_DIR"])
     server = subprocess.Popen(
         [sys.executable, str(HERE / "fault_server.py"), "--cert",
          str(tls / "valid.pem"), "--key", str(tls / "valid.key"),
-         "--also", "80"],
+         "--also", ",".join(filter(None, ["80", also]))],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    from servers import url_of
+    from servers import address_of
     ports = json.loads(server.stdout.readline())
-    return server, {f"NETTASK_TEST_FAULT_{name.upper()}": url_of(name, port)
-                    for name, port in ports.items()}
+    return server, {f"NETTASK_TEST_FAULT_{name.upper()}":
+                    address_of(name, port) for name, port in ports.items()}
 
 
 def run(options):
     with tempfile.TemporaryDirectory() as folder:
         set_up(pathlib.Path(folder), options.hosts)
-        start_dns(options.dns)
-        server, env = start_fault_server()
-        env = {**os.environ, **env}
+        if options.lan:
+            set_up_lan()
+        log = pathlib.Path(folder) / "dns.log"
+        log.touch()
+        if options.dns != "closed":
+            Dns(options.dns, log)
+        server, env = start_fault_server(options.also)
+        env = {**os.environ, **env, "NETTASK_TEST_DNS_LOG": str(log)}
         if options.preload:
             env["LD_PRELOAD"] = options.preload
         status = subprocess.run(options.program, env=env).returncode
@@ -111,8 +181,11 @@ def run(options):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--dns", default="silent",
-                        choices=["silent", "nxdomain", "answer", "closed"])
+                        choices=["silent", "nxdomain", "answer", "closed",
+                                 "by-name"])
     parser.add_argument("--hosts", default="")
+    parser.add_argument("--lan", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--also", default="")
     parser.add_argument("--preload", default="")
     parser.add_argument("program", nargs="+")
     options = parser.parse_args()

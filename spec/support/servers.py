@@ -129,11 +129,14 @@ class Server:
         return json.loads(line)
 
     def wait_for_http(self, port, path):
+        self.wait_for(lambda: answers(port, path))
+
+    def wait_for(self, ready):
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise self.failed(f"ended with {self.process.returncode}")
-            if answers(port, path):
+            if ready():
                 return
             time.sleep(0.05)
         raise self.failed("does not answer")
@@ -166,6 +169,14 @@ def answers(port, path):
         return False
 
 
+def connects(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+        return True
+    except OSError:
+        return False
+
+
 class Servers:
     def __init__(self, folder, build, env=None, wrap=()):
         self.folder = pathlib.Path(folder)
@@ -186,6 +197,7 @@ class Servers:
         self.start_httpbin()
         self.start_nginx()
         self.start_proxies()
+        self.on_free_ports(["dns"], self.run_dnsmasq)
 
     def launch(self, name, command, **options):
         server = Server(name, command, self.folder, **options)
@@ -264,13 +276,24 @@ class Servers:
             server.wait_for_http(port, "/")
         self.ports["proxy"] = ports
 
+    def run_dnsmasq(self, ports):
+        """Knows what is written here, and asks nobody else."""
+        server = self.launch("dnsmasq", ENDS_WITH_US + [
+            "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null",
+            "--no-resolv", "--no-hosts", "--log-facility=-", "--pid-file=",
+            "--user=", "--listen-address=127.0.0.1", "--bind-interfaces",
+            f"--port={ports['dns']}", "--host-record=game.example,192.0.2.7",
+            "--txt-record=game.example,hello"])
+        server.wait_for(lambda: connects(ports["dns"]))
+        self.ports["dns"] = ports["dns"]
+
     def environment(self):
         """What spec/helper.lua documents."""
         nginx, fault, demo, pyws, proxy = (self.ports[name] for name in (
             "nginx", "fault", "demo", "pyws", "proxy"))
         env = {f"NGINX_{name.upper()}": url_of(name, port)
                for name, port in nginx.items()}
-        env.update({f"FAULT_{name.upper()}": url_of(name, port)
+        env.update({f"FAULT_{name.upper()}": address_of(name, port)
                     for name, port in fault.items()})
         env.update({
             "NGINX_WSS": f"wss://127.0.0.1:{nginx['https1']}",
@@ -283,6 +306,7 @@ class Servers:
             "DEMO_WS": demo.get("ws", ""),
             "DEMO_TCP": str(demo.get("tcp", "")),
             "DEMO_UDP": str(demo.get("udp", "")),
+            "DNSMASQ": str(self.ports["dns"]),
             "HTTPBIN": f"http://127.0.0.1:{self.ports['httpbin']}",
             "CA": str(self.folder / "tls" / "ca.pem"),
             "TLS_DIR": str(self.folder / "tls"),
@@ -302,6 +326,14 @@ class Servers:
                 complaints.append(str(server.failed(f"ended with {status}")))
         self.running = []
         return complaints
+
+
+RAW = ("tcp", "tcp_tls", "tcp6", "udp", "udp6")
+
+
+def address_of(name, port):
+    """Of the fault server's ports: those that speak no HTTP are numbers."""
+    return str(port) if name in RAW else url_of(name, port)
 
 
 def url_of(name, port):

@@ -1,8 +1,10 @@
--- Brings a request or a WebSocket into each state that it can be in, for specs
+-- Brings a request or a socket into each state that it can be in, for specs
 -- that then abort it, close the module under it or end the process.
 --
 --   local record = states.enter("chunk")         -- as of helper.start()
 --   local record = states.enter_socket("held")   -- as of sockets.start()
+--   local record = states.enter_tcp("held")      -- as of tcp.start()
+--   local record = states.enter_udp("held")      -- as of udp.create()
 --
 -- Some states exist only while nothing is delivered: those leave the module
 -- paused, and record.paused tells. The servers are shared with specs that run
@@ -10,6 +12,8 @@
 
 local helper = require "helper"
 local sockets = require "support.sockets"
+local tcp = require "support.tcp"
+local udp = require "support.udp"
 
 local net, servers = helper.net, helper.servers
 local fault = servers.fault
@@ -354,6 +358,290 @@ states.socket_names = { "started", "connecting", "tls", "asked", "accepted",
 
 function states.enter_socket(name, options)
   return enter_socket[name](options)
+end
+
+-- ---- TCP --------------------------------------------------------------------
+
+local function port_of(url)
+  return tonumber(url:match("(%d+)$"))
+end
+
+-- Waits, with delivery paused, for a test of the statistics and the record.
+local function wait_paused(record, cond, name)
+  record.paused = true
+  helper.run_until(function()
+    return cond(net.stats(), record)
+  end, 5000, "the state " .. name)
+  return record
+end
+
+-- The fault server does what the line says.
+local function start_tcp(line, options)
+  local record = tcp.start { port = fault.tcp, timeout = 60,
+    tls = options and options.tls }
+  record.key = states.key("tcp")
+  record.task:write(line:gsub("KEY", record.key) .. "\n")
+  return record
+end
+
+local enter_tcp = {}
+
+function enter_tcp.idle()
+  return tcp.create()
+end
+
+function enter_tcp.started()
+  local record = tcp.start { address = "localhost", port = fault.tcp,
+    timeout = 60 }
+  record.task:write("echo\n")
+  return record
+end
+
+function enter_tcp.connecting()
+  local record = tcp.start { port = port_of(fault.blackhole), timeout = 60 }
+  settle()
+  return record
+end
+
+function enter_tcp.tls()
+  local record = tcp.start { port = port_of(fault.silent), tls = true,
+    timeout = 60 }
+  settle()
+  return record
+end
+
+-- The connect waits to be delivered.
+function enter_tcp.connected()
+  net.pause()
+  return wait_paused(start_tcp("echo"), function(_, record)
+    return record.task.state == "open"
+  end, "connected")
+end
+
+function enter_tcp.open()
+  local record = start_tcp("echo")
+  record.task:write("x")
+  tcp.wait_bytes(record, 1)
+  record.task:write("y")
+  return record
+end
+
+function enter_tcp.secure()
+  local record = tcp.start { port = fault.tcp_tls, tls = true, timeout = 60 }
+  record.task:write("echo\nx")
+  tcp.wait_bytes(record, 1)
+  record.task:write("y")
+  return record
+end
+
+-- What it sends is not taken.
+function enter_tcp.sending()
+  upload = upload or ("u"):rep(16 * 1024 * 1024)
+  local record = tcp.wait_open(start_tcp("deaf"))
+  record.task:write(upload)
+  settle()
+  return record
+end
+
+-- Messages wait.
+function enter_tcp.waiting()
+  net.pause()
+  return wait_paused(start_tcp("push n=10 size=1000 then=stay"),
+    function(stats) return stats.queuedBytes >= 10000 end, "waiting")
+end
+
+-- The source is held back.
+function enter_tcp.held()
+  net.pause()
+  return wait_paused(start_tcp("push n=5000 size=4096"),
+    function(stats) return stats.queuedBytes >= 1024 * 1024 end, "held")
+end
+
+-- The peer has ended its side and does not read ours.
+function enter_tcp.half()
+  upload = upload or ("u"):rep(16 * 1024 * 1024)
+  local record = start_tcp("half-deaf key=KEY")
+  record.task:write(upload:sub(2))
+  tcp.wait_open(record)
+  settle()
+  return record
+end
+
+-- Closed with things to say that nobody takes.
+function enter_tcp.flushing()
+  local record = enter_tcp.sending()
+  record.task:close()
+  settle()
+  return record
+end
+
+-- All is said, and the peer does not end.
+function enter_tcp.draining()
+  local record = tcp.wait_open(start_tcp("stay"))
+  record.task:close()
+  settle()
+  return record
+end
+
+-- A complaint about a call waits.
+function enter_tcp.told()
+  net.pause()
+  local record = tcp.create()
+  record.paused = true
+  record.task:write("too early")
+  return record
+end
+
+-- The last event waits to be delivered.
+function enter_tcp.ended()
+  net.pause()
+  return wait_paused(start_tcp("fin"), function(_, record)
+    return record.task.state == "closing"
+  end, "ended")
+end
+
+-- Refused at the call: the host's own last event waits.
+function enter_tcp.refused()
+  return tcp.start { port = 0 }
+end
+
+function enter_tcp.done()
+  return tcp.finish(start_tcp("fin"))
+end
+
+states.tcp_names = { "idle", "started", "connecting", "tls", "connected",
+  "open", "secure", "sending", "waiting", "held", "half", "flushing",
+  "draining", "told", "ended", "refused", "done" }
+
+function states.enter_tcp(name)
+  tcp.defaults()
+  return enter_tcp[name]()
+end
+
+-- ---- UDP --------------------------------------------------------------------
+
+-- Above 1024 it could be somebody's.
+local UNBOUND = 9
+
+local enter_udp = {}
+
+function enter_udp.idle()
+  return udp.create()
+end
+
+function enter_udp.bound()
+  return udp.bound()
+end
+
+-- onListening waits.
+function enter_udp.listening()
+  local record = udp.create()
+  net.pause()
+  record.paused = true
+  record.task:bind()
+  return record
+end
+
+function enter_udp.open()
+  local record = udp.bound()
+  udp.ask(record, fault.udp, "echo x")
+  udp.send(record, fault.udp, "echo y")
+  return record
+end
+
+-- A name is being looked up.
+function enter_udp.named()
+  local record = udp.bound()
+  for i = 1, 10 do
+    udp.send(record, fault.udp, "echo " .. i, { address = "localhost" })
+  end
+  return record
+end
+
+function enter_udp.connected()
+  local record = udp.create()
+  record.task:connect { address = "127.0.0.1", port = fault.udp }
+  record.task:write { message = "echo x" }
+  udp.wait_messages(record, 1)
+  return record
+end
+
+function enter_udp.sending()
+  local record = udp.create()
+  for _ = 1, 100 do
+    udp.send(record, fault.udp, ("x"):rep(60000))
+  end
+  return record
+end
+
+function enter_udp.waiting()
+  local record = udp.bound()
+  net.pause()
+  udp.send(record, fault.udp, "push 10 1000")
+  return wait_paused(record, function(stats)
+    return stats.queuedBytes >= 10000
+  end, "waiting")
+end
+
+-- Above its mark: what comes is dropped.
+function enter_udp.held()
+  net.configure { limits = { highWaterBytes = 65536 } }
+  local record = udp.bound()
+  net.pause()
+  udp.send(record, fault.udp, "push 200 1000")
+  return wait_paused(record, function(stats)
+    return stats.queuedBytes >= 60000
+  end, "held")
+end
+
+function enter_udp.member()
+  local record = udp.bound()
+  record.task:joinMulticast("239.1.2.3", "127.0.0.1")
+  settle()
+  return record
+end
+
+-- An error of the network waits.
+function enter_udp.unheard()
+  local record = udp.bound()
+  net.pause()
+  udp.send(record, UNBOUND, "x")
+  return wait_paused(record, function(stats)
+    return stats.queuedEvents >= 2
+  end, "unheard")
+end
+
+-- A complaint about a call waits.
+function enter_udp.told()
+  net.pause()
+  local record = udp.create()
+  record.paused = true
+  udp.send(record, 0, "x")
+  return record
+end
+
+function enter_udp.ended()
+  net.pause()
+  local record = udp.bound()
+  record.task:close()
+  return wait_paused(record, function()
+    return record.task.state == "closing"
+  end, "ended")
+end
+
+function enter_udp.done()
+  local record = udp.bound()
+  udp.close(record)
+  return record
+end
+
+states.udp_names = { "idle", "bound", "listening", "open", "named",
+  "connected", "sending", "waiting", "held", "member", "unheard", "told",
+  "ended", "done" }
+
+function states.enter_udp(name)
+  udp.defaults()
+  return enter_udp[name]()
 end
 
 -- ---- Between tests ----------------------------------------------------------

@@ -1,0 +1,162 @@
+/* UDP without memory: a session repeats itself with the first, second, third,
+ * ... of our allocations failing until none is left to fail. Datagrams may be
+ * lost then, as always, but each socket ends once, and all that was taken is
+ * given back. */
+#include <curl/curl.h>
+#include <limits.h>
+#include <netdb.h>
+
+#include "failing.h"
+#include "resolve.h"
+#include "udp_peer.h"
+
+enum {
+  MOST_RUNS = 3000,
+  LULL_MS = 20,       /* no event for so long: memory comes back */
+  SILENCE_MS = 10000, /* and for so long: the run hangs */
+  SENDS = 20
+};
+
+/* As test_alloc.c explains: libcurl fails in ways of its own. */
+static void keep_libcurl_out(void** state) {
+  (void) state;
+  assert_int_equal(curl_global_init(CURL_GLOBAL_ALL), CURLE_OK);
+}
+
+static int ask(const char* name, int family, nt__sockaddr_t* out) {
+  if (strncmp(name, "none", 4) == 0)
+    return EAI_NONAME;
+  nt__address_parse("127.0.0.1", family, out);
+  return 0;
+}
+
+static void accept_memory(int err) {
+  if (err != 0)
+    assert_int_equal(err, NT_E_NOMEM);
+}
+
+static void use(nt_context_t* net, nt_id_t id, int port) {
+  char data[5000] = "";
+  int i;
+
+  accept_memory(nt_udp_set_ttl(net, id, 9));
+  accept_memory(nt_udp_bind(net, id, 0, NULL));
+  accept_memory(nt_udp_connect(net, id, "peer.test", port));
+  for (i = 0; i < SENDS; i++) {
+    int err = nt_udp_send(net, id, i % 2 ? "127.0.0.1" : "a.test", port, data,
+                          i % 3 == 0 ? sizeof(data) : 9);
+
+    accept_memory(err);
+    err = nt_udp_send(net, id, NULL, 0, data, 9);
+    if (err != NT_E_ADDRESS) /* it could not connect */
+      accept_memory(err);
+  }
+  accept_memory(nt_udp_send(net, id, "none.test", port, data, 9));
+  accept_memory(nt_udp_join(net, id, "239.1.2.3", "lo"));
+}
+
+typedef struct session {
+  nt_context_t* net;
+  nt_id_t id;
+  unsigned ends;
+} session_t;
+
+/* True when the socket has ended; `ms` without an event are the end, too. */
+static bool poll_until_end(session_t* s, int ms) {
+  nt_event_t ev;
+
+  while (s->ends == 0 && nt_wait(s->net, ms))
+    while (nt_poll(s->net, &ev)) {
+      assert_true(ev.id == s->id);
+      s->ends += ev.type == NT_EV_END;
+      if (ev.type == NT_EV_ERROR || (ev.type == NT_EV_END && ev.error != 0))
+        assert_true(ev.error == NT_E_NOMEM || ev.error == NT_E_RESOLVE ||
+                    ev.error == NT_E_SYSTEM);
+    }
+  return s->ends > 0;
+}
+
+static void end_session(session_t* s, long n) {
+  int err;
+
+  if (!poll_until_end(s, LULL_MS)) {
+    err = nt_udp_close(s->net, s->id);
+    assert_true(err == 0 || err == NT_E_NOT_OPEN);
+  }
+  if (poll_until_end(s, LULL_MS))
+    return;
+  failing_relent();
+  if (!poll_until_end(s, SILENCE_MS))
+    fail_msg("n = %ld: the socket does not end", n);
+}
+
+/* A whole life, talking to itself; true when nothing was left to fail. */
+static bool run_session(failing_mode_t mode, long n) {
+  session_t s = { NULL, 0, 0 };
+  peer_t peer = peer_open(AF_INET);
+  bool complete;
+  nt_event_t ev;
+
+  failing_start(mode, n);
+  if (nt_open(&s.net) == 0) {
+    if (nt_udp_open(s.net, NT_FAMILY_IPV4, &s.id) == 0) {
+      use(s.net, s.id, peer.port);
+      end_session(&s, n);
+    }
+    assert_int_equal(nt_poll(s.net, &ev), 0);
+    assert_int_equal(host_close(s.net), 0);
+  }
+  complete = failing_stop();
+  peer_close(&peer);
+  return complete;
+}
+
+/* A lookup that nobody waits for any more may still be on its way out. */
+static void expect_live(long live, long n) {
+  uint64_t end = uv_hrtime() + (uint64_t) PATIENCE_MS * 1000000;
+
+  while (atomic_load(&failing_live) != live) {
+    if (uv_hrtime() > end)
+      fail_msg("n = %ld: %ld blocks leaked", n,
+               atomic_load(&failing_live) - live);
+    sched_yield();
+  }
+}
+
+static void sweep(failing_mode_t mode) {
+  bool complete = false;
+  long live;
+  long n;
+
+  assert_true(run_session(mode, LONG_MAX));
+  live = atomic_load(&failing_live);
+  for (n = 1; !complete; n++) {
+    assert_true(n < MOST_RUNS);
+    complete = run_session(mode, n);
+    expect_live(live, n);
+  }
+  assert_true(n > 50);
+}
+
+static void one_failure(void** state) {
+  (void) state;
+  sweep(FAILING_ONCE);
+}
+
+static void no_memory_from_then_on(void** state) {
+  (void) state;
+  sweep(FAILING_ALWAYS);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(keep_libcurl_out),
+    cmocka_unit_test(one_failure),
+    cmocka_unit_test(no_memory_from_then_on),
+  };
+
+  nt__resolve_ask = ask;
+  if (failing_install() != 0)
+    return 1;
+  return cmocka_run_group_tests_name("udp_alloc", tests, NULL, NULL);
+}
