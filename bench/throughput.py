@@ -93,28 +93,29 @@ def curl_files(url, count, parse):
     words = ["curl", "-sS", "--parallel-immediate", "--parallel",
              "--parallel-max", str(count)] if count > 1 else ["curl", "-sS"]
     return Client(["sh", "-c", 'rm -f "$0"/curl-*; exec "$@"', "{folder}/out",
-                   *words, "-w", CURL_FORMAT % "download", *outputs], parse)
+                   *words, "-w", CURL_FORMAT % "download", *outputs], parse,
+                  fills_memory=True)
 
 
-def lua_files(url, count):
-    return Client(["{lua}", "bench/transfer.lua", "down", "{folder}/out", url,
-                   str(count)])
+def lua_files(url, count, host):
+    return Client(["{lua}", "bench/transfer.lua", host, "down", "{folder}/out",
+                   url, str(count)], fills_memory=True)
 
 
-def file_clients(path, count):
+def file_clients(path, count, host):
     url = "{http}/" + path
-    return {"lua": lua_files(url, count),
+    return {"lua": lua_files(url, count, host),
             "curl": curl_files(url, count, parse_curls)}
 
 
 def upload_clients():
     source = "{folder}/www/upload"
     return {
-        "lua": Client(["{lua}", "bench/transfer.lua", "up", source,
-                       "{demo}/small"]),
+        "lua": Client(["{lua}", "bench/transfer.lua", "run", "up", source,
+                       "http://127.0.0.1:{net_upload}/"]),
         "curl": Client(["curl", "-sS", "-o", "/dev/null", "-w",
                         CURL_FORMAT % "upload", "-F", f"file=@{source}",
-                        "{demo}/small"], parse_curls),
+                        "http://127.0.0.1:{net_upload}/"], parse_curls),
     }
 
 
@@ -238,14 +239,14 @@ GROUPS = [
     (stream_clients(),
      [("T7", "1 GB to a Lua chunk listener", "lua", "curl to null", "curl",
        .8, 1.2)]),
-    (file_clients("big", 1),
+    (file_clients("big", 1, "frames"),
      [("T8", "1 GB to a file, host at 60 fps", "lua", "curl", "curl", 1.5,
        2.2)]),
     (upload_clients(),
-     [("T9", "512 MB multipart upload, host at 60 fps", "lua", "curl -F",
+     [("T9", "512 MB multipart upload, Lua", "lua", "curl -F",
        "curl", 1.1, 1.5)]),
-    (file_clients("part", 8),
-     [("files", "8 files of 128 MB at once, host at 60 fps", "lua",
+    (file_clients("part", 8, "run"),
+     [("files", "8 files of 128 MB at once, Lua", "lua",
        "curl --parallel", "curl", 1, None)]),
     (ws_clients("text", 64, 64),
      [("T12", WS_SMALL + "core", "core", "ws", "ws", 5, 6),

@@ -1,5 +1,6 @@
 /* The other side of the rows of sockets, on epoll and one thread: a TCP echo, a
- * TCP sink and a TCP source, two UDP sinks and a UDP source.
+ * TCP sink and a TCP source, an HTTP server that takes uploads, two UDP sinks
+ * and a UDP source.
  *
  *   server
  *
@@ -27,11 +28,13 @@ enum {
   BACKLOG = 64
 };
 #define FLOOD_SECONDS 0.2
+#define OK "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 typedef enum role {
   ECHO,
   SINK,
   SOURCE,
+  UPLOAD,
   COUNT,
   UDP_SINK,
   UDP_SOURCE,
@@ -43,6 +46,7 @@ typedef struct peer {
   role_t role;
   int fd;
   int listens;
+  size_t body; /* of the upload under way, still to come */
 } peer_t;
 
 static char buffer[BUFFER];
@@ -154,6 +158,47 @@ static int source(const peer_t* peer) {
   return n > 0 || errno == EAGAIN;
 }
 
+/* ---- Uploads ------------------------------------------------------------- */
+
+static int say(const peer_t* peer, const char* text) {
+  return write(peer->fd, text, strlen(text)) == (ssize_t) strlen(text);
+}
+
+/* Both clients send the header in one piece. */
+static int begin_upload(peer_t* peer) {
+  ssize_t n = read(peer->fd, buffer, sizeof(buffer) - 1);
+  const char* length;
+  const char* end;
+
+  if (n <= 0)
+    return !is_over(n);
+  buffer[n] = '\0';
+  end = strstr(buffer, "\r\n\r\n");
+  length = strcasestr(buffer, "\ncontent-length:");
+  if (end == NULL)
+    return 0;
+  if (length == NULL) /* the request that warms a connection up */
+    return say(peer, OK);
+  peer->body = strtoull(length + sizeof("\ncontent-length:") - 1, NULL, 10);
+  peer->body -= (size_t) (buffer + n - (end + 4));
+  if (strcasestr(buffer, "\nexpect: 100-continue") != NULL)
+    return say(peer, "HTTP/1.1 100 Continue\r\n\r\n");
+  return 1;
+}
+
+/* What comes is dropped where it lies, or this would be the slower side. */
+static int take_upload(peer_t* peer) {
+  ssize_t n;
+
+  if (peer->body == 0)
+    return begin_upload(peer);
+  n = recv(peer->fd, NULL, peer->body, MSG_TRUNC);
+  if (n <= 0)
+    return !is_over(n);
+  peer->body -= (size_t) n;
+  return peer->body > 0 || say(peer, OK);
+}
+
 /* ---- UDP ----------------------------------------------------------------- */
 
 static void take_datagrams(const peer_t* peer) {
@@ -215,6 +260,8 @@ static int serve(peer_t* peer, uint32_t events) {
       if ((events & EPOLLIN) != 0)
         return sink(peer);
       return source(peer);
+    case UPLOAD:
+      return take_upload(peer);
     case UDP_SINK:
       take_datagrams(peer);
       return 1;
@@ -243,6 +290,7 @@ int main(void) {
   open_tcp("echo", ECHO);
   open_tcp("sink", SINK);
   open_tcp("source", SOURCE);
+  open_tcp("upload", UPLOAD);
   open_tcp("count", COUNT);
   open_udp("udp_sink", UDP_SINK);
   open_udp("udp_sink2", UDP_SINK);
