@@ -1,6 +1,7 @@
 /* Blocks that one thread frees and the other allocates: what malloc is slowest
  * at, and what makes glibc give the top of the heap back to the system again
- * and again. Some of those of middle size go back to where they came from. */
+ * and again. Some of the small ones (all of one size, so that each fits) and of
+ * those of middle size go back to where they came from. */
 #ifndef NT_SPARE_H
 #define NT_SPARE_H
 
@@ -9,17 +10,22 @@
 
 #include "list.h"
 
-typedef struct nt__spare {
+typedef struct nt__spare_pool {
   nt__mailbox_t returned; /* links inside the blocks */
   nt__fifo_t own;         /* taken out of it by the thread that allocates */
   atomic_size_t bytes;    /* of both */
+} nt__spare_pool_t;
+
+typedef struct nt__spare {
+  nt__spare_pool_t small;
+  nt__spare_pool_t middle;
 } nt__spare_t;
 
 /* What is known of a block that may be given back. */
 typedef struct nt__spare_block {
   nt__link_t link;
   void* memory;
-  size_t capacity; /* of `memory`; 0: it is just freed */
+  size_t capacity; /* of `memory`, as nt__spare_take() told; 0: just freed */
 } nt__spare_block_t;
 
 /* The thread that frees. */
