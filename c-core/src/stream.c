@@ -398,10 +398,14 @@ static void hand_over(nt__stream_t* stream, const char* data, size_t size) {
     end(stream, NT_E_NOMEM);
 }
 
+/* A reset is told once: when it was the answer to a send, reading finds nothing
+ * but an end. */
 static void end_input(nt__stream_t* stream) {
   const nt__stream_ops_t* ops = stream->ops;
 
-  if (ops->on_half_closed != NULL && ops->on_half_closed(stream))
+  if (stream->broken)
+    end(stream, NT_E_RESET);
+  else if (ops->on_half_closed != NULL && ops->on_half_closed(stream))
     stream->held = true;
   else
     end(stream, 0);

@@ -11,6 +11,7 @@
 #define HIGH_WATER ((size_t) 1 << 20)
 #define PIECE_BYTES 65536
 #define BACKLOG 1024
+#define DATAGRAM_ROOM (4 << 20) /* a burst is not to be lost here */
 
 typedef struct peer {
   uv_tcp_t tcp;
@@ -159,8 +160,11 @@ static int start_tcp(echo_servers_t* echo, const struct sockaddr* any) {
 static int start_udp(echo_servers_t* echo, const struct sockaddr* any) {
   struct sockaddr_in bound;
   int size = sizeof(bound);
+  int room = DATAGRAM_ROOM;
   int err = uv_udp_bind(&echo->udp, any, 0);
 
+  if (err == 0) /* or as much as the system allows */
+    uv_recv_buffer_size((uv_handle_t*) &echo->udp, &room);
   if (err == 0)
     err = uv_udp_recv_start(&echo->udp, on_datagram_alloc, on_datagram);
   if (err == 0)
