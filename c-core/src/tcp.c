@@ -324,9 +324,12 @@ static void tcp_tell(nt__task_t* task, nt__command_t* command) {
 
 /* ---- Host thread --------------------------------------------------------- */
 
+/* Before its end the block is the I/O thread's. */
 static void tcp_show(nt__task_t* task, nt_event_t* event) {
   const nt__tcp_t* tcp = of_task(task);
 
+  if (event->type != NT_EV_END)
+    return;
   event->opened = tcp->opened;
   event->flushed = tcp->stream.delivered == tcp->queue.bytes;
 }
