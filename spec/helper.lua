@@ -413,7 +413,8 @@ end
 -- exists, with a DNS server that behaves as `options.dns` says: "silent" (the
 -- default) never answers, "nxdomain", "answer" (every name is 127.0.0.1),
 -- "closed" (no server). `options.hosts` becomes /etc/hosts. A fault server runs
--- there; the program finds it as usual through this helper.
+-- there; the program finds it as usual through this helper. With `options.mdns`
+-- there are publishers of local services: see support/mdns.lua.
 function helper.netns(script, options, ...)
   options = options or {}
   local words = command_line(...)
@@ -421,7 +422,8 @@ function helper.netns(script, options, ...)
     return run(command_line("/usr/bin/python3", "spec/support/netns.py",
       "--dns", options.dns or "silent", "--hosts", options.hosts or "",
       "--also", options.also or "", "--preload", env("PRELOAD") or "",
-      options.lan and "--lan" or "--no-lan", "--", env("LUA"), path) .. " "
+      options.lan and "--lan" or "--no-lan",
+      options.mdns and "--mdns" or "--no-mdns", "--", env("LUA"), path) .. " "
       .. words)
   end)
 end
