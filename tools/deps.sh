@@ -64,8 +64,8 @@ $p
   done
 }
 
-# A package that starts its service at once (nginx, avahi) must not do so here: the
-# tests run their own. Debian's way to say so is policy-rc.d.
+# A package that starts its service at once (nginx, avahi) must not do so here:
+# the tests run their own. Debian's way to say so is policy-rc.d.
 quiet_services() {
   policy=/usr/sbin/policy-rc.d
   [ ! -e $policy ] || return 0
