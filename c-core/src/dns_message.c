@@ -391,7 +391,7 @@ static bool is_at(const nt__dns_writer_t* writer, size_t at,
     }
     /* Letters in another case are other ones here: whoever shows the name
      * wants it as it is written. */
-    if (memcmp(writer->out + at, wire, 1 + n) != 0)
+    if (n != *wire || memcmp(writer->out + at, wire, 1 + n) != 0)
       return false;
     if (n == 0)
       return true;
