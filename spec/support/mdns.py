@@ -224,11 +224,15 @@ class Responder:
                     data, source = sock.recvfrom(9000)
                 except OSError:
                     continue
-                if sock in self.socks and not data[2] & 0x80:
+                if sock in self.socks and len(data) >= 12 \
+                        and not data[2] & 0x80:
                     self.on_query(sock, data, source)
 
     def on_query(self, sock, data, source):
-        number, flags, asked, known = wire.read_query(data)
+        try:
+            number, flags, asked, known = wire.read_query(data)
+        except (IndexError, struct.error):
+            return  # our own hostile packets come back
         link, family = self.socks[sock]
         with self.lock:
             self.queries.append({

@@ -1,5 +1,5 @@
 """DNS messages for mdns.py: as much of RFC 1035 and RFC 6762 as a responder
-needs, with no mercy for what cannot be read.
+needs. What cannot be read raises an IndexError or a struct.error.
 
 A name is a tuple of labels, each bytes. A record is (name, type, class, ttl,
 data), a question (name, type, class).
@@ -86,14 +86,16 @@ def address(ip):
 
 def read_name(data, at):
     name, end = [], None
-    while data[at]:
+    for _ in range(200):
+        if data[at] == 0:
+            return tuple(name), end or at + 1
         if data[at] >= 0xC0:
             end = end or at + 2
             at = struct.unpack_from(">H", data, at)[0] & 0x3FFF
         else:
             name.append(data[at + 1:at + 1 + data[at]])
             at += 1 + data[at]
-    return tuple(name), end or at + 1
+    raise IndexError("a name without end")
 
 
 def read_query(data):
