@@ -183,7 +183,8 @@ class Lab:
         """Takes uploads: nginx answers before it has read a body."""
         self.demo = servers.Server("demo", [
             "taskset", "-c", str(self.server_core),
-            self.names["build"] / "demo-server", "--until-eof"], self.folder,
+            self.names["build"] / "demo-server", "--no-announce",
+            "--until-eof"], self.folder,
             stdout=subprocess.PIPE)
         self.names["demo"] = self.demo.read_ports()["http"]
 
