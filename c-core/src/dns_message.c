@@ -135,7 +135,7 @@ bool nt__dns_name_is_child(const nt__dns_name_t* name,
                            const nt__dns_name_t* parent) {
   size_t first = 1u + name->wire[0];
 
-  return first > 1 && name->size == first + parent->size &&
+  return name->size == first + parent->size &&
          equal_bytes(name->wire + first, parent->wire, parent->size);
 }
 

@@ -317,7 +317,28 @@ static const struct {
                                          "\300\14\0\14\0\1"
                                          "\1b\300\23\0\14\0\1",
           "? a 12\n? a 12\n? b.a 12\n"),
+  /* Forward, though before the name that led there. */
+  MESSAGE(HEADER("\0", "\2", "\0", "\0") "\0\0\20\0\1" TTL "\0\3\300\31\0"
+                                         "\300\27\0\20\0\1" TTL "\0\0",
+          "= . 16 120 c01900\nbad"),
+  /* The longest name, and one that is too long. */
+  MESSAGE(HEADER("\2", "\0", "\0", "\0") "\77" LABEL_63 "\77" LABEL_63
+                                         "\77" LABEL_63 "\0\0\14\0\1"
+                                         "\75" LABEL_61 "\300\14\0\14\0\1",
+          "? " LABEL_63 "." LABEL_63 "." LABEL_63 " 12\n"
+          "? " LABEL_61 "." LABEL_63 "." LABEL_63 "." LABEL_63 " 12\n"),
+  MESSAGE(HEADER("\2", "\0", "\0", "\0") "\77" LABEL_63 "\77" LABEL_63
+                                         "\77" LABEL_63 "\0\0\14\0\1"
+                                         "\76" LABEL_61 "1\300\14\0\14\0\1",
+          "? " LABEL_63 "." LABEL_63 "." LABEL_63 " 12\nbad"),
   /* Labels that are reserved, longer than the message. */
+  MESSAGE(HEADER("\2", "\0", "\0", "\0") "\1a\0\0\14\0\1"
+                                         "\200\14\0\14\0\1",
+          "? a 12\nbad"),
+  MESSAGE(HEADER("\1", "\0", "\0", "\0") "\100" LABEL_63 "3\0\0\14\0\1", "bad"),
+  MESSAGE(HEADER("\1", "\0", "\0", "\0") "\200" LABEL_63 LABEL_63
+                                         "12\0\0\14\0\1",
+          "bad"),
   MESSAGE(HEADER("\1", "\0", "\0", "\0") "\100a\0\0\14\0\1", "bad"),
   MESSAGE(HEADER("\1", "\0", "\0", "\0") "\200a\0\0\14\0\1", "bad"),
   MESSAGE(HEADER("\1", "\0", "\0", "\0") "\77a\0\0\14\0\1", "bad"),
@@ -657,6 +678,29 @@ static void many_names(void** state) {
   assert_int_equal(nt__dns_reader_next(&reader), NT__DNS_END);
 }
 
+/* Beyond what a pointer reaches: names are whole again. */
+static void far_names(void** state) {
+  static unsigned char out[20000];
+  static unsigned char data[17000];
+  static const char whole[] = "\4host\5local\0\0\14\0\1";
+  nt__dns_writer_t writer;
+  nt__dns_record_t record =
+      data_of(NT__DNS_ANSWER, "a", NT__DNS_TXT, data, sizeof(data));
+  nt__dns_record_t far = ptr_of(NT__DNS_ANSWER, "host.local", 1, "host.local");
+  int i;
+
+  (void) state;
+  nt__dns_writer_init(&writer, out, sizeof(out), 0, 0);
+  assert_true(nt__dns_write_record(&writer, &record));
+  for (i = 0; i < 2; i++) {
+    size_t from = writer.size;
+
+    assert_true(nt__dns_write_record(&writer, &far));
+    assert_memory_equal(out + from, whole, sizeof(whole) - 1);
+    assert_int_equal(writer.size - from, 12 + 10 + 12);
+  }
+}
+
 static void data_too_large(void** state) {
   static unsigned char out[70000];
   static unsigned char data[65536];
@@ -773,6 +817,7 @@ int main(void) {
     cmocka_unit_test(overflowing),
     cmocka_unit_test(sections_in_order),
     cmocka_unit_test(many_names),
+    cmocka_unit_test(far_names),
     cmocka_unit_test(data_too_large),
     cmocka_unit_test(txt_data),
     cmocka_unit_test(txt_is_bounded),
