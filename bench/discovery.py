@@ -52,8 +52,8 @@ SERVICE = f"""<service-group><name>{NAME}</name><service><type>{TYPE}</type>
 <port>4242</port><txt-record>path=/</txt-record></service></service-group>"""
 
 BUS = """<busconfig><type>system</type><listen>unix:path={path}</listen>
-<auth>EXTERNAL</auth><policy context="default"><allow send_destination="*"/>
-<allow own="*"/></policy></busconfig>"""
+<auth>EXTERNAL</auth><policy context="default"><allow user="*"/><allow own="*"/>
+<allow send_destination="*"/><allow receive_sender="*"/></policy></busconfig>"""
 
 # The daemon's folders have fixed names. The mounts are of that process alone.
 START = """
