@@ -107,89 +107,94 @@ uint64_t nt__mdns_question_due(const nt__mdns_cache_t* cache) {
 
 /* ---- What ---------------------------------------------------------------- */
 
+/* Now, and what is asked with it. */
+typedef struct instant {
+  uint64_t now, soon;
+} instant_t;
+
 static void refreshed(nt__mdns_cache_t* cache, nt__mdns_life_t* life,
-                      uint64_t now) {
-  if (life->refresh > now)
+                      const instant_t* at) {
+  if (life->refresh > at->soon)
     return;
   life->asked++;
   nt__mdns_set_refresh(cache, life);
 }
 
 static bool choose_record(nt__mdns_cache_t* cache, nt__mdns_life_t* life,
-                          nt__mdns_ask_t* ask, uint64_t now) {
-  if (record_due(life, ask) > now)
+                          nt__mdns_ask_t* ask, const instant_t* at) {
+  if (record_due(life, ask) > at->soon)
     return false;
   if (life->until == 0)
-    asked(ask, now);
+    asked(ask, at->now);
   else
-    refreshed(cache, life, now);
+    refreshed(cache, life, at);
   return true;
 }
 
 static bool choose_service(nt__mdns_cache_t* cache, nt__mdns_service_t* s,
-                           uint64_t now) {
+                           const instant_t* at) {
   s->asks_srv = s->asks_txt = false;
   if (!is_wanted(s))
     return false;
-  s->asks_srv = choose_record(cache, &s->srv, &s->ask_srv, now);
-  s->asks_txt = choose_record(cache, &s->txt, &s->ask_txt, now);
+  s->asks_srv = choose_record(cache, &s->srv, &s->ask_srv, at);
+  s->asks_txt = choose_record(cache, &s->txt, &s->ask_txt, at);
   return s->asks_srv || s->asks_txt;
 }
 
 static void asked_family(nt__mdns_cache_t* cache, nt__mdns_host_t* host,
                          int family, nt__mdns_ask_t* ask, uint8_t* tried,
-                         uint64_t now) {
+                         const instant_t* at) {
   size_t i;
 
   if (!has_family(host, family)) {
-    asked(ask, now);
+    asked(ask, at->now);
     if (*tried < TRIES_V4)
       ++*tried;
     return;
   }
   for (i = 0; i < host->count; i++)
     if (host->addresses[i].address.sa.sa_family == family)
-      refreshed(cache, &host->addresses[i].life, now);
+      refreshed(cache, &host->addresses[i].life, at);
 }
 
 static bool choose_host(nt__mdns_cache_t* cache, nt__mdns_host_t* host,
-                        uint64_t now) {
-  host->asks_v4 = v4_due(host) <= now;
-  host->asks_v6 = v6_due(host) <= now;
+                        const instant_t* at) {
+  host->asks_v4 = v4_due(host) <= at->soon;
+  host->asks_v6 = v6_due(host) <= at->soon;
   if (host->asks_v4)
-    asked_family(cache, host, AF_INET, &host->ask_v4, &host->tried_v4, now);
+    asked_family(cache, host, AF_INET, &host->ask_v4, &host->tried_v4, at);
   if (host->asks_v6)
-    asked_family(cache, host, AF_INET6, &host->ask_v6, &host->tried_v6, now);
+    asked_family(cache, host, AF_INET6, &host->ask_v6, &host->tried_v6, at);
   return host->asks_v4 || host->asks_v6;
 }
 
-static void choose_browse(nt__mdns_cache_t* cache, uint64_t now) {
+static bool choose_browse(nt__mdns_cache_t* cache, const instant_t* at) {
   nt__node_t* node;
 
-  cache->browses = browse_due(cache) <= now;
+  cache->browses = browse_due(cache) <= at->soon;
   if (!cache->browses)
-    return;
+    return false;
   cache->rechecks = false;
-  cache->asked_at = now;
-  if (cache->browse.next <= now)
-    asked(&cache->browse, now);
+  cache->asked_at = at->now;
+  if (cache->browse.next <= at->soon)
+    asked(&cache->browse, at->now);
   for (node = cache->services.next; node != &cache->services; node = node->next)
-    refreshed(cache, &nt__mdns_service_of(node)->ptr, now);
+    refreshed(cache, &nt__mdns_service_of(node)->ptr, at);
+  return true;
 }
 
 bool nt__mdns_choose(nt__mdns_cache_t* cache, uint64_t now) {
-  uint64_t soon = now + AT_ONCE_MS;
+  instant_t at = { now, now + AT_ONCE_MS };
   nt__node_t* node;
   bool any;
 
   if (nt__mdns_question_due(cache) > now)
     return false;
-  choose_browse(cache, soon);
-  any = cache->browses;
+  any = choose_browse(cache, &at);
   for (node = cache->services.next; node != &cache->services; node = node->next)
-    any = choose_service(cache, nt__mdns_service_of(node), soon) || any;
+    any = choose_service(cache, nt__mdns_service_of(node), &at) || any;
   for (node = cache->hosts.next; node != &cache->hosts; node = node->next)
-    any = choose_host(cache, nt__mdns_host_of(node), soon) || any;
+    any = choose_host(cache, nt__mdns_host_of(node), &at) || any;
   return any;
 }
 

@@ -596,7 +596,7 @@ void nt__mdns_forget(nt__mdns_cache_t* cache, unsigned interface,
 
 void nt__mdns_restart(nt__mdns_cache_t* cache, uint64_t now) {
   cache->browse.next = now + AGAIN_MS;
-  cache->browse.wait_ms = 2 * AGAIN_MS;
+  cache->browse.wait_ms = AGAIN_MS;
   cache->asked_at = now;
 }
 
