@@ -28,6 +28,7 @@ local BEGIN = [=[
       end
       local options = { serviceType = mdns.TYPE, success = late,
         complete = late, fail = late }
+      local stop = { success = late, complete = late, fail = late }
       if state == "started" then
         net.startLocalServiceDiscovery(options)
       elseif state == "found" then
@@ -40,10 +41,10 @@ local BEGIN = [=[
         end)
       elseif state == "stopped" then
         mdns.wait_found(mdns.start(), "one")
-        net.stopLocalServiceDiscovery(options)
+        net.stopLocalServiceDiscovery(stop)
       elseif state == "again" then
         mdns.wait_found(mdns.start(), "one")
-        net.stopLocalServiceDiscovery(options)
+        net.stopLocalServiceDiscovery(stop)
         net.startLocalServiceDiscovery(options)
       end
       io.stdout:write "ending\n"
@@ -89,10 +90,12 @@ add("leaves nothing after many", [[
     if i % 3 == 0 then helper.run_for(5) end
     if i % 20 == 0 then net.close() else STOP() end
   end
+  helper.run_for(700) -- the last context warms up, too
   residue.check(mark)
   assert(residue.threads(threads) <= threads)]])
 
 add("keeps the descriptors of one scan while there is one", [[
+  residue.close()
   local mark = residue.mark()
   local scan = mdns.start()
   helper.run_for(100)

@@ -8,7 +8,7 @@ local BEGIN = [[
   local cleanup = mdns.verify
   local command = mdns.command
 
-  local NAME = "Bob's game. Über \\ all"
+  local NAME = "Bob's game: Über \\ all" -- no dots: it takes them for ends
   command("zeroconf", { name = "zeroconf", services = {
     { name = NAME, port = 4321, host = "box",
       txt = { players = "3", open = net.null } },

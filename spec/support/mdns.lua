@@ -25,6 +25,7 @@ mdns.TYPE = "_nettask._tcp"
 -- A method of Control in mdns.py; returns what it says.
 function mdns.command(name, fields)
   local record = helper.fetch({ url = url .. "/" .. name, method = "POST",
+    header = { ["content-type"] = "application/json" },
     data = fields or {} }, 25000)
   local res = assert(record.success, record.complete.errMsg)
   if res.statusCode ~= 200 then

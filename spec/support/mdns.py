@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 
 import mdns_hostile
 import mdns_wire as wire
@@ -347,6 +348,17 @@ def service_file(service):
             "</service></service-group>")
 
 
+def write_services(folder, services):
+    """The daemon publishes anew what was written anew."""
+    wanted = {f"{zlib.crc32(one['name'].encode())}.service": service_file(one)
+              for one in services}
+    have = {path.name: path for path in (folder / "services").iterdir()}
+    for name in have.keys() - wanted.keys():
+        have[name].unlink()
+    for name in wanted.keys() - have.keys():
+        (folder / "services" / name).write_text(wanted[name])
+
+
 class Process:
     """A publisher that says on its output when it has published."""
 
@@ -511,12 +523,14 @@ class Control:
             message.add_record(record)
         return {"packet": message.pack().hex()}
 
-    def hostile(self, kind, **more):
-        """The packets of that kind in mdns_hostile.py."""
-        port = more.pop("port", PORT)
-        family = more.pop("family", 4)
+    def hostile(self, kind, port=PORT, family=4, after=0, **more):
+        """The packets of that kind in mdns_hostile.py, in so many seconds."""
         packets = getattr(mdns_hostile, kind)(**more)
-        self.send([p.hex() for p in packets], port=port, family=family)
+        given = ([p.hex() for p in packets], port, None, None, family)
+        if after:
+            threading.Timer(after, self.send, given).start()
+        else:
+            self.send(*given)
         return {"sent": len(packets)}
 
     # The link.
@@ -537,9 +551,7 @@ class Control:
         """In the peer's namespace, or near the querier."""
         folder = self.folder / name
         (folder / "services").mkdir(parents=True, exist_ok=True)
-        for i, service in enumerate(services):
-            (folder / "services" / f"{i}.service").write_text(
-                service_file(service))
+        write_services(folder, services)
         (folder / "hosts").touch()
         (folder / "avahi-daemon.conf").write_text(AVAHI.format(
             host=host, interfaces="v0" if near else "v1",
@@ -555,11 +567,7 @@ class Control:
 
     def reload(self, services, name="avahi"):
         """Of an avahi: other services."""
-        folder = self.folder / name / "services"
-        for old in folder.iterdir():
-            old.unlink()
-        for i, service in enumerate(services):
-            (folder / f"{i}.service").write_text(service_file(service))
+        write_services(self.folder / name, services)
         self.processes[name].process.send_signal(signal.SIGHUP)
 
     def zeroconf(self, services, name="zeroconf", interfaces=("10.77.0.2",)):
