@@ -1,5 +1,4 @@
--- Local services that an avahi-daemon publishes, alone and beside a
--- python3-zeroconf; and another avahi-daemon on our own side.
+-- Local services that an avahi-daemon publishes.
 
 local batch = require "support.batch"
 
@@ -77,43 +76,6 @@ add("#199 are lost within a second when one is taken away", [[
   command("reload", { services = SERVICES })
   mdns.wait_found(scan, "two", 2)
   same(0, mdns.count(scan, "lost", NAME))]])
-
-add("#198 are found beside an avahi-daemon on our side", [[
-  command("avahi", { name = "near", near = true, host = "nearhost",
-    services = { { name = "here", port = 5 } } })
-  local scan = mdns.start()
-  check_both(scan)
-  local res = mdns.wait_found(scan, "here")
-  same("10.77.0.1", res.ip)
-  same("nearhost.local", res.hostName)
-  -- The daemon lives on beside us.
-  command("add", { name = "later" })
-  mdns.wait_found(scan, "later")
-  command("end", { name = "near" })
-  mdns.wait_lost(scan, "here")
-  same(1, #scan.lost)]])
-
-add("#198 are found beside one that wants port 5353 for itself", [[
-  command("avahi", { name = "near", near = true, host = "nearhost",
-    exclusive = true, services = { { name = "here", port = 5 } } })
-  local scan = mdns.start()
-  check_both(scan)
-  command("add", { name = "later" })
-  mdns.wait_found(scan, "later")
-  command("remove", { name = "later", goodbye = true })
-  command("end", { name = "near" })]])
-
-add("#198 are found together with those of python3-zeroconf", [[
-  command("zeroconf", { services = { { name = "zero", port = 77 } } })
-  local scan = mdns.start()
-  check_both(scan)
-  same(77, mdns.wait_found(scan, "zero").port)
-  same(3, #scan.found)
-  command("end", { name = "zeroconf" })
-  local begun = helper.now()
-  mdns.wait_lost(scan, "zero")
-  assert(helper.now() - begun < 1000 + 500 * helper.slow)
-  same(1, #scan.lost)]])
 
 add("#199 are lost within a second when the daemon ends", [[
   local scan = mdns.start()

@@ -8,6 +8,7 @@ a JSON object to http://127.0.0.1:PORT/COMMAND, in NETTASK_TEST_MDNS; the
 methods of Control are the commands. All processes end with us.
 """
 
+import concurrent.futures
 import ctypes
 import http.server
 import json
@@ -469,6 +470,13 @@ class Control:
     def stop(self):
         for name in list(self.processes):
             self.end(name)
+
+    def together(self, commands):
+        """Several, each a name and its fields, at the same time."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            for future in [pool.submit(getattr(self, name), **fields)
+                           for name, fields in commands]:
+                future.result()
 
     # Our own responder.
 
