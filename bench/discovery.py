@@ -135,7 +135,7 @@ def until_line(command, is_it):
 
 def browse():
     ms, _ = until_line(
-        ["avahi-browse", "-r", "-p", "-t", TYPE],
+        ["avahi-browse", "-r", "-p", TYPE],
         lambda line: line.startswith(b"=;v0;") and b";4242;" in line)
     return ms
 
@@ -166,6 +166,7 @@ def measure(folder, lua, count):
         results["cold"].append(cold(folder))
         time.sleep(APART_SECONDS)
         results["ours"].append(ours(lua))
+    time.sleep(APART_SECONDS)
     return {**results, "warm": warm(folder, count)}
 
 
@@ -177,8 +178,9 @@ def run(folder, lua, count):
     peer = mdns.Namespace()
     peer.run(lambda: (mdns.settings(), mdns.ip("link", "set", "lo", "up")))
     mdns.make_link(peer, "v")
-    with running(["dbus-daemon", f"--config-file={folder / 'bus.conf'}",
-                  "--nofork", "--print-address"], folder / "bus.log", "unix:"), \
+    bus = ["dbus-daemon", f"--config-file={folder / 'bus.conf'}", "--nofork",
+           "--print-address"]
+    with running(bus, folder / "bus.log", "unix:"), \
             avahi(folder, "far", "successfully established", peer.run):
         return measure(folder, lua, count)
 

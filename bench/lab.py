@@ -184,8 +184,7 @@ class Lab:
         self.demo = servers.Server("demo", [
             "taskset", "-c", str(self.server_core),
             self.names["build"] / "demo-server", "--no-announce",
-            "--until-eof"], self.folder,
-            stdout=subprocess.PIPE)
+            "--until-eof"], self.folder, stdout=subprocess.PIPE)
         self.names["demo"] = self.demo.read_ports()["http"]
 
     def start_ws(self):

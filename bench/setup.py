@@ -31,7 +31,8 @@ def check_programs():
     if missing:
         raise SetupError("not installed: " + ", ".join(missing) + " (Debian: "
                          "wrk nghttp2-client curl strace util-linux nodejs "
-                         "npm openssl iproute2 avahi-daemon avahi-utils dbus-daemon)")
+                         "npm openssl iproute2 avahi-daemon avahi-utils "
+                         "dbus-daemon)")
 
 
 def interpreter(lua):
