@@ -167,18 +167,22 @@ static nt_event_type_t event_of(nt__mdns_told_t what) {
   }
 }
 
-static bool tell(void* owner, const nt__mdns_service_t* service,
-                 nt__mdns_told_t what) {
+static nt__mdns_telling_t tell(void* owner, const nt__mdns_service_t* service,
+                               nt__mdns_told_t what) {
   scan_t* scan = owner;
   nt__parcel_t* parcel;
   news_t news;
   char* end;
 
+  if (nt__is_over_mark(scan->task.ctx, &scan->task)) {
+    nt__task_hold(&scan->task);
+    return NT__MDNS_HELD;
+  }
   gather(&news, service, what);
   parcel =
       nt__parcel_new(&scan->task, event_of(what), room_for(&news, scan->type));
   if (parcel == NULL)
-    return false;
+    return NT__MDNS_AGAIN;
   end = pack_news(parcel->bytes, &news, scan->type);
   parcel->view.service = (const void*) parcel->bytes;
   if (what == NT__MDNS_FAILED) {
@@ -187,7 +191,7 @@ static bool tell(void* owner, const nt__mdns_service_t* service,
   }
   nt__event_post(scan->task.ctx, &parcel->event,
                  (size_t) (end - parcel->bytes));
-  return true;
+  return NT__MDNS_DONE;
 }
 
 /* ---- Ending -------------------------------------------------------------- */
@@ -279,14 +283,6 @@ static void ask(scan_t* scan, uint64_t now) {
                    send_to_link, link);
 }
 
-static uint64_t advance(scan_t* scan, uint64_t now) {
-  bool held = nt__is_over_mark(scan->task.ctx, &scan->task);
-
-  if (held)
-    nt__task_hold(&scan->task);
-  return nt__mdns_advance(&scan->cache, now, held ? NULL : tell, scan);
-}
-
 static void run(scan_t* scan) {
   nt_context_t* ctx = scan->task.ctx;
   uint64_t now = nt__now(ctx);
@@ -295,7 +291,7 @@ static void run(scan_t* scan) {
   if (now >= scan->looks_at)
     look_for_links(scan, now);
   due = nt__mdns_links_resume(scan->links);
-  due = nt__mdns_earlier(due, advance(scan, now));
+  due = nt__mdns_earlier(due, nt__mdns_advance(&scan->cache, now, tell, scan));
   if (now >= scan->ends_at) {
     finish(scan, 0);
     return;

@@ -205,12 +205,15 @@ static uint64_t tell_service(nt__mdns_service_t* service, uint64_t now,
 
   if (what == NT__MDNS_NOTHING)
     return when;
-  if (tell == NULL)
-    return NT__MDNS_NEVER;
-  if (!tell(owner, service, what))
-    return now + AGAIN_MS;
-  note_told(service, what);
-  return NT__MDNS_NEVER;
+  switch (tell(owner, service, what)) {
+    case NT__MDNS_DONE:
+      note_told(service, what);
+      return NT__MDNS_NEVER;
+    case NT__MDNS_AGAIN:
+      return now + AGAIN_MS;
+    default:
+      return NT__MDNS_NEVER;
+  }
 }
 
 uint64_t nt__mdns_advance(nt__mdns_cache_t* cache, uint64_t now,

@@ -126,12 +126,19 @@ void nt__mdns_restart(nt__mdns_cache_t* cache, uint64_t now);
 /* ---- mdns_change.c --------------------------------------------------------
  */
 
-/* Tells `what` of a service; false: not now. */
-typedef bool (*nt__mdns_tell_t)(void* owner, const nt__mdns_service_t* service,
-                                nt__mdns_told_t what);
+typedef enum nt__mdns_telling {
+  NT__MDNS_DONE,
+  NT__MDNS_AGAIN, /* there was no memory: in a moment */
+  NT__MDNS_HELD   /* nt__mdns_advance() is called when it is possible */
+} nt__mdns_telling_t;
 
-/* Lets expire what has, tells what has changed, unless `tell` is NULL, and
- * returns when to call again, without looking at the questions. */
+/* Tells `what` of a service. */
+typedef nt__mdns_telling_t (*nt__mdns_tell_t)(void* owner,
+                                              const nt__mdns_service_t* service,
+                                              nt__mdns_told_t what);
+
+/* Lets expire what has, tells what has changed, and returns when to call again,
+ * without looking at the questions. */
 uint64_t nt__mdns_advance(nt__mdns_cache_t* cache, uint64_t now,
                           nt__mdns_tell_t tell, void* owner);
 
