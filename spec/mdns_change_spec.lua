@@ -86,7 +86,7 @@ add("#199 a goodbye that is taken back is none", [[
   mdns.wait_found(scan, "one")
   command("remove", { name = "one", goodbye = true })
   command("add", { name = "one" })
-  helper.run_for(1200)
+  helper.run_for(800)
   mdns.mark(scan)
   same(0, #scan.lost)]])
 
@@ -94,7 +94,7 @@ add("#199 what was never found is not lost", [[
   local scan = mdns.start()
   command("add", { name = "one", mute = { "A" } })
   command("remove", { name = "one", goodbye = true })
-  helper.run_for(1200)
+  helper.run_for(800)
   mdns.mark(scan)
   same(0, #scan.lost)]])
 

@@ -95,7 +95,7 @@ add("#199 nobody can take a service away from another port", [[
   mdns.wait_found(scan, "one")
   local goodbye = command("response", { name = "one", ttl = 0 }).packet
   command("send", { packets = { goodbye }, port = 0 })
-  helper.run_for(1100)
+  helper.run_for(800)
   same(0, #scan.lost)]])
 
 add("a flood of services is capped, counted, and does not keep busy", [[
@@ -145,7 +145,7 @@ add("a flood while the host does not update is bounded too", [[
 add("a service that comes and goes without end does no harm", [[
   local scan = mdns.start()
   command("hostile", { kind = "flapping", count = 500 })
-  helper.run_for(1200)
+  helper.run_for(800)
   mdns.mark(scan)
   local found = mdns.count(scan, "found", "flap")
   local lost = mdns.count(scan, "lost", "flap")

@@ -92,9 +92,10 @@ add("#192 what is no table raises", [[
   assert(not ok and err:find("table expected, got nil", 1, true), err)]])
 
 add("#192 a callback of another type is a parameter error", [[
-  for _, f in ipairs { START, STOP } do
+  for f, name in pairs { [START] = TYPE, [STOP] = false } do
     local res
-    f { serviceType = TYPE, success = 5, fail = function(r) res = r end }
+    f { serviceType = name or nil, success = 5,
+      fail = function(r) res = r end }
     helper.run_until(function() return res end)
     same(1001, res.errno)
     assert(res.errMsg:find("parameter error: parameter.success", 1, true))
