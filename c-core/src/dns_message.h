@@ -121,8 +121,7 @@ bool nt__dns_reader_init(nt__dns_reader_t* reader, const void* data,
                          size_t size);
 /* The next entry. Passed over are other classes (EDNS's OPT, too) and records
  * whose data is not what their type demands. BAD when what follows cannot be
- * found: entries before it were good, and cost no more than the message is
- * long. */
+ * found; the entries before it were good. */
 nt__dns_item_t nt__dns_reader_next(nt__dns_reader_t* reader);
 
 /* ---- Writing ------------------------------------------------------------ */
