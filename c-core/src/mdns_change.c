@@ -66,18 +66,24 @@ static bool contains(const nt__sockaddr_t* list, size_t count,
   return false;
 }
 
+/* A host of that name may be in another network, too. */
+static bool is_reached(const nt__mdns_service_t* service,
+                       const nt__mdns_address_t* entry) {
+  return (service->seen & ((uint32_t) 1 << entry->interface)) != 0;
+}
+
 size_t nt__mdns_addresses(const nt__mdns_service_t* service,
                           nt__sockaddr_t out[NT__MDNS_ADDRESSES]) {
   const nt__mdns_address_t* list[NT__MDNS_ADDRESSES];
   const nt__mdns_host_t* host = service->host;
+  size_t listed = 0;
   size_t count = 0;
   size_t i;
 
-  if (host == NULL)
-    return 0;
-  for (i = 0; i < host->count; i++)
-    insert(service, list, i, &host->addresses[i]);
-  for (i = 0; i < host->count; i++)
+  for (i = 0; host != NULL && i < host->count; i++)
+    if (is_reached(service, &host->addresses[i]))
+      insert(service, list, listed++, &host->addresses[i]);
+  for (i = 0; i < listed; i++)
     if (!contains(out, count, &list[i]->address))
       out[count++] = list[i]->address;
   return count;
@@ -89,7 +95,8 @@ static const nt__mdns_address_t* best(const nt__mdns_service_t* service) {
   size_t i;
 
   for (i = 0; host != NULL && i < host->count; i++)
-    if (found == NULL || comes_before(service, &host->addresses[i], found))
+    if (is_reached(service, &host->addresses[i]) &&
+        (found == NULL || comes_before(service, &host->addresses[i], found)))
       found = &host->addresses[i];
   return found;
 }

@@ -15,6 +15,7 @@
 #  include <winsock2.h>
 #  include <ws2tcpip.h>
 #else
+#  include <fcntl.h>
 #  include <net/if.h>
 #  include <netinet/in.h>
 #  include <sys/ioctl.h>
@@ -381,19 +382,34 @@ static int open_link(nt__mdns_links_t* links, interface_t* interface, bool v6) {
 
 /* ---- Interfaces ---------------------------------------------------------- */
 
+#ifdef SIOCGIFFLAGS
+
+static int open_for_questions(void) {
+#  ifdef SOCK_CLOEXEC
+  return socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+#  else
+  int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+  if (fd >= 0)
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return fd;
+#  endif
+}
+
+#endif
+
 /* Loopback cannot multicast, it says, but it does. On lines between two ends,
  * as to a VPN, nobody looks for services. */
 static bool can_multicast(const char* name, bool loopback) {
 #ifdef SIOCGIFFLAGS
-  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   struct ifreq request;
+  int fd = -1;
   int err;
 
-  if (loopback || fd < 0) {
-    if (fd >= 0)
-      close(fd);
+  if (!loopback)
+    fd = open_for_questions();
+  if (fd < 0)
     return true;
-  }
   memset(&request, 0, sizeof(request));
   memcpy(request.ifr_name, name, strnlen(name, sizeof(request.ifr_name) - 1));
   err = ioctl(fd, SIOCGIFFLAGS, &request);
@@ -451,8 +467,37 @@ static void add_address(interface_t* interface,
     subnet->mask.in = given->netmask.netmask4;
 }
 
+static bool is_known(const nt__mdns_links_t* links, const char* name) {
+  size_t i;
+
+  for (i = 0; i < NT__MDNS_INTERFACES; i++)
+    if (strcmp(links->interfaces[i].name, name) == 0)
+      return true;
+  return false;
+}
+
+/* One address more; of an interface that is not in the list yet only if it is
+ * one for us. */
+static void list_address(const nt__mdns_links_t* links, interface_t* out,
+                         const uv_interface_address_t* given) {
+  char name[UV_IF_NAMESIZE];
+  interface_t* entry;
+
+  copy_name(name, given->name);
+  entry = find_entry(out, name);
+  if (entry == NULL)
+    return;
+  if (entry->name[0] == '\0') {
+    if (!is_known(links, name) && !can_multicast(name, given->is_internal))
+      return;
+    memcpy(entry->name, name, sizeof(name));
+    entry->loopback = given->is_internal;
+  }
+  add_address(entry, given);
+}
+
 /* Which there are now, in a list of its own. */
-static int list_interfaces(interface_t* out) {
+static int list_interfaces(const nt__mdns_links_t* links, interface_t* out) {
   uv_interface_address_t* list;
   int count = 0;
   int i;
@@ -460,22 +505,8 @@ static int list_interfaces(interface_t* out) {
 
   if (code != 0)
     return code;
-  for (i = 0; i < count; i++) {
-    char name[UV_IF_NAMESIZE];
-    interface_t* entry;
-
-    copy_name(name, list[i].name);
-    entry = find_entry(out, name);
-    if (entry == NULL)
-      continue;
-    if (entry->name[0] == '\0') {
-      if (!can_multicast(name, list[i].is_internal))
-        continue;
-      memcpy(entry->name, name, sizeof(name));
-      entry->loopback = list[i].is_internal;
-    }
-    add_address(entry, &list[i]);
-  }
+  for (i = 0; i < count; i++)
+    list_address(links, out, &list[i]);
   uv_free_interface_addresses(list, count);
   return 0;
 }
@@ -547,7 +578,7 @@ int nt__mdns_links_scan(nt__mdns_links_t* links) {
 
   if (now == NULL)
     return nt__mdns_links_next(links, &cursor) == NULL ? UV_ENOMEM : 0;
-  first_code = list_interfaces(now);
+  first_code = list_interfaces(links, now);
   if (first_code == 0)
     drop_gone(links, now);
   for (i = 0; i < NT__MDNS_INTERFACES && now[i].name[0] != '\0'; i++) {

@@ -385,6 +385,16 @@ static void once_on_all_interfaces(void** state) {
   expect_told(w, ""); /* is of the first one's network to say */
 }
 
+/* Two boxes of one name in two networks. */
+static void hosts_of_one_name(void** state) {
+  world_t* w = *state;
+
+  hear_service(w, "Room", "box.local", 1, "10.0.0.1", LONG);
+  w->from = other_interface;
+  hear_service(w, "Hall", "box.local", 1, "10.0.0.9", LONG);
+  expect_told(w, "FOUND Room:1 10.0.0.1\nFOUND Hall:1 10.0.0.9\n");
+}
+
 /* ---- Changed ------------------------------------------------------------- */
 
 static void moves_to_another_port(void** state) {
@@ -860,6 +870,7 @@ int main(void) {
     WORLD_TEST(without_txt),
     WORLD_TEST(several),
     WORLD_TEST(once_on_all_interfaces),
+    WORLD_TEST(hosts_of_one_name),
     WORLD_TEST(moves_to_another_port),
     WORLD_TEST(moves_to_another_address),
     WORLD_TEST(moves_to_another_host),
