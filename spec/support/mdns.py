@@ -324,10 +324,14 @@ publish-workstation=no
 [rlimits]
 """
 
-# The daemon's folders have fixed names. The mounts are of that process alone.
+# The daemon's folders have fixed names and belong to its user, who has to be us
+# in a user namespace, which knows nobody else. The mounts are of that process
+# alone.
 AVAHI_START = """
 mount -t tmpfs none /run && mkdir /run/avahi-daemon &&
 mount --bind "$0" /etc/avahi &&
+mount --bind "$0/passwd" /etc/passwd &&
+mount --bind "$0/group" /etc/group &&
 exec avahi-daemon --no-drop-root --no-chroot --no-rlimits --no-proc-title
 """
 
@@ -561,6 +565,8 @@ class Control:
         (folder / "services").mkdir(parents=True, exist_ok=True)
         write_services(folder, services)
         (folder / "hosts").touch()
+        (folder / "passwd").write_text("avahi:x:0:0::/:/bin/sh\n")
+        (folder / "group").write_text("avahi:x:0:\n")
         (folder / "avahi-daemon.conf").write_text(AVAHI.format(
             host=host, interfaces="v0" if near else "v1",
             exclusive="yes" if exclusive else "no"))
