@@ -15,7 +15,8 @@
 typedef struct packet {
   unsigned char bytes[NT__DNS_MESSAGE_MAX];
   nt__dns_writer_t writer;
-  nt__dns_record_t record; /* the one that is being written */
+  nt__dns_record_t record; /* the one that is being written, and its data */
+  unsigned char data[256];
 } packet_t;
 
 static inline void packet_begin(packet_t* p) {
@@ -69,12 +70,11 @@ static inline void packet_srv(packet_t* p, const char* instance,
 static inline void packet_txt(packet_t* p, const char* instance,
                               const char* text, uint32_t ttl) {
   nt__dns_record_t* record = packet_record(p, instance, NT__DNS_TXT, ttl);
-  unsigned char data[256];
 
-  data[0] = (unsigned char) strlen(text);
-  memcpy(data + 1, text, data[0]);
-  record->data = data;
-  record->data_size = 1u + data[0];
+  p->data[0] = (unsigned char) strlen(text);
+  memcpy(p->data + 1, text, p->data[0]);
+  record->data = p->data;
+  record->data_size = 1u + p->data[0];
   packet_add(p);
 }
 
@@ -83,10 +83,9 @@ static inline void packet_address(packet_t* p, const char* host, const char* ip,
   bool v6 = strchr(ip, ':') != NULL;
   nt__dns_record_t* record =
       packet_record(p, host, v6 ? NT__DNS_AAAA : NT__DNS_A, ttl);
-  unsigned char data[16];
 
-  assert_int_equal(uv_inet_pton(v6 ? AF_INET6 : AF_INET, ip, data), 0);
-  record->data = data;
+  assert_int_equal(uv_inet_pton(v6 ? AF_INET6 : AF_INET, ip, p->data), 0);
+  record->data = p->data;
   record->data_size = v6 ? 16 : 4;
   packet_add(p);
 }

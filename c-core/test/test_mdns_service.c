@@ -27,7 +27,7 @@ static void write_to(char* log, const char* text) {
   size_t size = strlen(log);
 
   assert_true(size + strlen(text) < LOG_SIZE);
-  strcpy(log + size, text);
+  memcpy(log + size, text, strlen(text) + 1);
 }
 
 /* ---- The world ----------------------------------------------------------- */
