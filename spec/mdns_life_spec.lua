@@ -98,6 +98,22 @@ add("keeps the descriptors of one scan while there is one", [[
   mdns.deafen()
   residue.check(mark)]])
 
+add("ends with a failure where the system has no socket for it", [[
+  local result = helper.lua("local helper = require 'helper'\n"
+    .. "local mdns = require 'support.mdns'\n"
+    .. "helper.ask(helper.servers.fault.http .. '/')\n"
+    .. "helper.run_for(700)\n" -- it warms up
+    .. "os.execute('prlimit --nofile=5: --pid $PPID')\n"
+    .. "local res = mdns.wait_stop(mdns.start())\n"
+    .. "print(res.errMsg, res.errno, res.errCode)\n"
+    .. "os.execute('prlimit --nofile=100: --pid $PPID')\n"
+    .. "mdns.deafen()\n"
+    .. "mdns.stop(mdns.start())")
+  same("", result.err)
+  assert(result.out:find("^onLocalServiceDiscoveryStop:fail no socket.*600006\t%-1"),
+    result.out)
+  same(0, result.status)]])
+
 add("is aborted at once, often, and in any order", [[
   command("add", { name = "one" })
   local ended = 0

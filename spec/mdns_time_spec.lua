@@ -10,6 +10,13 @@ local BEGIN = [[
   local SLACK = 700 * helper.slow
 
   local scan, queries
+  local unwanted = {} -- events that a listener was told after it had gone
+
+  local function come_and_go(event)
+    local function listener() unwanted[#unwanted + 1] = event end
+    net["onLocalService" .. event](listener)
+    net["offLocalService" .. event](listener)
+  end
 
   -- "short" is gone without a goodbye, "kept" lives as short a time but is
   -- there to be asked, "mute" and "nowhere" never say where they are, "late"
@@ -23,6 +30,10 @@ local BEGIN = [[
     } do
       fields.name, fields.host = name, name
       command("add", fields)
+    end
+    for _, event in ipairs { "Found", "Lost", "ResolveFail",
+      "DiscoveryStop" } do
+      come_and_go(event)
     end
     scan = mdns.start()
     mdns.wait_found(scan, "long")
@@ -141,6 +152,11 @@ add("#198 asks over IPv6 as well", [[
     if query.family == 6 then six = six + 1 end
   end
   assert(six >= 2, six)]])
+
+add("#202 #203 #204 #205 a listener that has gone is told nothing", [[
+  assert(#scan.found > 0 and #scan.lost > 0 and #scan.failed > 0
+    and #scan.stops > 0)
+  same("", table.concat(unwanted, " "))]])
 
 describe("local services in time:", function()
   test(it)

@@ -250,7 +250,7 @@ static int mdns_stop(lua_State* L) {
 
   lua_settop(L, 2);
   found = self != NULL && s->context != NULL &&
-               ntl_push_record(L, s, self->task.id);
+          ntl_push_record(L, s, self->task.id);
 
   if (found) {
     int record = lua_gettop(L);
