@@ -31,6 +31,9 @@ static void presets(void** state) {
   assert_int_equal(open.download_max_bytes, 0);
   assert_int_equal(mini.max_sockets, 5);
   assert_int_equal(open.max_sockets, 0);
+  assert_int_equal(mini.mdns_scan_ms, 30000);
+  assert_int_equal(open.mdns_scan_ms, 0);
+  assert_int_equal(open.max_services, 256);
   assert_int_equal(open.tcp_forbidden_count, 0);
   assert_int_equal(mini.send_queue_bytes, 16 << 20);
   assert_int_equal(mini.message_max_bytes, 16 << 20);
