@@ -19,8 +19,8 @@
 --   NETTASK_TEST_DNSMASQ               the UDP port of a DNS server that knows
 --                                      game.example and no other name
 --   NETTASK_TEST_DNS_LOG               in a namespace: what DNS was asked
---   NETTASK_TEST_MDNS                  there: where publishers of local
---                                      services take commands, see support/mdns.lua
+--   NETTASK_TEST_MDNS                  there: where support/mdns.lua sends its
+--                                      commands to
 --   NETTASK_TEST_PYWS, _PYWS_DEFLATE, _PYWS_TLS   urls of python3-websockets:
 --     without compression, with it, over TLS with it
 --   NETTASK_TEST_PROXY, _PROXY_AUTH    HTTP CONNECT proxies; the second wants

@@ -48,6 +48,7 @@ static void presets(void** state) {
   open.max_requests = 10;
   open.download_max_bytes = 50 << 20;
   open.max_sockets = 5;
+  open.mdns_scan_ms = 30000;
   open.tcp_per_window = 20;
   open.tcp_window_ms = 300000;
   open.tcp_forbidden_ports = mini.tcp_forbidden_ports;
