@@ -31,9 +31,6 @@ static void presets(void** state) {
   assert_int_equal(open.download_max_bytes, 0);
   assert_int_equal(mini.max_sockets, 5);
   assert_int_equal(open.max_sockets, 0);
-  assert_int_equal(mini.mdns_scan_ms, 30000);
-  assert_int_equal(open.mdns_scan_ms, 0);
-  assert_int_equal(open.max_services, 256);
   assert_int_equal(open.tcp_forbidden_count, 0);
   assert_int_equal(mini.send_queue_bytes, 16 << 20);
   assert_int_equal(mini.message_max_bytes, 16 << 20);
@@ -48,7 +45,6 @@ static void presets(void** state) {
   open.max_requests = 10;
   open.download_max_bytes = 50 << 20;
   open.max_sockets = 5;
-  open.mdns_scan_ms = 30000;
   open.tcp_per_window = 20;
   open.tcp_window_ms = 300000;
   open.tcp_forbidden_ports = mini.tcp_forbidden_ports;
