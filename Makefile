@@ -61,7 +61,7 @@ ZLIB_FLAGS := $(call cflags,ZLIB,zlib)
 JANSSON_FLAGS := $(call cflags,JANSSON,jansson)
 LUA_FLAGS := $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(call \
   pkg,--cflags,$(LUA_NAME)))
-SERVER_FLAGS := $(UV_FLAGS) $(JANSSON_FLAGS) \
+SERVER_FLAGS := -Ic-core/src $(UV_FLAGS) $(JANSSON_FLAGS) \
   $(call pkg,--cflags,libwebsockets libcrypto zlib)
 
 UV_LIBS := $(call libs,UV,libuv,uv)
@@ -103,7 +103,9 @@ LUA_SRC := $(wildcard lua-module/nettask/*.lua)
 LUA_BUILD := $(BUILD)/lua$(if $(LUA_INCDIR),,$(LUA))
 CORE_OBJ := $(CORE_SRC:c-core/src/%.c=$(BUILD)/obj/core/%.o)
 MODULE_OBJ := $(MODULE_SRC:lua-module/src/%.c=$(LUA_BUILD)/obj/%.o)
-SERVER_OBJ := $(SERVER_SRC:examples/server/%.c=$(BUILD)/obj/server/%.o)
+# The server announces itself with the core's reader and writer of messages.
+SERVER_OBJ := $(SERVER_SRC:examples/server/%.c=$(BUILD)/obj/server/%.o) \
+  $(BUILD)/obj/core/dns_message.o
 
 CORE := $(BUILD)/libnettask.a
 MODULE := $(LUA_BUILD)/nettask/core.so

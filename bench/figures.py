@@ -101,6 +101,34 @@ def tcp_ping(lab, rounds, say):
     return lines
 
 
+# ---- Local services ----------------------------------------------------------
+
+SCANS = 20
+SCANS_A_RUN = 5
+
+
+def discovery(lab, _rounds, say):
+    runs = SCANS // SCANS_A_RUN
+    times = {"ours": [], "cold": [], "warm": []}
+    for i in range(runs):
+        say(f"round {i + 1}/{runs}: mdns")
+        results = lab.values(["{python}", "bench/discovery.py", "{lua}",
+                              str(SCANS_A_RUN)], pinned=False)
+        for name, values in results.items():
+            times[name] += values
+    p50 = {name: statistics.median(values) for name, values in times.items()}
+
+    def line(name, what, target):
+        note = (f"p50 of {len(times['ours'])} scans, {short(p50['ours'])} : "
+                f"{short(p50[name])} ms, max {short(max(times['ours']))} : "
+                f"{short(max(times[name]))} ms; from the start of a process")
+        return Line("mdns", "a local service found, Lua", what, target, None,
+                    False, values=[p50["ours"] / p50[name]], note=note)
+
+    return [line("cold", "avahi-browse -r, its daemon new", 1.2),
+            line("warm", "avahi-browse -r, its daemon knows", None)]
+
+
 # ---- update() ----------------------------------------------------------------
 
 def idle(lab, rounds, _say):
@@ -296,6 +324,7 @@ def idle_calls(lab, rounds, _say):
 
 
 ROWS = [("T10", tls_stall), ("T11", lookup_stall), ("T16", tcp_ping),
+        ("mdns", discovery),
         ("T21", idle),
         ("T22", dispatch), ("T23", budget), ("T24", idle_memory),
         ("T25", idle_calls), ("frame", frame), ("files", files)]

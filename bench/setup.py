@@ -14,7 +14,8 @@ import subprocess
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 PROGRAMS = ["wrk", "h2load", "curl", "strace", "taskset", "node", "npm",
-            "openssl", "unshare", "ip", "make"]
+            "openssl", "unshare", "ip", "make", "avahi-daemon",
+            "avahi-browse", "dbus-daemon"]
 # Debian has lua-http and copas for 5.1 and 5.2 alone. They are pure Lua and run
 # on 5.4, whose C modules they need are there.
 OTHER_LUA_PATH = ("/usr/share/lua/5.2/?.lua;/usr/share/lua/5.2/?/init.lua;"
@@ -30,7 +31,8 @@ def check_programs():
     if missing:
         raise SetupError("not installed: " + ", ".join(missing) + " (Debian: "
                          "wrk nghttp2-client curl strace util-linux nodejs "
-                         "npm openssl iproute2)")
+                         "npm openssl iproute2 avahi-daemon avahi-utils "
+                         "dbus-daemon)")
 
 
 def interpreter(lua):

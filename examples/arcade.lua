@@ -1,9 +1,10 @@
--- lua examples/arcade.lua BASE-URL [--tcp PORT] [--udp PORT] [--frames N]
---                         [--plain]
+-- lua examples/arcade.lua BASE-URL [--tcp PORT] [--udp PORT]
+--                         [--service NAME] [--frames N] [--plain]
 --
 -- A game loop at 60 frames a second that keeps up to ten requests, downloads,
 -- uploads, chats, pings and the like in flight and draws what becomes of them.
--- TCP and UDP take part if the ports of the server's echoes are given.
+-- TCP and UDP take part if the ports of the server's echoes are given, and the
+-- local network is scanned if the name is given that the server announces.
 -- Everything happens on this one Lua thread: a frame starts some, calls
 -- net.update(), which runs the callbacks of what has arrived, draws, and waits
 -- for the next frame. The figures below the rows say what that costs a frame.
@@ -24,6 +25,7 @@ local DRAIN_MS = 10000  -- but are waited for no longer than this
 local CHAT_EVERY_MS = 50
 local PING_EVERY_MS = 25
 local PING_LOST_MS = 500 -- an answer that is later than this was lost
+local SCAN_MS = 5000
 local SAMPLES = 4096
 
 -- Command line -----------------------------------------------------------
@@ -31,7 +33,7 @@ local SAMPLES = 4096
 local function usage()
   io.stderr:write(
     "usage: lua examples/arcade.lua BASE-URL [--tcp PORT] [--udp PORT]\n",
-    "                               [--frames N] [--plain]\n",
+    "                               [--service NAME] [--frames N] [--plain]\n",
     "       (build/demo-server prints what a server to play with has)\n")
   os.exit(2)
 end
@@ -51,6 +53,9 @@ local function parse_arguments(args)
       if not options[name] or options[name] < 1 then
         usage()
       end
+    elseif args[i] == "--service" then
+      i = i + 1
+      options.service = args[i] or usage()
     elseif args[i]:sub(1, 1) == "-" or options.base then
       usage()
     else
@@ -60,6 +65,8 @@ local function parse_arguments(args)
   end
   if not options.base then
     usage()
+  elseif options.service == "" then -- it is not announced
+    options.service = nil
   end
   return options
 end
@@ -96,8 +103,13 @@ end
 -- `api` is the function of the module, request without one; downloads and
 -- uploads take what else they need from `more`. A chat says each of its lines,
 -- text and binary, once the one before has come back; TCP knows no lines, only
--- bytes. A ping counts what comes back, since datagrams may be lost.
+-- bytes. A ping counts what comes back, since datagrams may be lost. A scan
+-- looks for the server on the local network; there is one at a time.
 local KINDS = {
+  {
+    starts = "scan", method = "SCAN", url = "_nettask-demo._tcp",
+    left_out = not options.service, alone = true,
+  },
   {
     starts = "ping", method = "PING", url = "udp echo", pings = 20,
     left_out = not options.udp,
@@ -497,6 +509,55 @@ local function start_ping(record)
   ping_next(record)
 end
 
+-- ---- Scans
+
+-- The server says its ports in three ways: all must agree.
+local function is_server(res)
+  return res.ip == options.host and
+    res.port == tonumber(options.base:match(":(%d+)$")) and
+    res.txt.tcp == tostring(options.tcp) and
+    res.txt.udp == tostring(options.udp)
+end
+
+local function end_scan(record)
+  record.say_at = nil
+  net.stopLocalServiceDiscovery()
+end
+
+local function start_scan(record)
+  local found, stopped
+  local function over(right, text)
+    net.offLocalServiceFound(found)
+    net.offLocalServiceDiscoveryStop(stopped)
+    record.kind.busy, record.say_at = false, nil
+    finish(record, right, text)
+  end
+  function found(res)
+    if res.serviceName == options.service and not record.found then
+      record.found, record.took = res, now() - record.began
+      end_scan(record)
+    end
+  end
+  function stopped()
+    if not record.found or not is_server(record.found) then
+      return over(false, "not found")
+    end
+    record.status = "found"
+    totals.answered = totals.answered + 1
+    over(true, string.format("in %.1fms", record.took))
+  end
+  record.task, record.say = { state = "open" }, end_scan
+  record.say_at = now() + SCAN_MS
+  net.onLocalServiceFound(found)
+  net.onLocalServiceDiscoveryStop(stopped)
+  net.startLocalServiceDiscovery{
+    serviceType = record.kind.url,
+    fail = function(res)
+      over(false, res.errMsg)
+    end,
+  }
+end
+
 -- ---- Requests and files
 
 local function start_exchange(record)
@@ -523,7 +584,7 @@ local function start_exchange(record)
 end
 
 local starters = { chat = start_chat, stream = start_stream,
-                   ping = start_ping }
+                   ping = start_ping, scan = start_scan }
 
 local function start(kind)
   totals.started = totals.started + 1
@@ -538,7 +599,8 @@ end
 local function start_some(frame)
   if frame % WAVE_FRAMES == 1 then
     for _, kind in ipairs(KINDS) do
-      if not kind.left_out then
+      if not kind.left_out and not kind.busy then
+        kind.busy = kind.alone
         pending[#pending + 1] = kind
       end
     end
@@ -698,7 +760,8 @@ end
 
 local METHOD_COLOURS = { GET = "blue", HEAD = "cyan", POST = "magenta",
                          PUT = "yellow", DOWN = "green", UP = "green",
-                         CHAT = "magenta", TCP = "cyan", PING = "yellow" }
+                         CHAT = "magenta", TCP = "cyan", PING = "yellow",
+                         SCAN = "blue" }
 local STATE_COLOURS = { queued = "dim", connecting = "yellow", open = "cyan",
                         closing = "cyan", idle = "dim" }
 

@@ -131,8 +131,8 @@ describe("configure", function()
     for _, key in ipairs(later) do
       refused({ [key] = {} }, key .. " is not supported by this version")
     end
-    refused({ limits = { mdnsScanMs = 5 } },
-      "limits%.mdnsScanMs is not supported by this version")
+    refused({ limits = { backgroundGraceMs = 5 } },
+      "limits%.backgroundGraceMs is not supported by this version")
   end)
 
   it("takes nothing but a table", function()

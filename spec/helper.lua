@@ -19,6 +19,8 @@
 --   NETTASK_TEST_DNSMASQ               the UDP port of a DNS server that knows
 --                                      game.example and no other name
 --   NETTASK_TEST_DNS_LOG               in a namespace: what DNS was asked
+--   NETTASK_TEST_MDNS                  there: where support/mdns.lua sends its
+--                                      commands to
 --   NETTASK_TEST_PYWS, _PYWS_DEFLATE, _PYWS_TLS   urls of python3-websockets:
 --     without compression, with it, over TLS with it
 --   NETTASK_TEST_PROXY, _PROXY_AUTH    HTTP CONNECT proxies; the second wants
@@ -413,7 +415,8 @@ end
 -- exists, with a DNS server that behaves as `options.dns` says: "silent" (the
 -- default) never answers, "nxdomain", "answer" (every name is 127.0.0.1),
 -- "closed" (no server). `options.hosts` becomes /etc/hosts. A fault server runs
--- there; the program finds it as usual through this helper.
+-- there; the program finds it as usual through this helper. With `options.mdns`
+-- there are publishers of local services: see support/mdns.lua.
 function helper.netns(script, options, ...)
   options = options or {}
   local words = command_line(...)
@@ -421,7 +424,8 @@ function helper.netns(script, options, ...)
     return run(command_line("/usr/bin/python3", "spec/support/netns.py",
       "--dns", options.dns or "silent", "--hosts", options.hosts or "",
       "--also", options.also or "", "--preload", env("PRELOAD") or "",
-      options.lan and "--lan" or "--no-lan", "--", env("LUA"), path) .. " "
+      options.lan and "--lan" or "--no-lan",
+      options.mdns and "--mdns" or "--no-mdns", "--", env("LUA"), path) .. " "
       .. words)
   end)
 end

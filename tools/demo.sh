@@ -36,11 +36,16 @@ port() {
   sed -n 's/.*"'"$1"'": *\([0-9]*\).*/\1/p' "$dir/ready"
 }
 
+# Empty when the server could not announce itself.
+service() {
+  sed -n 's/.*"service": *"\([^"]*\)".*/\1/p' "$dir/ready"
+}
+
 export LUA_PATH="lua-module/?.lua;lua-module/?/init.lua;;"
 export LUA_CPATH="$lua_build/?.so;;"
 status=0
 "$lua" examples/arcade.lua "$url" --tcp "$(port tcp)" --udp "$(port udp)" \
-  "$@" 3>&- || status=$?
+  --service "$(service)" "$@" 3>&- || status=$?
 
 exec 3>&-
 served=0

@@ -17,9 +17,11 @@ packages() {
       libssl-dev ;;
     test) echo python3 openssl nginx python3-httpbin gunicorn \
       python3-websockets tinyproxy-bin dnsmasq-base \
+      avahi-daemon python3-zeroconf \
       lua-busted libcmocka-dev iproute2 util-linux mount procps ;;
     bench) echo python3 python3-websockets wrk nginx nghttp2-client curl strace openssl \
-      util-linux iproute2 lua-http lua-luv lua-copas lua-socket ;;
+      util-linux iproute2 lua-http lua-luv lua-copas lua-socket \
+      avahi-daemon avahi-utils dbus-daemon ;;
     lint) echo clang-format clang-tidy lua-check luarocks ;;
     fuzz) echo clang libclang-rt-14-dev ;;
     lua5.1) echo lua5.1 liblua5.1-0-dev ;;
@@ -62,8 +64,8 @@ $p
   done
 }
 
-# A package that starts its service at once (nginx) must not do so here: the
-# tests run their own. Debian's way to say so is policy-rc.d.
+# A package that starts its service at once (nginx, avahi) must not do so here:
+# the tests run their own. Debian's way to say so is policy-rc.d.
 quiet_services() {
   policy=/usr/sbin/policy-rc.d
   [ ! -e $policy ] || return 0

@@ -209,6 +209,8 @@ typedef struct nt_policy {
   size_t read_root_count;
   const char* const* write_roots; /* and written, but for temporary files */
   size_t write_root_count;
+  uint32_t mdns_scan_ms; /* how long a scan for services goes on; 30000 */
+  uint32_t max_services; /* that a scan knows at once; 256 */
 } nt_policy_t;
 
 /* Fills in the preset. Any thread. */
@@ -232,18 +234,22 @@ NT_API int nt_policy_set(nt_context_t* context, const nt_policy_t* policy);
 /* ---- Events ------------------------------------------------------------ */
 
 typedef enum nt_event_type {
-  NT_EV_HEADERS = 1, /* final status and headers of a response */
-  NT_EV_CHUNK,       /* a piece of a streamed body */
-  NT_EV_END,         /* the last event of an id, exactly once */
-  NT_EV_PROGRESS,    /* of a download or upload: the newest figures. At most
-                      * one waits, and at most one comes in 50 ms, but for the
-                      * first and for the last, which is exact */
-  NT_EV_OPEN,        /* a socket is open, or open again */
-  NT_EV_MESSAGE,     /* a whole message */
-  NT_EV_SENT,        /* how much has been handed to the system, if
-                      * nt_websocket_report() asked for it */
-  NT_EV_LOST,        /* a socket lost its connection and makes another */
-  NT_EV_ERROR        /* something failed, and the socket goes on */
+  NT_EV_HEADERS = 1,  /* final status and headers of a response */
+  NT_EV_CHUNK,        /* a piece of a streamed body */
+  NT_EV_END,          /* the last event of an id, exactly once */
+  NT_EV_PROGRESS,     /* of a download or upload: the newest figures. At most
+                       * one waits, and at most one comes in 50 ms, but for the
+                       * first and for the last, which is exact */
+  NT_EV_OPEN,         /* a socket is open, or open again */
+  NT_EV_MESSAGE,      /* a whole message */
+  NT_EV_SENT,         /* how much has been handed to the system, if
+                       * nt_websocket_report() asked for it */
+  NT_EV_LOST,         /* a socket lost its connection and makes another */
+  NT_EV_ERROR,        /* something failed, and the socket goes on */
+  NT_EV_FOUND,        /* a service, or one that has moved to another address
+                       * or port */
+  NT_EV_SERVICE_LOST, /* it said goodbye, or was not heard of any more */
+  NT_EV_RESOLVE_FAIL  /* there is one, but it does not say where */
 } nt_event_type_t;
 
 /* Response headers in the order they came, as received. */
@@ -285,10 +291,32 @@ typedef struct nt_address {
   int ipv6; /* 1 or 0 */
 } nt_address_t;
 
+/* One string of a TXT record, "key=value". */
+typedef struct nt_txt {
+  const char* key;   /* printable ASCII */
+  const char* value; /* any bytes, and a NUL behind; NULL without a "=" */
+  size_t size;       /* of the value */
+} nt_txt_t;
+
+typedef struct nt_service {
+  const char* name; /* of the instance, for people: UTF-8, not escaped */
+  const char* type; /* "_http._tcp" */
+
+  /* FOUND; else "", 0 and NULL. */
+  const char* host;       /* "printer.local" */
+  int port;               /* 0: the name is taken, but nothing is there */
+  const char* const* ips; /* IPv4 first; a link-local IPv6 one has its zone
+                           * after '%'. At least one */
+  size_t ip_count;
+  const nt_txt_t* txt; /* of each key the first */
+  size_t txt_count;
+} nt_service_t;
+
 typedef struct nt_event {
   nt_event_type_t type;
   nt_id_t id;
-  int error;            /* END: 0, or why the task failed; ERROR */
+  int error;            /* END: 0, or why the task failed; ERROR,
+                         * RESOLVE_FAIL */
   const char* message;  /* END, ERROR: detail for people; "" without error */
   int status;           /* HTTP status; 0 when no response came */
   nt_headers_t headers; /* HEADERS and END */
@@ -319,6 +347,9 @@ typedef struct nt_event {
   int code;            /* LOST, END: the close code, 1006 without a close
                         * frame; 0 in an END that was not opened or aborted */
   const char* reason;  /* LOST, END: of the close; UTF-8 */
+
+  /* FOUND, SERVICE_LOST, RESOLVE_FAIL, else NULL. */
+  const nt_service_t* service;
 } nt_event_t;
 
 /* Takes in what the background thread has handed over and returns how many
@@ -371,7 +402,8 @@ typedef struct nt_stats {
   uint64_t idle, queued, connecting, open, closing; /* tasks by state */
   uint64_t waiting_events, waiting_bytes; /* taken in, not delivered */
   uint64_t bytes_in, bytes_out;           /* on the wire, since nt_open() */
-  uint64_t dropped; /* datagrams that came while a mark was reached */
+  uint64_t dropped;          /* datagrams that came while a mark was reached */
+  uint64_t services_refused; /* answers for services above max_services */
 } nt_stats_t;
 
 NT_API void nt_stats(const nt_context_t* context, nt_stats_t* stats);
@@ -717,6 +749,44 @@ NT_API int nt_udp_leave(nt_context_t* context, nt_id_t id, const char* group,
 /* Receives no more, and ends with `error` 0 once what was sent is with the
  * system: at once, mostly, and after a second at most. */
 NT_API int nt_udp_close(nt_context_t* context, nt_id_t id);
+
+/* ---- Local services ---------------------------------------------------- */
+
+/* DNS-SD over multicast DNS (RFC 6763, RFC 6762), on every interface that can
+ * multicast, the loopback one as well. No daemon is needed, and one that runs
+ * is not disturbed.
+ *
+ *   nt_mdns_open -> nt_mdns_start -> FOUND, SERVICE_LOST..., END
+ *
+ * A service is told once, however many interfaces it is seen on: FOUND when one
+ * of its addresses is known, again when the first address or the port has
+ * changed, SERVICE_LOST when it says goodbye or what it said has expired. One
+ * without an address for 5 seconds is a RESOLVE_FAIL, once, and may be FOUND
+ * later. END has `error` 0 after nt_mdns_stop() and once the policy's
+ * mdns_scan_ms are over. While a mark is reached nothing is told; what has
+ * changed meanwhile is told afterwards, the newest alone. */
+
+typedef struct nt_mdns_options {
+  /* "_http._tcp", or with a subtype, "_printer._sub._http._tcp"; a dot and
+   * ".local" may follow. Required */
+  const char* service_type;
+} nt_mdns_options_t;
+
+/* Clears all. */
+NT_API void nt_mdns_options_init(nt_mdns_options_t* options);
+
+/* Like nt_request_open(). Nothing is sent before the start. */
+NT_API int nt_mdns_open(nt_context_t* context, nt_id_t* id);
+
+/* Starts an idle scan. NT_E_INVALID for a `service_type` that is none, and
+ * NT_E_NOMEM: it stays idle; NT_E_STATE if it was started before, NT_E_CLOSED
+ * if it has ended. */
+NT_API int nt_mdns_start(nt_context_t* context, nt_id_t id,
+                         const nt_mdns_options_t* options);
+
+/* Ends a scan, behind the events that are on their way. NT_E_NOT_OPEN if it was
+ * not started, was stopped before, or has ended. */
+NT_API int nt_mdns_stop(nt_context_t* context, nt_id_t id);
 
 /* ---- URLs -------------------------------------------------------------- */
 

@@ -450,6 +450,9 @@ static void show_event(nt_context_t* ctx, nt__entry_t* entry, nt_event_t* out) {
     case NT_EV_SENT:
     case NT_EV_LOST:
     case NT_EV_ERROR:
+    case NT_EV_FOUND:
+    case NT_EV_SERVICE_LOST:
+    case NT_EV_RESOLVE_FAIL:
       show_parcel(ctx, event, out);
       break;
     default:
@@ -548,6 +551,7 @@ void nt_stats(const nt_context_t* ctx, nt_stats_t* stats) {
   stats->bytes_in = atomic_load(&ctx->bytes_in);
   stats->bytes_out = atomic_load(&ctx->bytes_out);
   stats->dropped = atomic_load(&ctx->dropped);
+  stats->services_refused = atomic_load(&ctx->services_refused);
 }
 
 /* The I/O thread has ended, so both mailboxes are ours. */

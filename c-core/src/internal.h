@@ -99,8 +99,8 @@ typedef struct nt__chunk { /* CHUNK or MESSAGE */
   char data[];         /* with a NUL behind */
 } nt__chunk_t;
 
-/* An event that brings along everything that it shows: OPEN, SENT, LOST, ERROR.
- */
+/* An event that brings along everything that it shows: OPEN, SENT, LOST, ERROR
+ * and those of services. */
 typedef struct nt__parcel {
   nt__event_t event;
   nt_event_t view; /* but for type and id */
@@ -218,6 +218,7 @@ typedef struct nt__io {
   nt__timers_t timers;
   nt__table_t tasks; /* id to nt__task_t */
   nt__node_t held;   /* tasks whose source is held back */
+  nt__node_t scans;  /* for services, that have something to do in this turn */
   nt__fifo_t outbox; /* events of this turn */
   size_t outbox_count;
   uint64_t outbox_cost;
@@ -270,6 +271,7 @@ struct nt_context {
   atomic_uint_fast64_t credited; /* cost of the events delivered so far */
   atomic_uint_fast64_t bytes_in, bytes_out;
   atomic_uint_fast64_t dropped; /* datagrams above a mark */
+  atomic_uint_fast64_t services_refused;
   atomic_uint spin_us;
   nt__spare_t chunks; /* from the host back to the I/O thread */
   nt__spare_t pieces; /* and the other way: what was sent */

@@ -7,6 +7,7 @@
 #include "driver.h"
 #include "internal.h"
 #include "lookup.h"
+#include "mdns.h"
 #include "resolve.h"
 #include "storage.h"
 #include "stream.h"
@@ -74,6 +75,7 @@ static void on_turn(uv_prepare_t* handle) {
   nt__resolver_run(io->resolver);
   nt__tasks_resume(ctx);
   nt__transfers_run(io->transfers);
+  nt__scans_run(ctx);
   more = nt__driver_run(io->driver);
   more = nt__streams_run(io->streams) || more;
   more = nt__udps_run(io->udps) || more;
@@ -115,6 +117,7 @@ int nt__io_init(nt_context_t* ctx) {
 
   nt__table_init(&io->tasks);
   nt__list_init(&io->held);
+  nt__list_init(&io->scans);
   if (uv_loop_init(&io->loop) != 0)
     return NT_E_SYSTEM;
   if (init_handles(ctx) != 0)

@@ -37,6 +37,8 @@ void nt_policy_init(nt_policy_t* policy, nt_preset_t preset) {
     policy->tcp_window_ms = 300000;
     forbid_ports(policy);
   }
+  policy->mdns_scan_ms = preset == NT_PRESET_MINIPROGRAM ? 30000 : 0;
+  policy->max_services = 256;
   policy->max_requests = preset == NT_PRESET_MINIPROGRAM ? 10 : 0;
   policy->max_lookups = 16;
   policy->max_redirects = 20;

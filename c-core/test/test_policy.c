@@ -38,6 +38,9 @@ static void presets(void** state) {
   assert_null(mini.temp_dir);
   assert_null(mini.read_roots);
   assert_null(mini.write_roots);
+  assert_int_equal(mini.mdns_scan_ms, 30000);
+  assert_int_equal(open.mdns_scan_ms, 0);
+  assert_int_equal(mini.max_services, 256);
   /* The limits of the platforms are all that `open` lifts. */
   open.max_requests = 10;
   open.download_max_bytes = 50 << 20;
@@ -46,6 +49,7 @@ static void presets(void** state) {
   open.tcp_window_ms = 300000;
   open.tcp_forbidden_ports = mini.tcp_forbidden_ports;
   open.tcp_forbidden_count = mini.tcp_forbidden_count;
+  open.mdns_scan_ms = 30000;
   assert_memory_equal(&open, &mini, sizeof(mini));
 }
 

@@ -174,17 +174,16 @@ static int start_udp(echo_servers_t* echo, const struct sockaddr* any) {
   return err;
 }
 
-int echo_start(echo_servers_t* echo, uv_loop_t* loop) {
+int echo_start(echo_servers_t* echo, uv_loop_t* loop, const char* address) {
   struct sockaddr_in any;
-  int err;
+  int err = uv_ip4_addr(address, 0, &any);
 
   uv_tcp_init(loop, &echo->tcp);
   echo->tcp.data = NULL;
   uv_udp_init(loop, &echo->udp);
   echo->udp.data = NULL;
-  uv_ip4_addr("127.0.0.1", 0, &any);
-
-  err = start_tcp(echo, (const struct sockaddr*) &any);
+  if (err == 0)
+    err = start_tcp(echo, (const struct sockaddr*) &any);
   if (err == 0)
     err = start_udp(echo, (const struct sockaddr*) &any);
   return err;

@@ -1,9 +1,10 @@
 /* demo-server: what the examples, the specs and the benchmark talk to.
  *
- *   demo-server [--port N] [--until-eof]
+ *   demo-server [--address IPV4] [--port N] [--no-announce] [--until-eof]
  *
- * Starts HTTP, WebSocket, TCP and UDP on free ports of 127.0.0.1, prints one
- * line of JSON that names them, and serves until SIGTERM, SIGINT or, with
+ * Starts HTTP, WebSocket, TCP and UDP on free ports of 127.0.0.1 (or that
+ * address), announces itself there as a local service, prints one line of JSON
+ * that names them, and serves until SIGTERM, SIGINT or, with
  * --until-eof, the end of its standard input: a parent that holds the other
  * end of that pipe takes the server with it, however the parent dies. */
 
@@ -28,11 +29,14 @@ typedef struct server {
   echo_servers_t echo;
   door_t door;
   struct lws_context* web;
+  announcer_t* announcer;
   int http_port;
 } server_t;
 
 typedef struct options {
+  const char* address;
   int port;
+  int no_announce;
   int until_eof;
 } options_t;
 
@@ -90,14 +94,15 @@ static void watch_signal(server_t* server, uv_signal_t* handle, int number) {
 }
 
 static int start(server_t* server, const options_t* options) {
-  int err = echo_start(&server->echo, &server->loop);
+  int err = echo_start(&server->echo, &server->loop, options->address);
 
   if (err) {
     fprintf(stderr, "demo-server: %s\n", uv_strerror(err));
     return -1;
   }
   server->door.loop = &server->loop;
-  server->web = web_start(&server->door, options->port, &server->http_port);
+  server->web = web_start(&server->door, options->address, options->port,
+                          &server->http_port);
   if (server->web == NULL) {
     fprintf(stderr,
             "demo-server: HTTP does not start (port %d in use, or "
@@ -112,12 +117,21 @@ static int start(server_t* server, const options_t* options) {
   return 0;
 }
 
-static void print_ready(const server_t* server) {
+static announcer_t* start_announcer(server_t* server,
+                                    const options_t* options) {
+  announcement_t what = { options->address, server->http_port,
+                          server->echo.tcp_port, server->echo.udp_port };
+
+  return options->no_announce ? NULL : announce_start(&server->loop, &what);
+}
+
+static void print_ready(const server_t* server, const char* address) {
   printf(
-      "{\"http\":\"http://127.0.0.1:%d\",\"ws\":\"ws://127.0.0.1:%d\","
-      "\"tcp\":%d,\"udp\":%d,\"pid\":%d}\n",
-      server->http_port, server->http_port, server->echo.tcp_port,
-      server->echo.udp_port, (int) uv_os_getpid());
+      "{\"http\":\"http://%s:%d\",\"ws\":\"ws://%s:%d\","
+      "\"tcp\":%d,\"udp\":%d,\"service\":\"%s\",\"pid\":%d}\n",
+      address, server->http_port, address, server->http_port,
+      server->echo.tcp_port, server->echo.udp_port,
+      announce_name(server->announcer), (int) uv_os_getpid());
   fflush(stdout);
 }
 
@@ -128,6 +142,7 @@ static void finish(server_t* server) {
   uv_close((uv_handle_t*) &server->on_int, NULL);
   if (server->watches_input)
     uv_close(&server->input.handle, NULL);
+  announce_stop(server->announcer);
   echo_stop(&server->loop);
   door_close(&server->door);
   if (server->web != NULL) {
@@ -156,6 +171,10 @@ static int parse_options(options_t* options, int argc, char** argv) {
   for (i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--until-eof") == 0)
       options->until_eof = 1;
+    else if (strcmp(argv[i], "--no-announce") == 0)
+      options->no_announce = 1;
+    else if (strcmp(argv[i], "--address") == 0 && i + 1 < argc)
+      options->address = argv[++i];
     else if (strcmp(argv[i], "--port") == 0 && i + 1 < argc &&
              parse_port(argv[i + 1], &options->port) == 0)
       i++;
@@ -167,11 +186,13 @@ static int parse_options(options_t* options, int argc, char** argv) {
 
 int main(int argc, char** argv) {
   static server_t server;
-  options_t options = { 0, 0 };
+  options_t options = { "127.0.0.1", 0, 0, 0 };
   int ok;
 
   if (parse_options(&options, argc, argv) < 0) {
-    fprintf(stderr, "usage: demo-server [--port N] [--until-eof]\n");
+    fprintf(stderr,
+            "usage: demo-server [--address IPV4] [--port N] "
+            "[--no-announce] [--until-eof]\n");
     return 2;
   }
   signal(SIGPIPE, SIG_IGN);
@@ -181,7 +202,8 @@ int main(int argc, char** argv) {
 
   ok = start(&server, &options) == 0;
   if (ok) {
-    print_ready(&server);
+    server.announcer = start_announcer(&server, &options);
+    print_ready(&server, options.address);
     uv_run(&server.loop, UV_RUN_DEFAULT);
   }
   finish(&server);

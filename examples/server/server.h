@@ -3,8 +3,9 @@
  * One process, one libuv loop, one thread. libwebsockets serves HTTP and
  * WebSocket on that loop (web.c, door.c; exchange.c, request.c, routes.c,
  * files.c, upload.c; ws.c, ws_routes.c); libuv alone serves TCP and UDP
- * (echo.c). main.c owns the loop and the order of starting and stopping.
- * Everything binds to 127.0.0.1. */
+ * (echo.c), and tells the link that the server is there (announce.c). main.c
+ * owns the loop and the order of starting and stopping. Everything binds to
+ * 127.0.0.1 unless another address is given. */
 
 #ifndef DEMO_SERVER_H
 #define DEMO_SERVER_H
@@ -187,7 +188,8 @@ int door_enter(door_t* door, int fd);
 void door_close(door_t* door);
 
 /* web.c. Stopping takes two steps with a run of the loop between them. */
-struct lws_context* web_start(door_t* door, int port, int* bound);
+struct lws_context* web_start(door_t* door, const char* address, int port,
+                              int* bound);
 
 /* echo.c. 0 or a libuv error; the ports that the system gave. */
 typedef struct echo_servers {
@@ -196,8 +198,23 @@ typedef struct echo_servers {
   int tcp_port, udp_port;
 } echo_servers_t;
 
-int echo_start(echo_servers_t* echo, uv_loop_t* loop);
+int echo_start(echo_servers_t* echo, uv_loop_t* loop, const char* address);
 /* Closes the two and every connection, at the loop's next run. */
 void echo_stop(uv_loop_t* loop);
+
+/* announce.c. The server as a local service, over multicast DNS. */
+typedef struct announcement {
+  const char* address; /* IPv4; its interface is where it is announced */
+  int http_port, tcp_port, udp_port;
+} announcement_t;
+
+typedef struct announcer announcer_t;
+
+/* NULL when it cannot be, which standard error is told. */
+announcer_t* announce_start(uv_loop_t* loop, const announcement_t* what);
+/* Of the service; "" for NULL. */
+const char* announce_name(const announcer_t* self);
+/* Says goodbye; frees at the loop's next run. NULL is ignored. */
+void announce_stop(announcer_t* self);
 
 #endif

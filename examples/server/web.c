@@ -130,7 +130,8 @@ static const struct lws_protocols protocols[] = {
 
 /* permessage-deflate is not offered: valid messages make that of libwebsockets
  * 4.1 abort the process (assertions in extension-permessage-deflate.c). */
-struct lws_context* web_start(door_t* door, int port, int* bound) {
+struct lws_context* web_start(door_t* door, const char* address, int port,
+                              int* bound) {
   struct lws_context_creation_info info;
   struct lws_context* context;
   struct lws_vhost* vhost;
@@ -143,9 +144,9 @@ struct lws_context* web_start(door_t* door, int port, int* bound) {
   info.foreign_loops = loops;
   info.protocols = protocols;
   info.user = door;
-  info.iface = "127.0.0.1";
+  info.iface = address;
   info.port = port;
-  info.vhost_name = "127.0.0.1";
+  info.vhost_name = address;
   info.keepalive_timeout = 300;
   /* A header table is taken per running request; the pool must not be what
    * limits a benchmark. */

@@ -115,7 +115,7 @@ local LIMITS = {
   downloadMaxBytes = a_count, uploadMaxBytes = a_count, maxSockets = a_count,
   sendQueueBytes = a_count, maxMessageBytes = a_count,
   tcpPerWindow = a_count, tcpForbiddenPorts = a_list_of_ports,
-  mdnsScanMs = LATER, backgroundGraceMs = LATER, maxServices = LATER,
+  mdnsScanMs = a_count, maxServices = a_count, backgroundGraceMs = LATER,
 }
 
 local TIMEOUTS = {
@@ -185,7 +185,9 @@ local function apply_preset(values, name)
   values.maxRequests = PRESETS[name].maxRequests
   values.downloadMaxBytes = PRESETS[name].downloadMaxBytes
   values.maxSockets = PRESETS[name].maxSockets
-  values.tcpPerWindow, values.tcpForbiddenPorts = nil, nil -- the core knows
+  -- The core knows them.
+  values.tcpPerWindow, values.tcpForbiddenPorts = nil, nil
+  values.mdnsScanMs = nil
   values.requireSecure, values.allowUrlPort = false, true
   values.urlMaxBytes = 0
   apply_upload_cap(values)
@@ -284,6 +286,8 @@ local function policy_of(values)
     tcpForbiddenPorts = values.tcpForbiddenPorts,
     sendQueueBytes = values.sendQueueBytes,
     maxMessageBytes = values.maxMessageBytes,
+    mdnsScanMs = values.mdnsScanMs,
+    maxServices = values.maxServices,
     tempDir = values.tempDir,
     readRoots = values.readRoots,
     writeRoots = values.writeRoots,

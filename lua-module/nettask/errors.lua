@@ -208,6 +208,19 @@ function errors.base64(message)
     ""), errno = 600005, errCode = -1, error = ALIPAY.parameter }
 end
 
+errors.PARAM = { text = "invalid param", errno = 1001, errCode = -1,
+  error = ALIPAY.parameter }
+errors.SCANNING = { text = "scan task already exist", errno = 600004,
+  errCode = -1, error = ALIPAY.network }
+errors.NO_SCAN = { text = "task not found", errno = 600004, errCode = -1,
+  error = ALIPAY.network }
+
+-- A service that does not say where it is.
+function errors.resolve(code)
+  return { text = ("mdns resolve system error:%d"):format(code),
+    errno = 606101, errCode = -1, error = ALIPAY.network }
+end
+
 errors.WIFI = { text = "wifi network is not available", errno = 100,
   errCode = -1, error = ALIPAY.network }
 

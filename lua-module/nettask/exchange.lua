@@ -27,6 +27,7 @@ local core = require "nettask.core"
 local errors = require "nettask.errors"
 
 local E = core.errors
+local notice = core.notice
 local FAST = core.plan.fast
 local NOTHING = {}
 local SILENT = { silent = true }
@@ -203,11 +204,34 @@ local function add_file(res, record, path, size, alipay)
   if alipay then res.apFilePath = path end
 end
 
--- ---- The API ----------------------------------------------------------------
-
 local function callback(f)
   return type(f) == "function" and f or nil
 end
+
+-- ---- Calls without a task ---------------------------------------------------
+
+-- Fail and complete hear of it, in a later update(); if there is neither, the
+-- log, at that level.
+function exchange.refuse(name, given, fault, settings, log, level)
+  local fail, complete = callback(given.fail), callback(given.complete)
+  if fail or complete then
+    notice(name, false, fail_result(name, fault, nil,
+      settings.dialect == "my"), fail, complete)
+  else
+    log.once(level, ("%s failed, and nobody handles it: %s"):format(name,
+      fault.text))
+  end
+end
+
+-- Success and complete hear of it.
+function exchange.accept(name, given)
+  local success, complete = given.success, given.complete
+  if success or complete then
+    notice(name, true, { errMsg = name .. ":ok" }, success, complete)
+  end
+end
+
+-- ---- The API ----------------------------------------------------------------
 
 -- The function of that API over the settings and the logger of one module
 -- table. `report` hears of an error in getRawResult.

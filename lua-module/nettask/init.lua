@@ -21,6 +21,7 @@ local endpoint = require "nettask.endpoint"
 local exchange = require "nettask.exchange"
 local log = require "nettask.log".new()
 local make_profile = require "nettask.profile"
+local mdns = require "nettask.mdns"
 local request_api = require "nettask.request"
 local socket = require "nettask.socket"
 local upload_api = require "nettask.upload"
@@ -50,9 +51,11 @@ local function write_log(level, text, once)
 end
 
 local apis = { request = request_api, download = download_api,
-  upload = upload_api, socket = socket.connect, send = socket.send }
+  upload = upload_api, socket = socket.connect, send = socket.send,
+  mdns = mdns.ended, resolve = mdns.resolve }
 local sockets = socket.new(settings, log)
 local endpoints = endpoint.new(settings, log)
+local scans = mdns.new(settings, log)
 
 local function start_of(api)
   return exchange.new(api, settings, log, report)
@@ -114,6 +117,8 @@ local net = {
   closeSocket = sockets.closeSocket,
   createTCPSocket = endpoints.createTCPSocket,
   createUDPSocket = endpoints.createUDPSocket,
+  startLocalServiceDiscovery = scans.startLocalServiceDiscovery,
+  stopLocalServiceDiscovery = scans.stopLocalServiceDiscovery,
   update = core.update,
   run = core.run,
   wait = core.wait,
@@ -127,6 +132,11 @@ local net = {
 for _, event in ipairs { "Open", "Message", "Error", "Close" } do
   net["onSocket" .. event] = core["onSocket" .. event]
   net["offSocket" .. event] = core["offSocket" .. event]
+end
+
+for _, event in ipairs { "Found", "Lost", "ResolveFail", "DiscoveryStop" } do
+  net["onLocalService" .. event] = core["onLocalService" .. event]
+  net["offLocalService" .. event] = core["offLocalService" .. event]
 end
 
 for name, f in pairs(guarded) do

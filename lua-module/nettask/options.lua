@@ -90,6 +90,16 @@ local CLOSE = {
   success = "function", fail = "function", complete = "function",
 }
 
+local SCAN = {
+  startLocalServiceDiscovery = {
+    serviceType = ANYTHING, -- see mdns.lua
+    success = "function", fail = "function", complete = "function",
+  },
+  stopLocalServiceDiscovery = {
+    success = "function", fail = "function", complete = "function",
+  },
+}
+
 -- One element of `files`.
 local FILE = { name = "string", filePath = "string",
   data = any_of("String or ArrayBuffer", "String", "ArrayBuffer"),
@@ -219,6 +229,12 @@ end
 
 function options.close(given, log)
   return check("closeSocket", CLOSE, given, log)
+end
+
+-- ---- Local services ---------------------------------------------------------
+
+function options.scan(api, given, log)
+  return check(api, SCAN[api], given, log)
 end
 
 -- ---- Uploads ----------------------------------------------------------------

@@ -167,10 +167,6 @@ local function check_table(given, name)
   end
 end
 
-local function callback(f)
-  return type(f) == "function" and f or nil
-end
-
 -- The functions over the settings and the logger of one module table: send and
 -- close, which the core calls for the methods, and the global two.
 function socket.new(settings, log)
@@ -178,16 +174,9 @@ function socket.new(settings, log)
 
   -- A closed socket may be closed again: no need to be loud about it.
   local function refuse(name, given, fault)
-    local fail, complete = callback(given.fail), callback(given.complete)
-    if fail or complete then
-      notice(name, false, exchange.fail_result(name, fault, nil,
-        settings.dialect == "my"), fail, complete)
-      return
-    end
     local level = fault == NOT_OPEN and name == "closeSocket" and "debug"
       or "warn"
-    log.once(level, ("%s failed, and nobody handles it: %s"):format(name,
-      fault.text))
+    exchange.refuse(name, given, fault, settings, log, level)
   end
 
   -- task:send(), for what is unusual; `code` says why it was refused.
@@ -223,11 +212,7 @@ function socket.new(settings, log)
       fault = fault or reason
     end
     if fault then return refuse("closeSocket", given, fault) end
-    local success, complete = given.success, given.complete
-    if success or complete then
-      notice("closeSocket", true, { errMsg = "closeSocket:ok" }, success,
-        complete)
-    end
+    exchange.accept("closeSocket", given)
   end
 
   function self.sendSocketMessage(given)

@@ -50,6 +50,7 @@ typedef struct ntl_state {
   int array_meta;  /* metatable of core.array() tables */
   int header_meta; /* metatable of header tables */
   int sockets;     /* global listeners: see lsocket.c */
+  int services;    /* those of lmdns.c */
   int repeats;     /* weak: header table -> lower-case name -> values */
   /* Slots, false while they are empty. */
   int traceback;      /* of the error that is being reported */
@@ -91,6 +92,8 @@ typedef struct ntl_state {
   struct ntl_socket* newest;
   struct ntl_socket* bound; /* the one that the global functions mean */
   bool global_listeners;    /* there are some */
+
+  struct ntl_task* scan; /* for local services, that the script may stop */
 } ntl_state_t;
 
 typedef struct ntl_task ntl_task_t;
@@ -294,5 +297,6 @@ void ntl_socket_open(lua_State* L, ntl_state_t* s);
 void ntl_endpoint_open(lua_State* L);
 void ntl_tcp_open(lua_State* L);
 void ntl_udp_open(lua_State* L);
+void ntl_mdns_open(lua_State* L, ntl_state_t* s);
 
 #endif

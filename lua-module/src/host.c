@@ -193,6 +193,8 @@ static void read_sockets(lua_State* L, nt_policy_t* policy) {
   read_ports(L, policy);
   read_u64(L, "sendQueueBytes", &policy->send_queue_bytes);
   read_u64(L, "maxMessageBytes", &policy->message_max_bytes);
+  read_u32(L, "mdnsScanMs", &policy->mdns_scan_ms);
+  read_u32(L, "maxServices", &policy->max_services);
 }
 
 static void read_policy(lua_State* L, nt_policy_t* policy) {
@@ -252,6 +254,7 @@ static void clear_live(lua_State* L, ntl_state_t* s) {
   lua_pop(L, 1);
   s->live_count = s->idle_count = 0;
   s->oldest = s->newest = s->bound = NULL;
+  s->scan = NULL;
 }
 
 /* A finaliser of the script may close the context while update() makes Lua
@@ -313,8 +316,9 @@ static void set_number(lua_State* L, const char* name, uint64_t value) {
   lua_setfield(L, -2, name);
 }
 
-static const char* const kinds[] = { "request", "download", "upload",
-                                     "socket",  "tcp",      "udp" };
+static const char* const kinds[] = {
+  "request", "download", "upload", "socket", "tcp", "udp", "mdns",
+};
 
 enum {
   KINDS = sizeof(kinds) / sizeof(*kinds),
@@ -382,7 +386,7 @@ static int stats(lua_State* L) {
   memset(&figures, 0, sizeof(figures));
   if (s->context != NULL)
     nt_stats(s->context, &figures);
-  lua_createtable(L, 0, 15);
+  lua_createtable(L, 0, 17);
   set_by_state(L, s);
   set_number(L, "live", s->live_count);
   set_number(L, "queuedEvents", figures.waiting_events);
@@ -390,6 +394,7 @@ static int stats(lua_State* L) {
   set_number(L, "bytesIn", figures.bytes_in);
   set_number(L, "bytesOut", figures.bytes_out);
   set_number(L, "droppedDatagrams", figures.dropped);
+  set_number(L, "refusedServices", figures.services_refused);
   set_longest(L, s);
   return 1;
 }

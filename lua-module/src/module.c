@@ -233,7 +233,7 @@ static void push_features(lua_State* L) {
   set_flag(L, "brotli", features.brotli);
   set_flag(L, "zstd", features.zstd);
   set_flag(L, "idn", features.idn);
-  set_flag(L, "mdns", 0);
+  set_flag(L, "mdns", 1);
   set_flag(L, "cache", 0);
 }
 
@@ -260,6 +260,7 @@ static void fill_core(lua_State* L, ntl_state_t* s) {
   ntl_endpoint_open(L);
   ntl_tcp_open(L);
   ntl_udp_open(L);
+  ntl_mdns_open(L, s);
 }
 
 /* One table a Lua state, however often it is asked for. */

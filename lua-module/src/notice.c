@@ -17,14 +17,24 @@ enum {
 
 static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event);
 
-static const char* const apis[] = { "connectSocket", "sendSocketMessage",
-                                    "closeSocket", NULL };
+static const char* const apis[] = {
+  "connectSocket",
+  "sendSocketMessage",
+  "closeSocket",
+  "startLocalServiceDiscovery",
+  "stopLocalServiceDiscovery",
+  NULL,
+};
 
 /* One for each API, for messages. */
 static const ntl_kind_t kinds[] = {
   { "nettask.Notice", "connectSocket", "notice", dispatch, NULL, NULL },
   { "nettask.Notice", "sendSocketMessage", "notice", dispatch, NULL, NULL },
   { "nettask.Notice", "closeSocket", "notice", dispatch, NULL, NULL },
+  { "nettask.Notice", "startLocalServiceDiscovery", "notice", dispatch, NULL,
+    NULL },
+  { "nettask.Notice", "stopLocalServiceDiscovery", "notice", dispatch, NULL,
+    NULL },
 };
 
 /* Whether the task that it is about was silenced since. */

@@ -97,12 +97,14 @@ function nettask.wait(timeoutMs) end
 ---@field socket nettask.KindStats
 ---@field tcp nettask.KindStats
 ---@field udp nettask.KindStats
+---@field mdns nettask.KindStats scans for local services
 ---@field live integer tasks before their last event
 ---@field queuedEvents integer that wait for update()
 ---@field queuedBytes integer that they hold
 ---@field bytesIn integer on the wire
 ---@field bytesOut integer
 ---@field droppedDatagrams integer that came while a mark was reached
+---@field refusedServices integer answers for more than limits.maxServices
 ---@field longestUpdateMs number since the last call of stats()
 ---@field longestCallbackMs number with the making of its arguments
 ---@field longestCallback? string whose that was: `"RequestTask #12 success"`
@@ -823,6 +825,78 @@ function UDPSocket:offClose(listener) end
 ---@return nettask.CreationFailure? failure
 function nettask.createUDPSocket(type) end
 
+-- ---- Local services ---------------------------------------------------------
+
+---@class nettask.DiscoveryOptions
+---@field serviceType string `"_http._tcp"`; a dot or ".local" may follow
+---@field success? fun(res: nettask.CallResult) the scan has begun
+---@field fail? fun(res: nettask.CallFailure)
+---@field complete? fun(res: nettask.CallResult|nettask.CallFailure)
+
+---@class nettask.DiscoveryStopOptions
+---@field success? fun(res: nettask.CallResult) the scan has ended
+---@field fail? fun(res: nettask.CallFailure) there was none
+---@field complete? fun(res: nettask.CallResult|nettask.CallFailure)
+
+---@class nettask.LocalService
+---@field serviceName string of the instance, for people: UTF-8, not escaped
+---@field serviceType string `"_http._tcp"`
+
+---@class nettask.LocalServiceFound: nettask.LocalService
+---@field ip string the first of `ips`
+---@field port integer
+---@field hostName string `"printer.local"`
+---@field ips string[] all addresses, IPv4 first
+---@field txt { [string]: string|true } a key without a value is true
+
+---errno is 606101.
+---@class nettask.LocalServiceUnresolved: nettask.CallFailure
+---@field serviceName string
+---@field serviceType string
+
+---@class nettask.DiscoveryStopped
+---@field errMsg string `"onLocalServiceDiscoveryStop:ok"`
+---@field errno? integer only if the scan could not go on
+---@field errCode? integer
+
+---Looks for services in the local network, for limits.mdnsScanMs or until it is
+---stopped. One scan at a time.
+---@param options nettask.DiscoveryOptions
+function nettask.startLocalServiceDiscovery(options) end
+
+---Ends the scan: no service is told from the call on, and another scan may
+---begin.
+---@param options? nettask.DiscoveryStopOptions
+function nettask.stopLocalServiceDiscovery(options) end
+
+---Once a service, and again when its address or port has changed.
+---@param listener fun(res: nettask.LocalServiceFound)
+function nettask.onLocalServiceFound(listener) end
+
+---@param listener? fun(res: nettask.LocalServiceFound) nil: all of them
+function nettask.offLocalServiceFound(listener) end
+
+---A service that was found said goodbye, or was not heard of any more.
+---@param listener fun(res: nettask.LocalService)
+function nettask.onLocalServiceLost(listener) end
+
+---@param listener? fun(res: nettask.LocalService) nil: all of them
+function nettask.offLocalServiceLost(listener) end
+
+---There is a service, but for five seconds nobody says where.
+---@param listener fun(res: nettask.LocalServiceUnresolved)
+function nettask.onLocalServiceResolveFail(listener) end
+
+---@param listener? fun(res: nettask.LocalServiceUnresolved) nil: all of them
+function nettask.offLocalServiceResolveFail(listener) end
+
+---The scan has ended: its time was over, or it was stopped.
+---@param listener fun(res: nettask.DiscoveryStopped)
+function nettask.onLocalServiceDiscoveryStop(listener) end
+
+---@param listener? fun(res: nettask.DiscoveryStopped) nil: all of them
+function nettask.offLocalServiceDiscoveryStop(listener) end
+
 -- ---- The host ---------------------------------------------------------------
 
 ---Numbers, 0 for none. At a high-water mark the source is held back.
@@ -839,6 +913,8 @@ function nettask.createUDPSocket(type) end
 ---@field maxMessageBytes? integer of a WebSocket message; 16 MiB
 ---@field tcpPerWindow? integer TCP sockets made in any five minutes; 20
 ---@field tcpForbiddenPorts? (integer|integer[])[]|false and { first, last }
+---@field mdnsScanMs? integer how long a scan for local services goes on; 30000
+---@field maxServices? integer that one scan knows; 256
 ---@field highWaterBytes? integer undelivered bytes of a task; 1 MiB
 ---@field contextHighWaterBytes? integer the same for all tasks; 64 MiB
 

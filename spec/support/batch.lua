@@ -31,7 +31,7 @@ return function(dns, options)
     if not results then
       results = {} -- also if that raises: not again for each
       local more = { hosts = options.hosts, lan = options.lan,
-        also = options.also }
+        also = options.also, mdns = options.mdns }
       local out = inside(dns, table.concat(scripts), nil, more)
       for line in out:gmatch("[^\n]+") do
         local number, said = line:match("^(%d+) (.*)$")

@@ -206,7 +206,8 @@ class Servers:
 
     def start_demo(self):
         return self.launch(
-            "demo", self.wrap + [self.build / "demo-server", "--until-eof"],
+            "demo", self.wrap + [self.build / "demo-server", "--no-announce",
+                                 "--until-eof"],
             env={**os.environ, **self.env}, stdout=subprocess.PIPE)
 
     def start_ours(self, name):
