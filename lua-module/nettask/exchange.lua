@@ -3,10 +3,10 @@
 -- or fail. The core starts, moves bytes and ends; what the options mean is
 -- decided here and in the file of each API.
 --
--- A call goes through three functions with nothing between them yet: start()
--- makes the idle task, launch() starts it, finish() turns its end into
--- callbacks. Whatever wants to run before the network (a chain of
--- interceptors) calls launch() later; whatever wants to know the outcome (a
+-- A call goes through three functions: begin() makes the idle task, launch()
+-- starts it, finish() turns its end into callbacks. What wants to run before
+-- the network (a chain of interceptors) lets the task stand for others, see
+-- relay.lua, and calls begin() for these; what wants to know the outcome (a
 -- promise) sets record.settle, which is called last.
 --
 -- The settings and the logger go only to functions that were kept in locals:
@@ -25,9 +25,10 @@
 
 local core = require "nettask.core"
 local errors = require "nettask.errors"
+local relay = require "nettask.relay"
 
 local E = core.errors
-local FAST = core.plan.fast
+local CHUNKED, FAST = core.plan.chunked, core.plan.fast
 local NOTHING = {}
 local SILENT = { silent = true }
 local traceback = debug and debug.traceback -- a sandbox may take it away
@@ -210,8 +211,9 @@ local function callback(f)
 end
 
 -- The function of that API over the settings and the logger of one module
--- table. `report` hears of an error in getRawResult.
-function exchange.new(api, settings, log, report)
+-- table. `report` hears of an error in getRawResult. `chain`, if there is one,
+-- comes first as long as chain.links has any: see interceptor.lua.
+function exchange.new(api, settings, log, report, chain)
   local check, prepare = api.check, api.prepare
   local open, send, end_task = api.open, api.start, api.refuse
   local started = api.started
@@ -245,11 +247,17 @@ function exchange.new(api, settings, log, report)
     end
   end
 
-  return function(given)
-    if type(given) ~= "table" then
-      error(("bad argument #1 to '%s' (table expected, got %s)"):format(
-        api.name, type(given)), 2)
-    end
+  -- f(task, ...), which must not leave an idle task behind.
+  local function guard(f, task, ...)
+    local ok, err = pcall(f, task, ...)
+    if ok then return end
+    task:abort(SILENT) -- no memory; or a finaliser raised
+    error(err, 0)
+  end
+
+  -- Returns task and record. `outer` is the record of the task that it works
+  -- for, nil for one of the script's own.
+  local function begin(given, outer)
     local fault = check(given, log, settings)
     local record = {
       [0] = 0, -- the plan
@@ -258,15 +266,47 @@ function exchange.new(api, settings, log, report)
       fail = callback(given.fail),
       complete = callback(given.complete),
     }
-    local task = open(record)
+    local task = open(record, outer)
     if fault then
       refuse(task, record, fault)
     else
-      local ok, err = pcall(launch, task, record, given)
-      if not ok then -- no memory; or a finaliser raised
-        task:abort(SILENT)
-        error(err, 0)
-      end
+      guard(launch, task, record, given)
+    end
+    return task, record
+  end
+
+  local outer_api = { start = begin, refuse = end_task,
+    failure = function(fault)
+      return fail_result(api.name, fault, {}, settings.dialect == "my")
+    end }
+
+  -- The same by way of the interceptors, which may change what is given: it is
+  -- checked when they have.
+  local function begin_chain(given)
+    local record = {
+      [0] = given.enableChunked and CHUNKED or 0,
+      url = given.url,
+      success = callback(given.success),
+      fail = callback(given.fail),
+      complete = callback(given.complete),
+    }
+    local task = open(record)
+    guard(function()
+      chain.run(relay.new(task, record, outer_api), given)
+    end, task)
+    return task, record
+  end
+
+  return function(given)
+    if type(given) ~= "table" then
+      error(("bad argument #1 to '%s' (table expected, got %s)"):format(
+        api.name, type(given)), 2)
+    end
+    local task
+    if chain and chain.links[1] then
+      task = begin_chain(given)
+    else
+      task = begin(given)
     end
     local raw = api.raw and callback(given.getRawResult)
     if raw then give_raw_result(task, raw) end
@@ -307,6 +347,17 @@ function exchange.finisher(settings, log, apis)
       record.complete, record.settle
   end
 
+  -- Of a task that others have worked for.
+  local function outcome_of(api, record)
+    local ok, res = record.outcome.ok, record.outcome.res
+    if not ok then
+      log_failure(api, record, { text = res.errMsg, errno = res.errno,
+        detail = res.detail }, log)
+    end
+    return ok, res, ok and record.success or not ok and record.fail or nil,
+      record.complete, record.settle
+  end
+
   -- Called for every result: a list of arguments that is fixed is cheaper.
   return function(record, kind, code, message, reasons, status, header, cookies,
       profile, data, defect, path, size)
@@ -316,7 +367,9 @@ function exchange.finisher(settings, log, apis)
       return answer(api, record, code, reasons, status, header, cookies,
         profile, data, defect, path, size)
     end
-    local fault = code ~= E.ABORTED and record.fault or errors.of_code(code,
+    local aborted = code == E.ABORTED
+    if record.outcome and not aborted then return outcome_of(api, record) end
+    local fault = not aborted and record.fault or errors.of_code(code,
       message, record.url, settings.requireSecure, api.codes)
     local res = failure(api, record, fault, reasons)
     res.statusCode = status -- only sockets are refused with one

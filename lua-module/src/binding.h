@@ -117,10 +117,16 @@ struct ntl_task {
   nt_id_t id; /* 0 until there is one */
   const ntl_kind_t* kind;
   bool aborted; /* by abort(): its listeners are not called any more */
+  bool inner;   /* works for another one, see relay.lua */
 };
 
 /* A record, live[id], is a table with the task in this slot, its listeners in
- * those behind, and fields that the files of the kinds name. */
+ * those behind, and fields that the files of the kinds name. Those of every
+ * kind:
+ *   silent   abort{silent=true}: nothing more is called
+ *   outer    the record of the task that this one works for, see relay.lua
+ *   inner    of such a task: false, or the newest task that works for it
+ *   cancel   of such a task: called by abort() */
 enum {
   NTL_SELF = 1,
   NTL_LISTS
@@ -208,8 +214,8 @@ void ntl_push_id(lua_State* L, nt_id_t id);
  * values. */
 ntl_task_t* ntl_task_push(lua_State* L, const ntl_kind_t* kind, size_t size,
                           int values);
-/* Body of core.xOpen(record): returns an idle task that is live, of that many
- * bytes. */
+/* Body of core.xOpen(record [, outer]): returns an idle task that is live, of
+ * that many bytes. It works for the task whose record is `outer`. */
 int ntl_task_open(lua_State* L, const ntl_kind_t* kind, size_t size,
                   int (*open)(nt_context_t*, nt_id_t*));
 /* Give the id of the task at `task` to it, and make it live with the record at
@@ -247,10 +253,15 @@ void ntl_listener_remove(lua_State* L, int lists, int arg,
                          const ntl_list_t* list);
 /* Whether there are any in the table at `lists`: a record, say. */
 bool ntl_has_listeners(lua_State* L, int lists, const ntl_list_t* list);
+/* The same for the task of the event that is being dispatched, whose record
+ * that is, and for the tasks that it works for. */
+bool ntl_is_heard(lua_State* L, const ntl_state_t* s, int record,
+                  const ntl_list_t* list);
 /* Call those in the record at `record`, in order, with the value on top, which
- * is popped. Those removed meanwhile are not called, those added meanwhile not
- * yet, and none once the task was aborted. Returns as ntl_call(). Inside
- * dispatch, for the task of the event. */
+ * is popped; then those of the tasks that it works for. Those removed meanwhile
+ * are not called, those added meanwhile not yet, and none once the task was
+ * aborted. Returns as ntl_call(). Inside dispatch, for the task of the event.
+ */
 int ntl_fire(lua_State* L, ntl_state_t* s, int record, const ntl_kind_t* kind,
              const ntl_list_t* list);
 

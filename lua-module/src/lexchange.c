@@ -74,7 +74,7 @@ void ntl_exchange_headers(lua_State* L, ntl_state_t* s, int record,
                           const nt_event_t* event, const ntl_kind_t* kind) {
   int result = lua_gettop(L) + 1;
 
-  if (!ntl_has_listeners(L, record, &ntl_on_headers))
+  if (!ntl_is_heard(L, s, record, &ntl_on_headers))
     return;
   lua_createtable(L, 0, 3);
   ntl_push_headers(L, s, &event->headers);
@@ -88,7 +88,7 @@ void ntl_exchange_headers(lua_State* L, ntl_state_t* s, int record,
 void ntl_exchange_progress(lua_State* L, ntl_state_t* s, int record,
                            const nt_event_t* event, const ntl_kind_t* kind,
                            const char* done, const char* total) {
-  if (!ntl_has_listeners(L, record, &ntl_on_progress))
+  if (!ntl_is_heard(L, s, record, &ntl_on_progress))
     return;
   lua_createtable(L, 0, 3);
   lua_pushinteger(L, event->percent);
