@@ -1,0 +1,430 @@
+-- Promises: what a task will come to, and functions that wait for it.
+--
+-- A promise is pending until it is settled, once: resolved with a value or
+-- rejected with a reason. What waits for it is a chain of jobs; settling moves
+-- the chain to the queue, and the core takes one job after the other from there
+-- inside update(), after the event that is being delivered, within the budget.
+-- So nothing ever runs inside the call that registers or settles, nothing
+-- recurses however long the chains are, and settling needs no memory.
+--
+-- For the other files:
+--   promise.new() -> p, resolve, reject   the first call of the two counts
+--   promise.resolved(x), promise.rejected(reason) -> p
+--   promise.of(x) -> p      of a task or a promise; nil for anything else
+--   promise.observe(p, f)   f(ok, value) once p is settled, as a job: f belongs
+--                           to us and does not raise
+--   promise.count(p, f)     the same, also when p is dropped: ok is nil then
+--   promise.await(x)        in a coroutine
+-- resolve(x) adopts a task or a promise x: p becomes what x becomes.
+--
+-- A task has a promise only once somebody asks for one: see core.promiseOf().
+-- One that is aborted silently calls nobody: its promise is dropped, and with
+-- it the chains and the coroutines that wait for it. Only who counts the ends
+-- of tasks still hears of it.
+
+local error, getmetatable, setmetatable = error, getmetatable, setmetatable
+local tostring, type, xpcall = tostring, type, xpcall
+-- Not in every Lua.
+local close_co = rawget(coroutine, "close")
+local isyieldable = rawget(coroutine, "isyieldable")
+local resume, running = coroutine.resume, coroutine.running
+local status, yield = coroutine.status, coroutine.yield
+local getinfo = debug and debug.getinfo -- a sandbox may take them away
+local traceback = debug and debug.traceback
+
+local core = require "nettask.core"
+local errors = require "nettask.errors"
+local exchange = require "nettask.exchange"
+
+local promise_of, want_turn = core.promiseOf, core.wantTurn
+
+local RESOLVED, REJECTED, DROPPED = "resolved", "rejected", "dropped"
+
+local promise = {}
+
+-- ---- The queue --------------------------------------------------------------
+
+-- Jobs are linked by their `link`, and promises that were rejected while
+-- nobody waited for them too. The core reads the two firsts to know whether
+-- there is more to do, and clears all four when the context is closed.
+local FIRST, FIRST_REJECTED = 1, 3 -- behind each of them is the last
+local queue = { false, false, false, false }
+
+local function append(first_at, first, last)
+  local before = queue[first_at + 1]
+  if before then
+    before.link = first
+  else
+    queue[first_at] = first
+    want_turn()
+  end
+  queue[first_at + 1] = last
+end
+
+local function take(first_at)
+  local item = queue[first_at]
+  if not item then return end
+  local link = item.link
+  queue[first_at] = link
+  if not link then queue[first_at + 1] = false end
+  item.link = false
+  return item
+end
+
+-- ---- States -----------------------------------------------------------------
+
+-- What getmetatable() shows of a promise: so they are known, and no script
+-- reaches the methods of all.
+local MARK = {}
+local Promise = { __name = "nettask.Promise", __metatable = MARK }
+
+-- `link` is among the rejected ones. Those have also: `trace`, where the
+-- reason was raised; `handled`, somebody has waited since; `quiet`, callbacks
+-- of the task have been told already.
+local function pending()
+  return setmetatable({ state = false, first = false, last = false,
+    link = false }, Promise)
+end
+
+local function is_promise(x)
+  return type(x) == "table" and getmetatable(x) == MARK
+end
+
+local function settle(p, state, value, trace, quiet)
+  if p.state then return end
+  p.state, p.value = state, value
+  if state == REJECTED then p.trace, p.quiet = trace, quiet end
+  local first, last = p.first, p.last
+  if first then
+    p.first, p.last = false, false
+    append(FIRST, first, last)
+  elseif state == REJECTED then
+    append(FIRST_REJECTED, p, p)
+  end
+end
+
+-- The job is in no queue yet.
+local function subscribe(p, job)
+  local state = p.state
+  if not state then
+    if p.last then p.last.link = job else p.first = job end
+    p.last = job
+  elseif state ~= DROPPED then
+    if state == REJECTED then p.handled = true end
+    append(FIRST, job, job)
+  end
+end
+
+-- ---- Tasks ------------------------------------------------------------------
+
+local API_NAMES = { request = "request", download = "downloadFile",
+  upload = "uploadFile", socket = "connectSocket", sleep = "sleep" }
+
+local function abort_result(kind)
+  return exchange.fail_result(API_NAMES[kind],
+    errors.of_code(core.errors.ABORTED))
+end
+
+-- Of one that has ended. Without a result it was aborted silently, or its
+-- context was closed.
+local function ended(ok, value, told)
+  local p = pending()
+  if ok == nil then ok, value = false, abort_result(value) end
+  p.state, p.value = ok and RESOLVED or REJECTED, value
+  p.quiet = told
+  return p
+end
+
+-- The promise of a task, or of itself; else nil.
+local function of(x)
+  local kind = type(x)
+  if kind == "table" then return is_promise(x) and x or nil end
+  if kind ~= "userdata" then return nil end
+  local p = pending()
+  local known, ok, value, told = promise_of(x, p)
+  if known then return known end
+  if known == nil then return ended(ok, value, told) end
+end
+
+promise.of = of
+
+-- ---- Passing on -------------------------------------------------------------
+
+-- `target` becomes what `source` has become.
+local function pass_on(source, target)
+  settle(target, source.state, source.value, source.trace, source.quiet)
+end
+
+local function adopt_later(job)
+  pass_on(job.source, job.target)
+end
+
+local function resolve(p, value)
+  local source = of(value)
+  if not source then
+    settle(p, RESOLVED, value)
+  elseif source == p then
+    settle(p, REJECTED, "a promise cannot wait for itself")
+  elseif source.state and source.state ~= DROPPED then
+    if source.state == REJECTED then source.handled = true end
+    pass_on(source, p)
+  else
+    subscribe(source, { run = adopt_later, source = source, link = false,
+      target = p })
+  end
+end
+
+local function reject(p, reason, trace, quiet)
+  if reason == nil then reason = "rejected without a reason" end
+  settle(p, REJECTED, reason, trace, quiet)
+end
+
+-- ---- Handlers ---------------------------------------------------------------
+
+-- xpcall() takes no arguments in Lua 5.1.
+local call_f, call_value, call_trace
+
+local function call_now()
+  local f, value = call_f, call_value
+  call_f, call_value = nil, nil
+  return f(value)
+end
+
+local function note_trace(err)
+  call_trace = traceback and traceback("", 2) or ""
+  return err
+end
+
+-- Returns ok, and what f returned or raised.
+local function call(f, value)
+  call_f, call_value = f, value
+  return xpcall(call_now, note_trace)
+end
+
+-- A job of next() and catch().
+local function react(job)
+  local source, target = job.source, job.target
+  local f = job.on_rejected
+  if source.state == RESOLVED then f = job.on_resolved end
+  if not f then return pass_on(source, target) end
+  local ok, value = call(f, source.value)
+  if ok then return resolve(target, value) end
+  reject(target, value, call_trace)
+end
+
+-- A job of finally(): the second, when f has returned a promise.
+local function conclude_later(job)
+  local waited = job.source
+  pass_on(waited.state == REJECTED and waited or job.outcome, job.target)
+end
+
+local function conclude(job)
+  local source, target = job.source, job.target
+  local ok, value = call(job.f)
+  if not ok then return reject(target, value, call_trace) end
+  local waited = of(value)
+  if not waited then return pass_on(source, target) end
+  subscribe(waited, { run = conclude_later, source = waited, link = false,
+    target = target, outcome = source })
+end
+
+local function notify(job)
+  local source = job.source
+  local ok = source.state == RESOLVED
+  if source.state == DROPPED then ok = nil end
+  job.f(ok, source.value)
+end
+
+function promise.observe(p, f)
+  subscribe(p, { run = notify, source = p, link = false, f = f })
+end
+
+function promise.count(p, f)
+  subscribe(p, { run = notify, source = p, link = false, f = f,
+    counts = true })
+end
+
+local function chain(source, on_resolved, on_rejected)
+  local target = pending()
+  subscribe(source, { run = react, source = source, link = false,
+    target = target, on_resolved = on_resolved, on_rejected = on_rejected })
+  return target
+end
+
+-- ---- Methods ----------------------------------------------------------------
+
+local function self_of(x, name)
+  local p = of(x)
+  if p then return p end
+  error(("bad argument #1 to '%s' (a task or a promise expected, got %s)")
+    :format(name, type(x)), 3)
+end
+
+local function check_function(f, arg, name, optional)
+  if type(f) == "function" or optional and f == nil then return end
+  error(("bad argument #%d to '%s' (function expected, got %s)"):format(arg,
+    name, type(f)), 3)
+end
+
+local methods = {}
+
+function methods.next(self, on_resolved, on_rejected)
+  local p = self_of(self, "next")
+  check_function(on_resolved, 1, "next", true)
+  check_function(on_rejected, 2, "next", true)
+  return chain(p, on_resolved, on_rejected)
+end
+
+methods["then"] = methods.next
+
+function methods.catch(self, f)
+  local p = self_of(self, "catch")
+  check_function(f, 1, "catch")
+  return chain(p, nil, f)
+end
+
+methods["finally"] = function(self, f)
+  local p = self_of(self, "finally")
+  check_function(f, 1, "finally")
+  local target = pending()
+  subscribe(p, { run = conclude, source = p, link = false, target = target,
+    f = f })
+  return target
+end
+
+-- ---- Coroutines -------------------------------------------------------------
+
+-- A job that resumes a coroutine has it in `co` until it has done so. Whoever
+-- else resumes it meanwhile (a scheduler that turns all of its coroutines every
+-- frame) only makes it yield again.
+local function suspend(job)
+  repeat yield() until not job.co
+end
+
+-- Whether the coroutine is in suspend(). A yield that failed, since there was a
+-- C function in the way, leaves a job behind: on Lua 5.1 and 5.2 nobody can say
+-- beforehand whether it will.
+local function is_suspended(co)
+  if status(co) ~= "suspended" then return false end
+  if isyieldable or not getinfo then return true end
+  local info = getinfo(co, 1, "f")
+  return info ~= nil and info.func == suspend
+end
+
+-- The coroutine that runs, if it can wait.
+local function own_coroutine()
+  local co, is_main = running()
+  if not co or is_main then
+    error("nettask: await() works in a coroutine only; on the main thread use"
+      .. " callbacks, and net.run() to wait for them", 3)
+  elseif isyieldable and not isyieldable() then
+    error("nettask: await() cannot yield here: a callback of update(), a"
+      .. " metamethod or another C function called it", 3)
+  end
+  return co
+end
+
+local wake -- see promise.open()
+
+function methods.await(self)
+  local p = self_of(self, "await")
+  local job = { run = wake, source = p, link = false, co = own_coroutine() }
+  subscribe(p, job)
+  suspend(job)
+  if p.state == RESOLVED then return p.value end
+  return nil, p.value
+end
+
+promise.await = methods.await
+
+-- ---- What the core calls ----------------------------------------------------
+
+-- A failure that nobody handles. An abort is the script's own doing.
+local function report_rejection(p, report, log)
+  local reason = p.value
+  if p.quiet then return end
+  if type(reason) == "table" and reason.errno == 1 then
+    log.write("debug", "unhandled rejection: " .. tostring(reason.errMsg))
+    return
+  end
+  report(reason, p.trace or "", "unhandled rejection")
+end
+
+-- The last event of a task whose promise is p. `told`: its fail or complete
+-- callback knows. When the task was aborted silently `ok` is nil and `value`
+-- the kind of the task.
+local function on_end(p, ok, value, told)
+  if ok ~= nil then
+    return settle(p, ok and RESOLVED or REJECTED, value, nil, told)
+  end
+  local job = p.first
+  p.state, p.value = DROPPED, abort_result(value)
+  p.first, p.last = false, false
+  while job do
+    local link = job.link
+    job.link = false
+    if job.counts then append(FIRST, job, job) end
+    job = link
+  end
+end
+
+-- Gives the core what it needs, once; `report` hears of errors.
+function promise.open(report, log)
+  function wake(job)
+    local co = job.co
+    if not is_suspended(co) then return end
+    job.co = false
+    local ok, err = resume(co)
+    if ok then return end
+    report(err, traceback and traceback(co) or "", "coroutine")
+    if close_co then close_co(co) end
+  end
+
+  local function turn()
+    local job = take(FIRST)
+    if job then return job.run(job) end
+    local p = take(FIRST_REJECTED)
+    if p and not p.handled then report_rejection(p, report, log) end
+  end
+
+  core.promises(queue, turn, on_end, methods)
+  promise.open = nil
+end
+
+-- ---- Making some ------------------------------------------------------------
+
+function promise.new()
+  local p = pending()
+  local decided = false
+  local function resolve_once(value)
+    if decided then return end
+    decided = true
+    resolve(p, value)
+  end
+  local function reject_once(reason)
+    if decided then return end
+    decided = true
+    reject(p, reason)
+  end
+  return p, resolve_once, reject_once
+end
+
+function promise.resolved(value)
+  local p = pending()
+  resolve(p, value)
+  return p
+end
+
+function promise.rejected(reason)
+  local p = pending()
+  reject(p, reason)
+  return p
+end
+
+Promise.__index = methods
+
+function Promise.__tostring(p)
+  return ("nettask.Promise (%s)"):format(p.state or "pending")
+end
+
+return promise
