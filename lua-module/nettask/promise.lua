@@ -27,7 +27,8 @@ local tostring, type, xpcall = tostring, type, xpcall
 -- Not in every Lua.
 local close_co = rawget(coroutine, "close")
 local isyieldable = rawget(coroutine, "isyieldable")
-local resume, running = coroutine.resume, coroutine.running
+local create, resume, running = coroutine.create, coroutine.resume,
+  coroutine.running
 local status, yield = coroutine.status, coroutine.yield
 local getinfo = debug and debug.getinfo -- a sandbox may take them away
 local traceback = debug and debug.traceback
@@ -311,6 +312,35 @@ local function is_suspended(co)
   return info ~= nil and info.func == suspend
 end
 
+-- coroutine -> the promise of what runs in it, see promise.run().
+local outcomes = setmetatable({}, { __mode = "k" })
+
+-- The coroutine has stopped; its resume() returned ok and err. Returns false
+-- when the error is nobody's. Only await() brings back what is one of ours.
+local function note_stop(co, ok, err)
+  local p = outcomes[co]
+  if not p then return ok end
+  if not ok then
+    reject(p, err, traceback and traceback(co) or "")
+  elseif status(co) == "suspended" and getinfo
+    and getinfo(co, 1, "f").func ~= suspend then
+    reject(p, "nettask: nothing but await() may yield here")
+  end
+  return true
+end
+
+-- Calls f(x), now, in a coroutine of its own, in which it may await. Returns a
+-- promise of what it returns or raises.
+function promise.run(f, x)
+  local p = pending()
+  local co = create(function() resolve(p, f(x)) end)
+  outcomes[co] = p
+  local ok, err = resume(co)
+  note_stop(co, ok, err)
+  if not ok and close_co then close_co(co) end
+  return p
+end
+
 -- The coroutine that runs, if it can wait.
 local function own_coroutine()
   local co, is_main = running()
@@ -375,9 +405,10 @@ function promise.open(report, log)
     if not is_suspended(co) then return end
     job.co = false
     local ok, err = resume(co)
-    if ok then return end
-    report(err, traceback and traceback(co) or "", "coroutine")
-    if close_co then close_co(co) end
+    if not note_stop(co, ok, err) then
+      report(err, traceback and traceback(co) or "", "coroutine")
+    end
+    if not ok and close_co then close_co(co) end
   end
 
   local function turn()

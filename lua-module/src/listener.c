@@ -173,7 +173,8 @@ static void tell_about(lua_State* L, ntl_state_t* s, int record) {
 
   lua_rawgeti(L, record, NTL_SELF);
   task = lua_touserdata(L, -1);
-  s->about = task->id;
+  if (task != NULL)
+    s->about = task->id;
   lua_pop(L, 1);
 }
 
