@@ -15,13 +15,18 @@ local core = require "nettask.core"
 local known = core.module()
 if known then return known end
 
+local abort = require "nettask.abort"
+local combine = require "nettask.combine"
 local config = require "nettask.config"
 local download_api = require "nettask.download"
 local endpoint = require "nettask.endpoint"
 local exchange = require "nettask.exchange"
+local group = require "nettask.group"
 local log = require "nettask.log".new()
 local make_profile = require "nettask.profile"
+local promise = require "nettask.promise"
 local request_api = require "nettask.request"
+local sleep = require "nettask.sleep"
 local socket = require "nettask.socket"
 local upload_api = require "nettask.upload"
 
@@ -29,8 +34,14 @@ local apply, gate = config.apply, core.gate
 local settings = config.new()
 local on_error
 
+-- Of anything that was raised; results of tasks say what is wrong.
+local function error_text(value)
+  if type(value) == "table" and value.errMsg ~= nil then value = value.errMsg end
+  return tostring(value)
+end
+
 local function safe_text(value)
-  local ok, text = pcall(tostring, value)
+  local ok, text = pcall(error_text, value)
   return ok and text or "(an error that has no text)"
 end
 
@@ -50,7 +61,8 @@ local function write_log(level, text, once)
 end
 
 local apis = { request = request_api, download = download_api,
-  upload = upload_api, socket = socket.connect, send = socket.send }
+  upload = upload_api, socket = socket.connect, send = socket.send,
+  sleep = sleep }
 local sockets = socket.new(settings, log)
 local endpoints = endpoint.new(settings, log)
 
@@ -70,6 +82,7 @@ core.bind {
   tcp = endpoints.tcp,
   remark = endpoints.remark,
 }
+promise.open(report, log)
 
 -- ---- What belongs to the host -----------------------------------------------
 
@@ -114,6 +127,12 @@ local net = {
   closeSocket = sockets.closeSocket,
   createTCPSocket = endpoints.createTCPSocket,
   createUDPSocket = endpoints.createUDPSocket,
+  await = promise.await,
+  all = combine.all,
+  race = combine.race,
+  sleep = sleep.begin,
+  group = group.new,
+  AbortController = abort.new(report),
   update = core.update,
   run = core.run,
   wait = core.wait,

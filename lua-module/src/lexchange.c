@@ -143,6 +143,9 @@ void ntl_exchange_end(lua_State* L, ntl_state_t* s, int record,
   int base = lua_gettop(L) + 1;
 
   push_finish(L, s, record, event, kind, push);
+  lua_rawgeti(L, record, NTL_SELF);
+  ntl_result_keep(L, lua_gettop(L), base);
   ntl_untrack(L, s, event->id);
-  ntl_call_results(L, s, base, kind);
+  if (ntl_call_results(L, s, base, kind))
+    ntl_promise_settle(L, s, record, base, kind);
 }

@@ -76,7 +76,7 @@ int ntl_task_open(lua_State* L, const ntl_kind_t* kind, size_t size,
 
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 2);
-  task = ntl_task_push(L, kind, size, 0);
+  task = ntl_task_push(L, kind, size, 1);
   if (lua_istable(L, 2)) {
     task->inner = true;
     lua_pushvalue(L, 2);
