@@ -176,6 +176,10 @@ errors.CHARSET = { text = "response not convertible to UTF-8",
   errno = 602302, errCode = -1, error = ALIPAY.decoding }
 errors.JSON = { text = "response is not JSON", errno = 600000, errCode = -1,
   error = ALIPAY.decoding }
+errors.JSONP = { text = "jsonp callback mismatch", errno = 600001,
+  errCode = -1, error = ALIPAY.network }
+errors.DATA_CHECK = { text = "data check error", errno = 600000, errCode = -1,
+  error = ALIPAY.network }
 errors.CELLULAR = { text = "cellular network is not available",
   errno = 602301, errCode = -1, error = ALIPAY.network }
 

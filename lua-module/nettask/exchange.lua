@@ -6,8 +6,8 @@
 -- A call goes through three functions: begin() makes the idle task, launch()
 -- starts it, finish() turns its end into callbacks. What wants to run before
 -- the network (a chain of interceptors) lets the task stand for others, see
--- relay.lua, and calls begin() for these; what wants to know the outcome (a
--- promise) sets record.settle, which is called last.
+-- relay.lua, and calls begin() for these; what wants to know the outcome sets
+-- record.settle, which is called last, but for promises (lpromise.c).
 --
 -- The settings and the logger go only to functions that were kept in locals:
 -- see init.lua.
@@ -23,8 +23,10 @@
 --   started  started(task, record, given, settings), if it wants to know
 --   method   whether it is no task of its own, but a method of one
 
+local abort = require "nettask.abort"
 local core = require "nettask.core"
 local errors = require "nettask.errors"
+local group = require "nettask.group"
 local relay = require "nettask.relay"
 
 local E = core.errors
@@ -172,7 +174,7 @@ exchange.fail_result = fail_result
 
 local function log_failure(api, record, fault, log)
   local handled = record.fail or record.complete or record.settle
-    or record.handled
+    or record.promise or record.handled
   if fault.reason then
     log.write("warn", ("%s refused by %s"):format(describe(api, record),
       fault.reason))
@@ -212,8 +214,9 @@ end
 
 -- The function of that API over the settings and the logger of one module
 -- table. `report` hears of an error in getRawResult. `chain`, if there is one,
--- comes first as long as chain.links has any: see interceptor.lua.
-function exchange.new(api, settings, log, report, chain)
+-- comes first as long as chain.links has any: see interceptor.lua. `detour`, if
+-- there is one, names what is done instead of one exchange: see attempts.lua.
+function exchange.new(api, settings, log, report, chain, detour)
   local check, prepare = api.check, api.prepare
   local open, send, end_task = api.open, api.start, api.refuse
   local started = api.started
@@ -255,10 +258,33 @@ function exchange.new(api, settings, log, report, chain)
     error(err, 0)
   end
 
+  local outer_api = { refuse = end_task,
+    failure = function(fault)
+      return fail_result(api.name, fault, {}, settings.dialect == "my")
+    end }
+
+  -- A task that stands for others, which run(relay, given) begins.
+  local function begin_outer(given, outer, run)
+    local record = {
+      [0] = given.enableChunked and CHUNKED or 0,
+      url = given.url,
+      success = callback(given.success),
+      fail = callback(given.fail),
+      complete = callback(given.complete),
+    }
+    local task = open(record, outer)
+    guard(function()
+      run(relay.new(task, record, outer_api), given)
+    end, task)
+    return task, record
+  end
+
   -- Returns task and record. `outer` is the record of the task that it works
   -- for, nil for one of the script's own.
   local function begin(given, outer)
     local fault = check(given, log, settings)
+    local run = detour and not fault and detour(given)
+    if run then return begin_outer(given, outer, run) end
     local record = {
       [0] = 0, -- the plan
       url = given.url,
@@ -275,26 +301,16 @@ function exchange.new(api, settings, log, report, chain)
     return task, record
   end
 
-  local outer_api = { start = begin, refuse = end_task,
-    failure = function(fault)
-      return fail_result(api.name, fault, {}, settings.dialect == "my")
-    end }
+  outer_api.start = begin
 
-  -- The same by way of the interceptors, which may change what is given: it is
-  -- checked when they have.
-  local function begin_chain(given)
-    local record = {
-      [0] = given.enableChunked and CHUNKED or 0,
-      url = given.url,
-      success = callback(given.success),
-      fail = callback(given.fail),
-      complete = callback(given.complete),
-    }
-    local task = open(record)
-    guard(function()
-      chain.run(relay.new(task, record, outer_api), given)
-    end, task)
-    return task, record
+  -- Those who may end it beside the script.
+  local function join(task, signal, of_group)
+    if abort.is(signal) then abort.join(signal, task) end
+    if group.is(of_group) then group.add(of_group, task) end
+  end
+
+  local function is_aborted(signal)
+    return abort.is(signal) and signal.aborted
   end
 
   return function(given)
@@ -303,11 +319,14 @@ function exchange.new(api, settings, log, report, chain)
         api.name, type(given)), 2)
     end
     local task
-    if chain and chain.links[1] then
-      task = begin_chain(given)
+    if chain and chain.links[1] and not is_aborted(given.signal) then
+      -- The links may change what is given: it is checked when they have.
+      task = begin_outer(given, nil, chain.run)
     else
       task = begin(given)
     end
+    local signal, of_group = given.signal, given.group
+    if signal or of_group then join(task, signal, of_group) end
     local raw = api.raw and callback(given.getRawResult)
     if raw then give_raw_result(task, raw) end
     return task

@@ -16,12 +16,15 @@ local known = core.module()
 if known then return known end
 
 local abort = require "nettask.abort"
+local attempts = require "nettask.attempts"
 local combine = require "nettask.combine"
 local config = require "nettask.config"
 local download_api = require "nettask.download"
 local endpoint = require "nettask.endpoint"
+local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
 local group = require "nettask.group"
+local interceptor = require "nettask.interceptor"
 local log = require "nettask.log".new()
 local make_profile = require "nettask.profile"
 local promise = require "nettask.promise"
@@ -36,8 +39,8 @@ local on_error
 
 -- Of anything that was raised; results of tasks say what is wrong.
 local function error_text(value)
-  if type(value) == "table" and value.errMsg ~= nil then value = value.errMsg end
-  return tostring(value)
+  local text = type(value) == "table" and value.errMsg
+  return tostring(text or value)
 end
 
 local function safe_text(value)
@@ -66,8 +69,12 @@ local apis = { request = request_api, download = download_api,
 local sockets = socket.new(settings, log)
 local endpoints = endpoint.new(settings, log)
 
-local function start_of(api)
-  return exchange.new(api, settings, log, report)
+local chains = interceptor.new(log, function(fault)
+  return exchange.fail_result("request", fault, {}, settings.dialect == "my")
+end, sleep.begin)
+
+local function start_of(api, chain, detour)
+  return exchange.new(api, settings, log, report, chain, detour)
 end
 
 core.bind {
@@ -82,7 +89,10 @@ core.bind {
   tcp = endpoints.tcp,
   remark = endpoints.remark,
 }
-promise.open(report, log)
+promise.open(report, log, function(kind)
+  return exchange.fail_result(apis[kind].name,
+    errors.of_code(core.errors.ABORTED), nil, settings.dialect == "my")
+end)
 
 -- ---- What belongs to the host -----------------------------------------------
 
@@ -119,7 +129,8 @@ local guarded_by_core = { "close", "pause", "resume" }
 local net = {
   _VERSION = "nettask " .. core.features.nettask,
   features = core.features,
-  request = start_of(request_api),
+  request = start_of(request_api, chains,
+    attempts.new(settings, log, report, sleep.begin)),
   downloadFile = start_of(download_api),
   uploadFile = start_of(upload_api),
   connectSocket = start_of(socket.connect),
@@ -127,6 +138,9 @@ local net = {
   closeSocket = sockets.closeSocket,
   createTCPSocket = endpoints.createTCPSocket,
   createUDPSocket = endpoints.createUDPSocket,
+  addInterceptor = chains.add,
+  cleanInterceptors = chains.clean,
+  interceptors = chains.interceptors,
   await = promise.await,
   all = combine.all,
   race = combine.race,

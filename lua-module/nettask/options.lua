@@ -1,9 +1,13 @@
 -- The options of each API: which there are, their types, and what is said about
 -- those that this version does not know or does not honour.
 
+local abort = require "nettask.abort"
 local core = require "nettask.core"
 local errors = require "nettask.errors"
+local group = require "nettask.group"
+local is_jsonp = require "nettask.jsonp".is_wanted
 local names = require "nettask.names"
+local retry = require "nettask.retry"
 
 local options = {}
 
@@ -43,14 +47,14 @@ local REQUEST = with_common {
   dataType = "string", responseType = "string", redirect = "string",
   enableChunked = "boolean",
   forceCellularNetwork = "boolean", credentials = "string",
-  -- Known, for later versions.
-  enableCache = "boolean", cache = "string",
-  enableCookie = "boolean", mode = "string", referrerStrategy = "string",
   jsonp = TEXT_OR_FLAG,
   jsonpCache = TEXT_OR_FLAG, retryTimes = "number", backup = TEXT_OR_LIST,
   dataCheck = "function", useStore = "boolean", storeCheckKey = "string",
   storeSign = "string", storeCheck = "function", failover = "boolean",
   retry = "table",
+  -- Known, for later versions.
+  enableCache = "boolean", cache = "string",
+  enableCookie = "boolean", mode = "string", referrerStrategy = "string",
 }
 
 local DOWNLOAD = with_common {
@@ -101,17 +105,25 @@ local TIMEOUT_NAMES = { dns = true, connect = true, tls = true,
 local TYPE_NAMES = { string = "String", number = "Number",
   boolean = "Boolean", table = "Object", ["function"] = "Function" }
 
--- Whether a value of an option of a later version would change anything.
-local function when_true(value) return value == true end
-local function always() return true end
-local EFFECTS = {
+-- What is to be said of an option that has no effect, by its value and by the
+-- other options. Those of a later version are ignored.
+local IGNORED = "is ignored by this version"
+local function when_true(value) return value == true and IGNORED end
+local function always() return IGNORED end
+local function without_failover(_, given)
+  return not given.failover and not is_jsonp(given.jsonp)
+    and "has no effect without jsonp or failover=true"
+end
+local REMARKS = {
   enableCache = when_true, enableHttpDNS = when_true, enableCookie = always,
-  signal = always, retry = always, proxy = always, group = always,
-  storeCheck = always, failover = when_true,
-  jsonp = function(value) return value ~= false end,
-  cache = function(value) return value ~= "no-store" end,
-  credentials = function(value) return value ~= "omit" end,
+  proxy = always,
+  cache = function(value) return value ~= "no-store" and IGNORED end,
+  credentials = function(value) return value ~= "omit" and IGNORED end,
 }
+for _, name in ipairs { "jsonpCache", "retryTimes", "backup", "dataCheck",
+  "useStore", "storeCheckKey", "storeSign", "storeCheck" } do
+  REMARKS[name] = without_failover
+end
 
 -- `label` is what a nested option is called.
 local function fault_of(types, name, value, label)
@@ -152,15 +164,24 @@ end
 -- What sockets do honour.
 local HONOURED = { [SOCKET] = { proxy = true } }
 
-local function remark(api, types, name, value, log)
+local function remark(api, types, name, given, log)
   if not types[name] then
-    log.once("warn", api .. ": " .. names.unknown("option", name, types))
+    return log.once("warn", api .. ": " .. names.unknown("option", name, types))
   elseif HONOURED[types] and HONOURED[types][name] then
     return
-  elseif EFFECTS[name](value) then
-    log.once("warn", ("%s: option %q is ignored by this version")
-      :format(api, name))
   end
+  local text = REMARKS[name](given[name], given)
+  if text then
+    log.once("warn", ("%s: option %q %s"):format(api, name, text))
+  end
+end
+
+-- One that was given already ends the task before it has begun.
+local function signal_fault(signal)
+  if not abort.is(signal) then
+    return errors.parameter("signal", "AbortSignal", core.typeName(signal))
+  end
+  return signal.aborted and errors.of_code(core.errors.ABORTED)
 end
 
 -- Look over what a script gave: returns the failure to report, or nothing.
@@ -175,15 +196,19 @@ local function check(api, types, given, log)
       and fault_of(types, name, value) then
       return first_fault(types, given)
     end
-    if want == nil or EFFECTS[name] then
-      remark(api, types, name, value, log)
+    if want == nil or REMARKS[name] then
+      remark(api, types, name, given, log)
     end
   end
   return given.timeouts and timeouts_fault(api, given.timeouts, log)
+    or given.group and not group.is(given.group)
+      and errors.parameter("group", "Group", core.typeName(given.group))
+    or given.signal and signal_fault(given.signal)
 end
 
 function options.request(given, log)
   return check("request", REQUEST, given, log)
+    or given.retry and retry.fault(given.retry, log)
 end
 
 function options.download(given, log)

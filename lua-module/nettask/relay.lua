@@ -59,9 +59,10 @@ function Relay:protect(f, ...)
   error(err, 0)
 end
 
--- Start an inner task with a copy of these options, and return it. settle(ok,
--- res) is called in a later update(), unless the outer task has ended by then;
--- without it the task is the caller's to watch. Not after abort().
+-- Start an inner task with a copy of these options, and return it and its
+-- record; without record.outer nobody hears it. settle(ok, res) is called in a
+-- later update(), unless the outer task has ended by then; without it the task
+-- is the caller's to watch. Not after abort().
 function Relay:attempt(given, settle)
   local params = {}
   for name, value in pairs(given) do params[name] = value end
@@ -80,7 +81,7 @@ function Relay:attempt(given, settle)
   record.handled = true -- a failure is no news for the log
   self.record.inner = task
   self.inner[#self.inner + 1] = { task, record }
-  return task
+  return task, record
 end
 
 -- The outcome: in a later update() the outer task ends with it. The first one

@@ -37,6 +37,7 @@ typedef struct ntl_state {
   bool paused;
   bool sealed;
   bool updating;      /* inside the drain of update() */
+  bool has_jobs;      /* promises have something to do: see lpromise.c */
   size_t live_count;  /* tasks before their last event */
   size_t idle_count;  /* of them, those that nothing can happen to as yet */
   nt_policy_t policy; /* its strings are anchored by policy_ref */
@@ -57,6 +58,8 @@ typedef struct ntl_state {
   int host;           /* the capability that seal() gave out */
   int module;         /* the table that require "nettask" returns */
   int handlers[NTL_HANDLERS];
+  int jobs, turn, settle; /* what core.promises() was given */
+  int promise_classes;    /* set of the metatables of tasks that have promises */
 
   /* The update() that runs. */
   nt_event_t event;
@@ -118,12 +121,17 @@ struct ntl_task {
   const ntl_kind_t* kind;
   bool aborted; /* by abort(): its listeners are not called any more */
   bool inner;   /* works for another one, see relay.lua */
+  bool settled; /* its result is its user value; `ok` and `told` say more */
+  bool ok;
+  bool told;  /* its callbacks know that it failed */
+  bool boxed; /* the result is no table, and lies in one */
 };
 
 /* A record, live[id], is a table with the task in this slot, its listeners in
  * those behind, and fields that the files of the kinds name. Those of every
  * kind:
  *   silent   abort{silent=true}: nothing more is called
+ *   promise  of somebody who asked for it, see lpromise.c
  *   outer    the record of the task that this one works for, see relay.lua
  *   inner    of such a task: false, or the newest task that works for it
  *   cancel   of such a task: called by abort() */
@@ -240,6 +248,25 @@ ntl_task_t* ntl_task_check(lua_State* L, int arg, const ntl_kind_t* kind);
 void ntl_task_class(lua_State* L, const ntl_kind_t* kind,
                     const luaL_Reg* methods);
 
+/* ---- lpromise.c --------------------------------------------------------- */
+
+extern const ntl_kind_t ntl_promise_kind;
+
+/* A finish() has returned what lies from `base` on, see ntl_call_results(): the
+ * task at `task` keeps its result, for promises that are made later. Does not
+ * raise. */
+void ntl_result_keep(lua_State* L, int task, int base);
+/* The promise in the record at `record`, if there is one, comes to that result.
+ * Without one (`ok` is nil) it is dropped. Returns as ntl_call(). */
+int ntl_promise_settle(lua_State* L, ntl_state_t* s, int record, int base,
+                       const ntl_kind_t* kind);
+/* Take one job out of the queue and run it. Returns as ntl_call(). */
+int ntl_job_run(lua_State* L, ntl_state_t* s);
+/* Empties the queue. */
+void ntl_jobs_clear(lua_State* L, ntl_state_t* s);
+/* Adds promises, promiseOf, isTask, accept and wantTurn to the table on top. */
+void ntl_promise_open(lua_State* L, ntl_state_t* s);
+
 /* ---- listener.c --------------------------------------------------------- */
 
 /* Body of onX(f) and offX([f]): argument 1 is a task of that kind. */
@@ -301,9 +328,11 @@ void ntl_push_profile(lua_State* L, ntl_state_t* s, const nt_profile_t* profile,
 void ntl_request_open(lua_State* L);
 void ntl_download_open(lua_State* L);
 void ntl_upload_open(lua_State* L);
+void ntl_store_open(lua_State* L);
 void ntl_socket_open(lua_State* L, ntl_state_t* s);
 void ntl_endpoint_open(lua_State* L);
 void ntl_tcp_open(lua_State* L);
 void ntl_udp_open(lua_State* L);
+void ntl_sleep_open(lua_State* L);
 
 #endif
