@@ -20,6 +20,7 @@ local core = require "nettask.core"
 local errors = require "nettask.errors"
 local promise = require "nettask.promise"
 
+local NESTED_MAX = 16
 local DEFAULT_MS = 60000 -- of timeoutInterceptor
 local TEXT_MAX = 1000    -- of a body in a line of logInterceptor
 local SILENT = { silent = true }
@@ -93,6 +94,15 @@ local function make_chain(walk, links, index, params, scope)
   return setmetatable(chain, Chain)
 end
 
+-- Lua allows some 200 coroutines inside of each other. So whoever has so many
+-- interceptors gets some of them a little later, as a job.
+local function run_link(link, chain)
+  if chain.index % NESTED_MAX > 0 then return promise.run(link, chain) end
+  return promise.resolved():next(function()
+    return promise.run(link, chain)
+  end)
+end
+
 function enter(walk, links, index, params, outer)
   local link = links[index]
   if type(link) ~= "function" then
@@ -100,7 +110,7 @@ function enter(walk, links, index, params, outer)
   end
   local scope = { outer = outer }
   if link == walk.last then return walk.start(params, scope) end
-  local p = promise.run(link, make_chain(walk, links, index, params, scope))
+  local p = run_link(link, make_chain(walk, links, index, params, scope))
   p.abort = function() abort(scope) end
   return p
 end
