@@ -199,14 +199,15 @@ errors.SEALED_PROXY = { text = "proxy is not allowed", errno = 102,
   errCode = -10, error = ALIPAY.refused,
   reason = "the seal; only the host chooses the proxy after net.seal()" }
 
+local function message_of(err)
+  local message = type(err) == "table" and err.message
+  return type(message) == "string" and message or tostring(err)
+end
+
 -- A function of the script raised `err`, whatever that is, and what it was
 -- called for ends with it.
 function errors.raised(err)
-  local message = err
-  if type(err) == "table" and type(err.message) == "string" then
-    message = err.message
-  end
-  local ok, text = pcall(tostring, message)
+  local ok, text = pcall(message_of, err)
   return { text = ok and text or "an error that has no text", errno = 600004,
     errCode = -1, error = ALIPAY.network }
 end
