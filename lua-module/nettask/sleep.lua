@@ -1,6 +1,6 @@
 -- sleep(): a task that takes a time, and does nothing else.
 
-local error, type = error, type
+local ceil, error, type = math.ceil, error, type
 
 local core = require "nettask.core"
 
@@ -15,8 +15,8 @@ end
 local function begin(ms)
   check_time(ms)
   local task = core.sleepOpen {}
-  local code = core.sleepStart(task, ms < 0 and 0 or ms > MAX_MS and MAX_MS
-    or ms)
+  ms = ms < 0 and 0 or ms > MAX_MS and MAX_MS or ceil(ms)
+  local code = core.sleepStart(task, ms)
   if code ~= 0 then
     task:abort { silent = true }
     error("nettask: sleep: " .. core.message(code), 2)
