@@ -271,6 +271,46 @@ function RequestTask:offChunkReceived(listener) end
 ---@return nettask.RequestTask
 function nettask.request(options) end
 
+-- ---- Interceptors -----------------------------------------------------------
+
+---What one interceptor gets. Params are a copy of the caller's options without
+---success, fail, complete, signal and group; interceptors may pass on others
+---to each other.
+---@class nettask.Chain
+---@field requestParams nettask.RequestOptions|table
+---@field requestParmas nettask.RequestOptions|table other name of the same
+---@field index integer which link this is, 1 is the outermost
+---@field interceptors function[] those of this call, the request itself last
+local Chain = {}
+
+---Goes on with these options. Raises behind the last link.
+---@param params? table default: requestParams
+---@return nettask.RequestTask|nettask.ChainPromise
+function Chain:proceed(params) end
+
+---@class nettask.ChainPromise: nettask.Promise
+local ChainPromise = {}
+
+---Ends what was started behind proceed().
+function ChainPromise:abort() end
+
+---What it returns is the outcome, or what that comes to: a task, a promise, a
+---result. It runs in a coroutine and may await.
+---@alias nettask.Interceptor fun(chain: nettask.Chain): any
+
+---Puts a function before each request() from now on, inside of those that
+---there are.
+---@param interceptor nettask.Interceptor
+function nettask.addInterceptor(interceptor) end
+
+---Takes all interceptors away; requests that have begun keep theirs.
+function nettask.cleanInterceptors() end
+
+---@class nettask.Interceptors
+---@field logInterceptor nettask.Interceptor one line out, one line back: info
+---@field timeoutInterceptor nettask.Interceptor `timeout`, or 60000 ms
+nettask.interceptors = {}
+
 -- ---- downloadFile -----------------------------------------------------------
 
 ---What all three kinds of exchange take.
