@@ -646,6 +646,46 @@ describe("interceptors", function()
     assert(net.run(5000))
   end)
 
+  it("a signal and a group end it like any other", function()
+    add(pass, pass)
+    local controller, group = net.AbortController(), net.group()
+    local first = helper.start { url = fault.http .. "/never",
+      signal = controller.signal }
+    local second = helper.start { url = fault.http .. "/never", group = group }
+    helper.run_until(function()
+      return net.stats().request.connecting == 2
+    end)
+    controller:abort()
+    assert.equal(1, net.stats().request.connecting)
+    helper.check_failure(helper.finish(first), "abort", 1, -3)
+    assert.is_false(second.done)
+    group:abort()
+    assert.equal(0, net.stats().request.connecting)
+    helper.check_failure(helper.finish(second), "abort", 1, -3)
+  end)
+
+  it("a signal that was given before begins no chain", function()
+    local controller = net.AbortController()
+    controller:abort()
+    add(function() error "never called" end)
+    helper.check_failure(fetch { signal = controller.signal }, "abort", 1, -3)
+  end)
+
+  it("a link may give a signal of its own", function()
+    local controller = net.AbortController()
+    add(function(chain)
+      chain.requestParams.signal = controller.signal
+      return pass(chain):catch(function(err)
+        return { data = "instead of " .. err.errMsg }
+      end)
+    end)
+    local record = helper.start { url = fault.http .. "/never" }
+    helper.run_until(function() return record.task.state == "connecting" end)
+    controller:abort()
+    assert.equal("instead of request:fail abort",
+      helper.finish(record).success.data)
+  end)
+
   it("a link that gives up aborts what is behind it", function()
     local began
     add(function(chain)

@@ -309,6 +309,8 @@ function exchange.new(api, settings, log, report, chain, detour)
     if group.is(of_group) then group.add(of_group, task) end
   end
 
+  outer_api.join = join
+
   local function is_aborted(signal)
     return abort.is(signal) and signal.aborted
   end

@@ -11,6 +11,7 @@
 -- What an outer task needs of its API is a table, made by exchange.lua:
 --   start    start(given, outer) -> task, record: an inner task; `outer` is
 --            the record that it works for
+--   join     join(task, signal, group): those may end it too
 --   refuse   ends an open task in a later update()
 --   failure  failure(fault) -> what fail() gets
 
@@ -79,6 +80,9 @@ function Relay:attempt(given, settle)
   local task, record = self.api.start(params, not self.ended and self.record
     or nil)
   record.handled = true -- a failure is no news for the log
+  if params.signal or params.group then
+    self.api.join(task, params.signal, params.group)
+  end
   self.record.inner = task
   self.inner[#self.inner + 1] = { task, record }
   return task, record
