@@ -110,8 +110,10 @@ local TYPE_NAMES = { string = "String", number = "Number",
 local IGNORED = "is ignored by this version"
 local function when_true(value) return value == true and IGNORED end
 local function always() return IGNORED end
-local function without_failover(_, given)
-  return not given.failover and not is_jsonp(given.jsonp)
+local DEFAULT_RETRIES = 2
+local function without_failover(value, given)
+  return value ~= false and value ~= DEFAULT_RETRIES and not given.failover
+    and not is_jsonp(given.jsonp)
     and "has no effect without jsonp or failover=true"
 end
 local REMARKS = {

@@ -148,6 +148,17 @@ function nettask.stats() end
 ---@field enableProfile? boolean default true
 ---@field forceCellularNetwork? boolean fails: no interface can be set
 ---@field credentials? "omit" user and password of the url are not sent
+---@field retry? nettask.Retry ask again when that may help
+---@field failover? boolean the options from here to storeCheck hold
+---@field retryTimes? integer attempts after a time-out; 2
+---@field backup? string|string[] asked in this order, once each
+---@field dataCheck? fun(data: any): boolean false: ask the next backup
+---@field useStore? boolean keep good answers, the last one as the last resort
+---@field storeCheckKey? string stored[storeCheckKey] == storeSign: ask nobody
+---@field storeSign? string
+---@field storeCheck? fun(stored: any, key?: string, sign?: string): boolean
+---@field jsonp? boolean|string a script for an answer; the function's name
+---@field jsonpCache? boolean|string true, or what fetch calls a cache mode
 ---@field success? fun(res: nettask.RequestResult)
 ---@field fail? fun(res: nettask.Failure)
 ---@field complete? fun(res: nettask.RequestResult|nettask.Failure)
@@ -166,6 +177,14 @@ function Header:getAll(name) end
 ---@field retryCount integer
 ---@field reasons { errMsg: string, errno: integer }[]
 
+---@class nettask.Retry
+---@field tries? integer attempts after the first; 3
+---@field base? number ms before the first of them, doubled each time; 500
+---@field max? number ms; the longest wait; 30000
+---@field on? ("timeout"|"connect"|"reset"|integer)[] and statuses; by default
+---those three, 429, 502, 503 and 504
+---@field unsafe? boolean POST and PATCH too
+
 ---@class nettask.RequestResult
 ---@field data any by dataType and responseType
 ---@field statusCode integer any status is a success
@@ -175,6 +194,8 @@ function Header:getAll(name) end
 ---@field profile? nettask.Profile
 ---@field exception nettask.Exception
 ---@field useHttpDNS boolean
+---@field fromStore? boolean
+---@field stale? boolean from the store, since nobody else answered
 ---@field status? integer dialect "my"
 ---@field headers? nettask.Header dialect "my"
 
@@ -875,6 +896,7 @@ function nettask.createUDPSocket(type) end
 ---@field downloadMaxBytes? integer of a file; 50 MiB
 ---@field uploadMaxBytes? integer of the files of an upload together; 0
 ---@field maxSockets? integer WebSockets at once; 5
+---@field storeMaxBytes? integer of the store; 16 MiB, 0 for no cap
 ---@field sendQueueBytes? integer queued for sending, a socket; 16 MiB
 ---@field maxMessageBytes? integer of a WebSocket message; 16 MiB
 ---@field tcpPerWindow? integer TCP sockets made in any five minutes; 20
@@ -904,6 +926,7 @@ function nettask.createUDPSocket(type) end
 ---@field limits? nettask.Limits
 ---@field timeouts? nettask.DefaultTimeouts
 ---@field tempDir? string|false where temporary files are made
+---@field storeFile? string|false of useStore; false: in memory
 ---@field fileRoots? nettask.FileRoots
 ---@field requireSecure? boolean https and wss only
 ---@field allowUrlPort? boolean default true
