@@ -134,7 +134,7 @@ describe("a promise", function()
     end)
 
     it("of a socket tells that it was accepted, or was not", function()
-      local url = servers.demo_ws .. "/echo"
+      local url = servers.demo_ws
       local bare = net.connectSocket { url = url }
       bare:next(expect(1, function(res)
         assert.equal("connectSocket:ok", res.errMsg)

@@ -78,12 +78,19 @@ local function collect(self)
   local p, resolve = promise.new()
   local outcomes, left = {}, 1
   local collector
-  local function arrived()
+  local function finish()
     left = left - 1
     if left > 0 then return end
     remove(self.collectors, collector)
     crowd.prune(self.tasks, 0)
     resolve(outcomes)
+  end
+  -- Other handlers of the last one may add more: they come first.
+  local function arrived()
+    left = left - 1
+    if left > 0 then return end
+    left = 1
+    promise.observe(promise.resolved(), finish)
   end
   function collector(task)
     local source = promise.of(task)
