@@ -37,7 +37,6 @@ typedef struct ntl_state {
   bool paused;
   bool sealed;
   bool updating;      /* inside the drain of update() */
-  bool has_jobs;      /* promises have something to do: see lpromise.c */
   size_t live_count;  /* tasks before their last event */
   size_t idle_count;  /* of them, those that nothing can happen to as yet */
   nt_policy_t policy; /* its strings are anchored by policy_ref */
@@ -59,7 +58,7 @@ typedef struct ntl_state {
   int module;         /* the table that require "nettask" returns */
   int handlers[NTL_HANDLERS];
   int jobs, turn, settle; /* what core.promises() was given */
-  int promise_classes;    /* set of the metatables of tasks that have promises */
+  int promise_classes; /* set of the metatables of tasks that have promises */
 
   /* The update() that runs. */
   nt_event_t event;
@@ -67,6 +66,7 @@ typedef struct ntl_state {
                      * for the next budget */
   bool handed;      /* a callback of `event` has been called */
   bool unfinished;  /* there are more, for the next budget */
+  bool has_jobs;    /* promises have something to do: see lpromise.c */
   const struct ntl_task* task; /* whose it is */
   nt_id_t about;               /* what messages call it */
   unsigned event_epoch;        /* of the context that `event` came from */
