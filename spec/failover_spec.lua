@@ -8,6 +8,7 @@ local net, servers = helper.net, helper.servers
 local fault = servers.fault
 
 local PATIENT = 500 * helper.slow -- for an attempt that is to succeed
+local demo_url = servers.demo .. "/json"
 local HASTY = 60 * helper.slow    -- for one that will not
 
 local function turns(key, words, more)
@@ -30,6 +31,7 @@ end
 
 local function verify()
   net.setLogger(nil)
+  net.cleanInterceptors()
   net.configure { policy = "miniprogram", dialect = "wx" }
   helper.verify()
 end
@@ -351,6 +353,45 @@ describe("a request with failover", function()
         end }
     end
     helper.run_until(function() return left == 0 end)
+  end)
+
+  it("and a retry too may stand behind interceptors", function()
+    local key = wire.key()
+    net.addInterceptor(function(chain)
+      chain.requestParams.jsonp = "f"
+      return chain:proceed(chain.requestParams):next(function(res)
+        res.data.seen = true
+        return res
+      end)
+    end)
+    local record = helper.fetch { url = turns(wire.key(), "500"),
+      backup = turns(key, "503,ok"), retry = { base = 1 } }
+    net.cleanInterceptors() -- count() asks too
+    assert.same({ n = 1, seen = true }, record.success.data)
+    assert.same({ "headers", "success", "complete" }, record.order)
+    assert.equal(200, record.headers[1].statusCode)
+    assert.equal(2, count(key))
+  end)
+
+  it("ends with its signal, its group, and can be awaited", function()
+    local controller, group = net.AbortController(), net.group()
+    local url = turns(wire.key(), "hang")
+    for _, more in ipairs { { signal = controller.signal },
+      { group = group } } do
+      local record = helper.start(wire.with({ url = url, failover = true,
+        backup = demo_url }, more))
+      helper.run_until(function() return record.task.state == "connecting" end)
+      controller:abort()
+      if more.group then group:abort() end
+      helper.check_failure(helper.finish(record), "abort", 1, -3)
+    end
+    local got
+    coroutine.wrap(function()
+      got = net.await(net.request { url = fault.refused, failover = true,
+        backup = demo_url })
+    end)()
+    helper.run_until(function() return got end)
+    assert.equal(200, got.statusCode)
   end)
 
   it("is told apart in the dialect my, where results say more", function()
