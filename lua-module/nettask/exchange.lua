@@ -16,7 +16,8 @@
 --   name, ok as in errMsg
 --   codes    its own failures for codes of the core, see errors.lua
 --   open, start, refuse  functions of the core
---   check    check(given, log, settings) -> failure or nothing
+--   check    check(given, log, settings) -> failure or nothing, and whether
+--            there are options that most calls do without
 --   raw      whether it has getRawResult
 --   prepare  prepare(record, given, settings) -> params, or nil and a failure
 --   fault    fault(code, given, settings): a failure that only this API has
@@ -282,8 +283,8 @@ function exchange.new(api, settings, log, report, chain, detour)
   -- Returns task and record. `outer` is the record of the task that it works
   -- for, nil for one of the script's own.
   local function begin(given, outer)
-    local fault = check(given, log, settings)
-    local run = detour and not fault and detour(given)
+    local fault, unusual = check(given, log, settings)
+    local run = unusual and detour and not fault and detour(given)
     if run then return begin_outer(given, outer, run) end
     local record = {
       [0] = 0, -- the plan

@@ -186,19 +186,14 @@ local function signal_fault(signal)
   return signal.aborted and errors.of_code(core.errors.ABORTED)
 end
 
--- Look over what a script gave: returns the failure to report, or nothing.
--- One pass; what is rare is left to the functions above.
-local function check(api, types, given, log)
-  if types.url and type(given.url) ~= "string" then
-    return fault_of(types, "url", given.url)
-  end
-  for name, value in pairs(given) do
-    local want = types[name]
-    if want ~= type(value) and want ~= nil
-      and fault_of(types, name, value) then
-      return first_fault(types, given)
-    end
-    if want == nil or REMARKS[name] then
+-- Options that most calls do without.
+local UNUSUAL = { timeouts = true, group = true, signal = true, retry = true,
+  failover = true, jsonp = true }
+for name in pairs(REMARKS) do UNUSUAL[name] = true end
+
+local function look_again(api, types, given, log)
+  for name in pairs(given) do
+    if not types[name] or REMARKS[name] then
       remark(api, types, name, given, log)
     end
   end
@@ -208,9 +203,32 @@ local function check(api, types, given, log)
     or given.signal and signal_fault(given.signal)
 end
 
+-- Look over what a script gave: returns the failure to report, or nothing; and
+-- whether there is anything unusual. One pass; what is rare is left to the
+-- functions above.
+local function check(api, types, given, log)
+  local unusual = false
+  if types.url and type(given.url) ~= "string" then
+    return fault_of(types, "url", given.url)
+  end
+  for name, value in pairs(given) do
+    local want = types[name]
+    if want ~= type(value) and want ~= nil
+      and fault_of(types, name, value) then
+      return first_fault(types, given)
+    end
+    if want == nil or UNUSUAL[name] then unusual = true end
+  end
+  if not unusual then return nil, false end
+  return look_again(api, types, given, log), true
+end
+
 function options.request(given, log)
-  return check("request", REQUEST, given, log)
-    or given.retry and retry.fault(given.retry, log)
+  local fault, unusual = check("request", REQUEST, given, log)
+  if unusual and not fault and given.retry then
+    fault = retry.fault(given.retry, log)
+  end
+  return fault, unusual
 end
 
 function options.download(given, log)

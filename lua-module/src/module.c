@@ -197,10 +197,11 @@ static int now(lua_State* L) {
 /* core.unixMs() -> whole ms since 1970. */
 static int unix_ms(lua_State* L) {
   struct timespec now;
+  int64_t ms;
 
   timespec_get(&now, TIME_UTC);
-  lua_pushnumber(
-      L, (lua_Number) now.tv_sec * 1e3 + (lua_Number) (now.tv_nsec / 1000000));
+  ms = (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+  lua_pushnumber(L, (lua_Number) ms);
   return 1;
 }
 
