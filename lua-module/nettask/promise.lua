@@ -10,7 +10,9 @@
 -- For the other files:
 --   promise.new() -> p, resolve, reject   the first call of the two counts
 --   promise.resolved(x), promise.rejected(reason) -> p
---   promise.of(x) -> p      of a task or a promise; nil for anything else
+--   promise.of(x) -> p      of a task or a promise; nil for anything else. For
+--                           observe() and count(): that of a task has no
+--                           methods
 --   promise.observe(p, f)   f(ok, value) once p is settled, as a job: f belongs
 --                           to us and does not raise
 --   promise.count(p, f)     the same, also when p is dropped: ok is nil then
@@ -34,8 +36,6 @@ local getinfo = debug and debug.getinfo -- a sandbox may take them away
 local traceback = debug and debug.traceback
 
 local core = require "nettask.core"
-local errors = require "nettask.errors"
-local exchange = require "nettask.exchange"
 
 local promise_of, want_turn = core.promiseOf, core.wantTurn
 
@@ -47,9 +47,11 @@ local promise = {}
 
 -- Jobs are linked by their `link`, and promises that were rejected while
 -- nobody waited for them too. The core reads the two firsts to know whether
--- there is more to do, and clears all four when the context is closed.
+-- there is more to do, takes the last field back when there is not, and clears
+-- all when the context is closed.
 local FIRST, FIRST_REJECTED = 1, 3 -- behind each of them is the last
-local queue = { false, false, false, false }
+local TOLD = 5                     -- the core knows that there is something
+local queue = { false, false, false, false, false }
 
 local function append(first_at, first, last)
   local before = queue[first_at + 1]
@@ -57,7 +59,10 @@ local function append(first_at, first, last)
     before.link = first
   else
     queue[first_at] = first
-    want_turn()
+    if not queue[TOLD] then
+      queue[TOLD] = true
+      want_turn()
+    end
   end
   queue[first_at + 1] = last
 end
@@ -79,25 +84,24 @@ end
 local MARK = {}
 local Promise = { __name = "nettask.Promise", __metatable = MARK }
 
--- `link` is among the rejected ones. Those have also: `trace`, where the
--- reason was raised; `handled`, somebody has waited since; `quiet`, callbacks
--- of the task have been told already.
+-- `first` is the job that waits first. `value` is the last one and later what
+-- it has come to: a field less, and tables of four and of eight fields waste
+-- nothing. `link` is among the rejected ones. Those may have also: `trace`,
+-- where the reason was raised; `handled`, somebody has waited since; `quiet`,
+-- callbacks of the task have been told already.
 local function pending()
-  return setmetatable({ state = false, first = false, last = false,
+  return setmetatable({ state = false, first = false, value = false,
     link = false }, Promise)
-end
-
-local function is_promise(x)
-  return type(x) == "table" and getmetatable(x) == MARK
 end
 
 local function settle(p, state, value, trace, quiet)
   if p.state then return end
+  local first, last = p.first, p.value
   p.state, p.value = state, value
-  if state == REJECTED then p.trace, p.quiet = trace, quiet end
-  local first, last = p.first, p.last
+  if trace then p.trace = trace end
+  if quiet then p.quiet = quiet end
   if first then
-    p.first, p.last = false, false
+    p.first = false
     append(FIRST, first, last)
   elseif state == REJECTED then
     append(FIRST_REJECTED, p, p)
@@ -108,8 +112,8 @@ end
 local function subscribe(p, job)
   local state = p.state
   if not state then
-    if p.last then p.last.link = job else p.first = job end
-    p.last = job
+    if p.first then p.value.link = job else p.first = job end
+    p.value = job
   elseif state ~= DROPPED then
     if state == REJECTED then p.handled = true end
     append(FIRST, job, job)
@@ -118,13 +122,7 @@ end
 
 -- ---- Tasks ------------------------------------------------------------------
 
-local API_NAMES = { request = "request", download = "downloadFile",
-  upload = "uploadFile", socket = "connectSocket", sleep = "sleep" }
-
-local function abort_result(kind)
-  return exchange.fail_result(API_NAMES[kind],
-    errors.of_code(core.errors.ABORTED))
-end
+local abort_result -- what fail() gets, by the kind of the task
 
 -- Of one that has ended. Without a result it was aborted silently, or its
 -- context was closed.
@@ -136,15 +134,19 @@ local function ended(ok, value, told)
   return p
 end
 
--- The promise of a task, or of itself; else nil.
-local function of(x)
-  local kind = type(x)
-  if kind == "table" then return is_promise(x) and x or nil end
-  if kind ~= "userdata" then return nil end
-  local p = pending()
-  local known, ok, value, told = promise_of(x, p)
-  if known then return known end
+-- The promise of a task, which is `made` if it has none yet, or false.
+local function of_task(x, made)
+  local known, ok, value, told = promise_of(x, made)
   if known == nil then return ended(ok, value, told) end
+  return known
+end
+
+-- The promise of a task, or of itself; else nothing.
+local function of(x)
+  if getmetatable(x) == MARK then return x end
+  if type(x) ~= "userdata" then return nil end
+  return of_task(x, { state = false, first = false, value = false,
+    link = false }) or nil
 end
 
 promise.of = of
@@ -161,7 +163,8 @@ local function adopt_later(job)
 end
 
 local function resolve(p, value)
-  local source = of(value)
+  local kind = type(value)
+  local source = (kind == "table" or kind == "userdata") and of(value)
   if not source then
     settle(p, RESOLVED, value)
   elseif source == p then
@@ -182,46 +185,60 @@ end
 
 -- ---- Handlers ---------------------------------------------------------------
 
--- xpcall() takes no arguments in Lua 5.1.
-local call_f, call_value, call_trace
-
-local function call_now()
-  local f, value = call_f, call_value
-  call_f, call_value = nil, nil
-  return f(value)
-end
+local call_trace
 
 local function note_trace(err)
   call_trace = traceback and traceback("", 2) or ""
   return err
 end
 
--- Returns ok, and what f returned or raised.
-local function call(f, value)
-  call_f, call_value = f, value
-  return xpcall(call_now, note_trace)
+-- xpcall() with an argument for f, which it does not take in Lua 5.1.
+local call = xpcall
+if not xpcall(type, type, 1) then
+  local call_f, call_value
+
+  local function call_now()
+    local f, value = call_f, call_value
+    call_f, call_value = nil, nil
+    return f(value)
+  end
+
+  function call(f, handler, value)
+    call_f, call_value = f, value
+    return xpcall(call_now, handler)
+  end
 end
 
--- A job of next() and catch().
-local function react(job)
-  local source, target = job.source, job.target
-  local f = job.on_rejected
-  if source.state == RESOLVED then f = job.on_resolved end
+-- What next() and catch() return is its own job: one table instead of two. Once
+-- it has run it keeps nothing alive.
+local function derive(run, source, on_resolved, on_rejected)
+  local target = setmetatable({ state = false, first = false, value = false,
+    link = false, run = run, source = source, on_resolved = on_resolved,
+    on_rejected = on_rejected }, Promise)
+  subscribe(source, target)
+  return target
+end
+
+local function react(target)
+  local source, f = target.source, target.on_rejected
+  if source.state == RESOLVED then f = target.on_resolved end
+  target.source, target.on_resolved, target.on_rejected = nil, nil, nil
   if not f then return pass_on(source, target) end
-  local ok, value = call(f, source.value)
+  local ok, value = call(f, note_trace, source.value)
   if ok then return resolve(target, value) end
   reject(target, value, call_trace)
 end
 
--- A job of finally(): the second, when f has returned a promise.
+-- The job of finally(), and a second one when f has returned a promise.
 local function conclude_later(job)
   local waited = job.source
   pass_on(waited.state == REJECTED and waited or job.outcome, job.target)
 end
 
-local function conclude(job)
-  local source, target = job.source, job.target
-  local ok, value = call(job.f)
+local function conclude(target)
+  local source, f = target.source, target.on_resolved
+  target.source, target.on_resolved = nil, nil
+  local ok, value = call(f, note_trace)
   if not ok then return reject(target, value, call_trace) end
   local waited = of(value)
   if not waited then return pass_on(source, target) end
@@ -245,13 +262,6 @@ function promise.count(p, f)
     counts = true })
 end
 
-local function chain(source, on_resolved, on_rejected)
-  local target = pending()
-  subscribe(source, { run = react, source = source, link = false,
-    target = target, on_resolved = on_resolved, on_rejected = on_rejected })
-  return target
-end
-
 -- ---- Methods ----------------------------------------------------------------
 
 local function self_of(x, name)
@@ -273,7 +283,7 @@ function methods.next(self, on_resolved, on_rejected)
   local p = self_of(self, "next")
   check_function(on_resolved, 1, "next", true)
   check_function(on_rejected, 2, "next", true)
-  return chain(p, on_resolved, on_rejected)
+  return derive(react, p, on_resolved, on_rejected)
 end
 
 methods["then"] = methods.next
@@ -281,33 +291,33 @@ methods["then"] = methods.next
 function methods.catch(self, f)
   local p = self_of(self, "catch")
   check_function(f, 1, "catch")
-  return chain(p, nil, f)
+  return derive(react, p, nil, f)
 end
 
 methods["finally"] = function(self, f)
   local p = self_of(self, "finally")
   check_function(f, 1, "finally")
-  local target = pending()
-  subscribe(p, { run = conclude, source = p, link = false, target = target,
-    f = f })
-  return target
+  return derive(conclude, p, f)
 end
 
 -- ---- Coroutines -------------------------------------------------------------
 
--- A job that resumes a coroutine has it in `co` until it has done so. Whoever
--- else resumes it meanwhile (a scheduler that turns all of its coroutines every
--- frame) only makes it yield again.
+-- A job that resumes a coroutine has it in `co` until it does so, and is
+-- `waiting` until the coroutine goes on. Whoever else resumes it meanwhile (a
+-- scheduler that turns all of its coroutines every frame) only makes it yield
+-- again.
 local function suspend(job)
   repeat yield() until not job.co
+  job.waiting = nil
 end
 
 -- Whether the coroutine is in suspend(). A yield that failed, since there was a
 -- C function in the way, leaves a job behind: on Lua 5.1 and 5.2 nobody can say
--- beforehand whether it will.
+-- beforehand whether it will. (One that has died since is found out by resuming
+-- it.)
 local function is_suspended(co)
-  if status(co) ~= "suspended" then return false end
   if isyieldable or not getinfo then return true end
+  if status(co) ~= "suspended" then return false end
   local info = getinfo(co, 1, "f")
   return info ~= nil and info.func == suspend
 end
@@ -356,10 +366,18 @@ end
 
 local wake -- see promise.open()
 
+-- The job is what the task gets for a promise, if it has none: then its first
+-- job is itself.
 function methods.await(self)
-  local p = self_of(self, "await")
-  local job = { run = wake, source = p, link = false, co = own_coroutine() }
-  subscribe(p, job)
+  local job = { state = false, first = false, value = false, link = false,
+    run = wake, co = own_coroutine(), waiting = true }
+  local p = type(self) == "userdata" and of_task(self, job)
+    or self_of(self, "await")
+  if p == job then
+    p.first, p.value = p, p
+  else
+    subscribe(p, job)
+  end
   suspend(job)
   if p.state == RESOLVED then return p.value end
   return nil, p.value
@@ -387,9 +405,9 @@ local function on_end(p, ok, value, told)
   if ok ~= nil then
     return settle(p, ok and RESOLVED or REJECTED, value, nil, told)
   end
+  if p.state then return end
   local job = p.first
-  p.state, p.value = DROPPED, abort_result(value)
-  p.first, p.last = false, false
+  p.state, p.value, p.first = DROPPED, abort_result(value), false
   while job do
     local link = job.link
     job.link = false
@@ -398,13 +416,15 @@ local function on_end(p, ok, value, told)
   end
 end
 
--- Gives the core what it needs, once; `report` hears of errors.
-function promise.open(report, log)
+-- Gives the core what it needs, once; `report` hears of errors, and
+-- result_of_abort(kind) is what fail() of an aborted task gets.
+function promise.open(report, log, result_of_abort)
   function wake(job)
     local co = job.co
     if not is_suspended(co) then return end
     job.co = false
     local ok, err = resume(co)
+    if job.waiting then return end
     if not note_stop(co, ok, err) then
       report(err, traceback and traceback(co) or "", "coroutine")
     end
@@ -413,11 +433,15 @@ function promise.open(report, log)
 
   local function turn()
     local job = take(FIRST)
-    if job then return job.run(job) end
+    if job then
+      job.run(job)
+      return
+    end
     local p = take(FIRST_REJECTED)
     if p and not p.handled then report_rejection(p, report, log) end
   end
 
+  abort_result = result_of_abort
   core.promises(queue, turn, on_end, methods)
   promise.open = nil
 end

@@ -257,9 +257,9 @@ extern const ntl_kind_t ntl_promise_kind;
  * raise. */
 void ntl_result_keep(lua_State* L, int task, int base);
 /* The promise in the record at `record`, if there is one, comes to that result.
- * Without one (`ok` is nil) it is dropped. Returns as ntl_call(). */
-int ntl_promise_settle(lua_State* L, ntl_state_t* s, int record, int base,
-                       const ntl_kind_t* kind);
+ * Without one (`ok` is nil) it is dropped. */
+void ntl_promise_settle(lua_State* L, const ntl_state_t* s, int record,
+                        int base, const ntl_kind_t* kind);
 /* Take one job out of the queue and run it. Returns as ntl_call(). */
 int ntl_job_run(lua_State* L, ntl_state_t* s);
 /* Empties the queue. */

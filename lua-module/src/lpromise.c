@@ -10,11 +10,12 @@
 
 /* The queue of jobs, filled by the Lua layer: the first job and the last, the
  * first promise that was rejected with nobody waiting and the last; each may be
- * false. */
+ * false. Then whether we were told that there is something. */
 enum {
   FIRST_JOB = 1,
   FIRST_REJECTED = 3,
-  QUEUE_SIZE = 4
+  TOLD = 5,
+  QUEUE_SIZE = TOLD
 };
 
 /* For messages and stats(). */
@@ -51,12 +52,13 @@ static void push_result(lua_State* L, int task, bool boxed) {
   lua_remove(L, -2);
 }
 
-int ntl_promise_settle(lua_State* L, ntl_state_t* s, int record, int base,
-                       const ntl_kind_t* kind) {
+/* No function of the script runs in settle(). */
+void ntl_promise_settle(lua_State* L, const ntl_state_t* s, int record,
+                        int base, const ntl_kind_t* kind) {
   lua_getfield(L, record, "promise");
   if (!lua_istable(L, -1)) {
     lua_pop(L, 1);
-    return 1;
+    return;
   }
   ntl_push_ref(L, s->settle);
   lua_insert(L, -2);
@@ -67,19 +69,25 @@ int ntl_promise_settle(lua_State* L, ntl_state_t* s, int record, int base,
     lua_pushvalue(L, base + 1);
   lua_pushboolean(
       L, lua_isfunction(L, base + 2) || lua_isfunction(L, base + 3));
-  return ntl_call(L, s, 4, kind, "settle");
+  lua_call(L, 4, 0);
 }
 
 /* ---- Jobs ---------------------------------------------------------------- */
 
-static bool has_jobs(lua_State* L, const ntl_state_t* s) {
+/* Whether there is more to do. */
+static bool look_on(lua_State* L, const ntl_state_t* s) {
   bool has;
 
   ntl_push_ref(L, s->jobs);
   lua_rawgeti(L, -1, FIRST_JOB);
   lua_rawgeti(L, -2, FIRST_REJECTED);
   has = lua_toboolean(L, -1) || lua_toboolean(L, -2);
-  lua_pop(L, 3);
+  lua_pop(L, 2);
+  if (!has) {
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, -2, TOLD);
+  }
+  lua_pop(L, 1);
   return has;
 }
 
@@ -87,7 +95,7 @@ int ntl_job_run(lua_State* L, ntl_state_t* s) {
   ntl_push_ref(L, s->turn);
   if (!ntl_call(L, s, 0, &ntl_promise_kind, "job"))
     return 0;
-  s->has_jobs = has_jobs(L, s);
+  s->has_jobs = look_on(L, s);
   return 1;
 }
 
