@@ -471,6 +471,17 @@ describe("interceptors", function()
     assert.same({ 500, 1000, 500 }, order)
   end)
 
+  it("a link that makes requests without end does not go on so", function()
+    local count = 0
+    add(function()
+      count = count + 1
+      return net.request { url = demo .. "/echo" }
+    end)
+    helper.check_failure(fetch {}, "interceptors make requests inside of each"
+      .. " other without end", 600004, -1)
+    assert.equal(20, count)
+  end)
+
   -- ---- The task -------------------------------------------------------------
 
   it("a promise of the task hears the final outcome", function()

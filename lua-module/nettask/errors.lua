@@ -199,6 +199,9 @@ errors.SEALED_PROXY = { text = "proxy is not allowed", errno = 102,
   errCode = -10, error = ALIPAY.refused,
   reason = "the seal; only the host chooses the proxy after net.seal()" }
 
+errors.LEVEL = { text = "interceptors make requests inside of each other"
+  .. " without end", errno = 600004, errCode = -1, error = ALIPAY.network }
+
 local function message_of(err)
   local message = type(err) == "table" and err.message
   return type(message) == "string" and message or tostring(err)

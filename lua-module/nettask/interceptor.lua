@@ -20,7 +20,8 @@ local core = require "nettask.core"
 local errors = require "nettask.errors"
 local promise = require "nettask.promise"
 
-local NESTED_MAX = 16
+local NESTED_MAX = 16    -- links that run inside of each other
+local LEVEL_MAX = 20     -- requests that links make inside of each other
 local DEFAULT_MS = 60000 -- of timeoutInterceptor
 local TEXT_MAX = 1000    -- of a body in a line of logInterceptor
 local SILENT = { silent = true }
@@ -76,7 +77,7 @@ local function check_params(given)
 end
 
 -- `walk` is what all links of one call share: last, the request itself as a
--- link, and start(params, scope).
+-- link, start(params, scope), and level, how many calls it is made inside of.
 local enter
 
 -- A script may call proceed with a colon or, as it was written elsewhere, with
@@ -94,12 +95,24 @@ local function make_chain(walk, links, index, params, scope)
   return setmetatable(chain, Chain)
 end
 
--- Lua allows some 200 coroutines inside of each other. So whoever has so many
--- interceptors gets some of them a little later, as a job.
-local function run_link(link, chain)
-  if chain.index % NESTED_MAX > 0 then return promise.run(link, chain) end
+-- The walk whose link runs right now, and how many links do.
+local running, nested = nil, 0
+
+local function run_now(walk, link, chain)
+  local before = running
+  running, nested = walk, nested + 1
+  local ok, p = pcall(promise.run, link, chain)
+  running, nested = before, nested - 1
+  if not ok then error(p, 0) end -- no memory
+  return p
+end
+
+-- Coroutines inside of each other have a limit, by which LuaJIT even crashes.
+-- So whoever has many interceptors gets some of them a little later, as a job.
+local function run_link(walk, link, chain)
+  if nested < NESTED_MAX then return run_now(walk, link, chain) end
   return promise.resolved():next(function()
-    return promise.run(link, chain)
+    return run_now(walk, link, chain)
   end)
 end
 
@@ -110,7 +123,7 @@ function enter(walk, links, index, params, outer)
   end
   local scope = { outer = outer }
   if link == walk.last then return walk.start(params, scope) end
-  local p = run_link(link, make_chain(walk, links, index, params, scope))
+  local p = run_link(walk, link, make_chain(walk, links, index, params, scope))
   p.abort = function() abort(scope) end
   return p
 end
@@ -247,7 +260,9 @@ function interceptor.new(log, failure, sleep)
 
   -- For exchange.lua: begins what `relay` stands for.
   function self.run(relay, given)
-    local params, links, walk = {}, {}, {}
+    local walk = { level = (running and running.level or 0) + 1 }
+    if walk.level > LEVEL_MAX then return relay:fail(errors.LEVEL) end
+    local params, links = {}, {}
     for name, value in pairs(given) do
       if not OF_CALLER[name] then params[name] = value end
     end
