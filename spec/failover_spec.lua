@@ -275,20 +275,36 @@ describe("dataCheck", function()
     assert.equal(("RequestTask #%.0f dataCheck"):format(record.task.id), what)
   end)
 
-  it("may abort the task, or close the context", function()
-    local record
-    record = helper.start { url = turns(wire.key(), "ok"), jsonp = true,
-      backup = turns(wire.key(), "ok"),
-      dataCheck = function() record.task:abort() end }
-    helper.check_failure(helper.finish(record), "abort", 1, -3)
-    local closed
-    net.request { url = turns(wire.key(), "ok"), jsonp = true,
-      dataCheck = function()
-        net.close()
-        closed = true
-        return true
-      end, complete = helper.never("complete") }
-    helper.run_until(function() return closed end)
+  it("may abort the task, and nobody else is asked", function()
+    for _, answer in ipairs { true, false } do
+      local second = wire.key()
+      local record
+      record = helper.start { url = turns(wire.key(), "ok"), jsonp = true,
+        backup = turns(second, "ok"), dataCheck = function()
+          record.task:abort()
+          return answer
+        end }
+      helper.check_failure(helper.finish(record), "abort", 1, -3)
+      assert.is_true(net.run(5000))
+      assert.equal(0, count(second))
+    end
+  end)
+
+  it("may close the context, and then nothing more happens", function()
+    for _, answer in ipairs { true, false } do
+      local second = wire.key()
+      local closed
+      net.request { url = turns(wire.key(), "ok"), jsonp = true,
+        useStore = true, backup = turns(second, "ok"),
+        dataCheck = function()
+          net.close()
+          closed = true
+          return answer
+        end, complete = helper.never("complete") }
+      helper.run_until(function() return closed end)
+      assert.equal(0, net.stats().live)
+      assert.equal(0, count(second))
+    end
   end)
 end)
 
@@ -371,6 +387,9 @@ describe("a request with failover", function()
     assert.same({ "headers", "success", "complete" }, record.order)
     assert.equal(200, record.headers[1].statusCode)
     assert.equal(2, count(key))
+    -- One for the status 500, one for the 503.
+    assert.equal(2, record.success.exception.retryCount)
+    assert.equal(2, #record.success.exception.reasons)
   end)
 
   it("ends with its signal, its group, and can be awaited", function()

@@ -175,6 +175,17 @@ describe("useStore", function()
     assert.matches("warn: store: an answer is not kept", lines[1], 1, true)
   end)
 
+  it("asks nobody when storeCheck has aborted the task", function()
+    local key = wire.key()
+    fill(key, "{}")
+    local record
+    record = helper.start { url = turns(key, "ok,503", "{}"), jsonp = true,
+      useStore = true, storeCheck = function() record.task:abort() end }
+    helper.check_failure(helper.finish(record), "abort", 1, -3)
+    assert.is_true(net.run(5000))
+    assert.equal(1, #wire.seen(key))
+  end)
+
   it("can be aborted while it looks", function()
     local key = wire.key()
     fill(key, "{}")

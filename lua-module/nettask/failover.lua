@@ -140,6 +140,11 @@ function Run:answer_from_store(stored, stale)
   self:finish(true, res)
 end
 
+-- A function of the script may have ended the task, or the context.
+function Run:is_over()
+  return self.relay.ended or self.relay.task.state == "done"
+end
+
 -- Nothing is left to ask: what there was once, or the failure.
 function Run:last_resort(res)
   if not self.key then return self:finish(false, res) end
@@ -179,6 +184,14 @@ function Run:result_of(fault, answer)
   return res
 end
 
+-- What became of the retries of an attempt is told too.
+function Run:note(exception)
+  self.attempts = self.attempts + exception.retryCount
+  for i = 1, #exception.reasons do
+    self.reasons[#self.reasons + 1] = exception.reasons[i]
+  end
+end
+
 function Run:on_failure(res)
   if self.heard or not ELSEWHERE[res.errno] then
     return self:finish(false, res)
@@ -194,6 +207,7 @@ end
 
 function Run:on_answer(res)
   local fault = self:fault_of(res)
+  if self:is_over() then return end
   if fault then return self:on_failure(self:result_of(fault, res)) end
   if self.key and res.statusCode < 400 then
     self.store.put(self.key, res.data)
@@ -218,6 +232,7 @@ function Run:attempt()
   if not params then return self.relay:fail(fault) end
   self.attempts = self.attempts + 1
   self:watch(self.relay:attempt(params, function(ok, res)
+    self:note(res.exception)
     if ok then self:on_answer(res) else self:on_failure(res) end
   end))
 end
@@ -237,9 +252,9 @@ function failover.run(relay, given, tools)
     or given.storeCheckKey ~= nil and given.storeSign ~= nil
   if not self.key or not checks then return self:attempt() end
   self.store.get(self.key, self:later(function(found, stored)
-    if found and self:is_current(stored) then
-      return self:answer_from_store(stored)
-    end
+    local current = found and self:is_current(stored)
+    if self:is_over() then return end
+    if current then return self:answer_from_store(stored) end
     self:attempt()
   end))
 end
