@@ -97,6 +97,7 @@ function nettask.wait(timeoutMs) end
 ---@field socket nettask.KindStats
 ---@field tcp nettask.KindStats
 ---@field udp nettask.KindStats
+---@field sleep nettask.KindStats
 ---@field live integer tasks before their last event
 ---@field queuedEvents integer that wait for update()
 ---@field queuedBytes integer that they hold
@@ -160,6 +161,8 @@ function nettask.stats() end
 ---@field jsonp? boolean|string a script for an answer; the function's name
 ---@field jsonpCache? boolean|string true, or what fetch calls a cache mode
 ---@field success? fun(res: nettask.RequestResult)
+---@field signal? nettask.AbortSignal ends it with `fail abort`
+---@field group? nettask.Group it is one of these
 ---@field fail? fun(res: nettask.Failure)
 ---@field complete? fun(res: nettask.RequestResult|nettask.Failure)
 
@@ -261,7 +264,7 @@ function Header:getAll(name) end
 ---| "idle" | "queued" | "connecting" | "open" | "closing" | "done"
 
 ---A request that was started. Need not be kept: it goes on without.
----@class nettask.RequestTask: userdata
+---@class nettask.RequestTask: nettask.Promise
 ---@field id integer
 ---@field state nettask.TaskState
 local RequestTask = {}
@@ -291,6 +294,124 @@ function RequestTask:offChunkReceived(listener) end
 ---@param options nettask.RequestOptions
 ---@return nettask.RequestTask
 function nettask.request(options) end
+
+-- ---- Promises ---------------------------------------------------------------
+
+---What something will come to. Tasks are promises, too. Handlers run inside a
+---later update().
+---@class nettask.Promise
+local Promise = {}
+
+---Calls resolved(result) or rejected(reason). What that returns is what the new
+---promise comes to, also by way of a task or a promise; what it raises is the
+---reason of its rejection.
+---@param resolved? fun(value: any): any
+---@param rejected? fun(reason: any): any
+---@return nettask.Promise
+function Promise:next(resolved, rejected) end
+
+Promise["then"] = Promise.next
+
+---The same as next(nil, rejected).
+---@param rejected fun(reason: any): any
+---@return nettask.Promise
+function Promise:catch(rejected) end
+
+---Calls f() either way. The new promise comes to the same, unless f raises, or
+---returns a promise that is rejected.
+---@param f fun(): any
+---@return nettask.Promise
+function Promise:finally(f) end
+
+---Waits, in a coroutine. Returns the result, or nil and the reason.
+---@return any value
+---@return any reason
+function Promise:await() end
+
+---@param promise nettask.Promise
+---@return any value
+---@return any reason
+function nettask.await(promise) end
+
+---A promise of a table with what each of them comes to, under the same keys;
+---rejected with the first failure.
+---@param list table<any, nettask.Promise|any>
+---@return nettask.Promise
+function nettask.all(list) end
+
+---A promise of what the first of them comes to.
+---@param list table<any, nettask.Promise|any>
+---@return nettask.Promise
+function nettask.race(list) end
+
+---A task that takes a time and does nothing else.
+---@class nettask.SleepTask: nettask.Promise
+---@field id integer
+---@field state nettask.TaskState
+local SleepTask = {}
+
+---Ends it with `sleep:fail abort`.
+---@param options? { silent?: boolean }
+function SleepTask:abort(options) end
+
+---@param ms number
+---@return nettask.SleepTask
+function nettask.sleep(ms) end
+
+---@alias nettask.Task
+---| nettask.RequestTask | nettask.DownloadTask | nettask.UploadTask
+---| nettask.SocketTask | nettask.SleepTask
+---| nettask.TCPSocket | nettask.UDPSocket
+
+---@class nettask.Outcome
+---@field ok boolean
+---@field res? any
+---@field err? any
+
+---Tasks that end together. It remembers the last thousand that have ended.
+---@class nettask.Group
+local Group = {}
+
+---@generic T: nettask.Task
+---@param task T
+---@return T
+function Group:add(task) end
+
+---Ends all of its tasks.
+---@param options? { silent?: boolean } silent: no callback at all
+function Group:abort(options) end
+
+---Waits, in a coroutine, for all of its tasks, those too that are added
+---meanwhile. What it has told is forgotten.
+---@return nettask.Outcome[] in the order of adding
+function Group:await() end
+
+---@return nettask.Group
+function nettask.group() end
+
+---For the option `signal`.
+---@class nettask.AbortSignal
+---@field aborted boolean
+---@field reason any
+local AbortSignal = {}
+
+---Calls the function inside of abort().
+---@param listener fun(reason: any)
+function AbortSignal:onabort(listener) end
+
+---@param listener? fun(reason: any) nil: all of them
+function AbortSignal:offabort(listener) end
+
+---@class nettask.AbortController
+---@field signal nettask.AbortSignal
+local AbortController = {}
+
+---Ends all tasks that have its signal, once and for all.
+---@param reason? any
+function AbortController:abort(reason) end
+
+---@return nettask.AbortController
+function nettask.AbortController() end
 
 -- ---- Interceptors -----------------------------------------------------------
 
@@ -345,6 +466,8 @@ nettask.interceptors = {}
 ---@field enableQuic? boolean
 ---@field useHighPerformanceMode? boolean both of them
 ---@field enableProfile? boolean default true
+---@field signal? nettask.AbortSignal ends it with `fail abort`
+---@field group? nettask.Group it is one of these
 ---@field fail? fun(res: nettask.Failure)
 
 ---The body of any answer is saved. `timeouts.stall` is 30000 by default.
@@ -379,7 +502,7 @@ nettask.interceptors = {}
 ---@field totalBytesWritten integer
 ---@field totalBytesExpectedToWrite integer 0 while it is unknown
 
----@class nettask.DownloadTask: userdata
+---@class nettask.DownloadTask: nettask.Promise
 ---@field id integer
 ---@field state nettask.TaskState
 local DownloadTask = {}
@@ -446,7 +569,7 @@ function nettask.downloadFile(options) end
 ---@field totalBytesSent integer
 ---@field totalBytesExpectedToSend integer
 
----@class nettask.UploadTask: userdata
+---@class nettask.UploadTask: nettask.Promise
 ---@field id integer
 ---@field state nettask.TaskState
 local UploadTask = {}
@@ -501,6 +624,7 @@ function nettask.uploadFile(options) end
 ---@field enableProfile? boolean default true
 ---@field forceCellularNetwork? boolean fails: no interface can be set
 ---@field success? fun(res: nettask.SocketAccepted) it was begun
+---@field group? nettask.Group it is one of these
 ---@field fail? fun(res: nettask.CallFailure) an option is wrong, or a limit
 ---@field complete? fun(res: nettask.SocketAccepted|nettask.CallFailure)
 
@@ -568,7 +692,7 @@ function nettask.uploadFile(options) end
 ---@field complete? fun(res: nettask.CallResult|nettask.CallFailure)
 
 ---A WebSocket. Need not be kept: it goes on without.
----@class nettask.SocketTask: userdata
+---@class nettask.SocketTask: nettask.Promise
 ---@field id integer
 ---@field socketTaskId integer the same
 ---@field state nettask.TaskState
