@@ -19,8 +19,9 @@ enum {
 };
 
 /* For messages and stats(). */
-const ntl_kind_t ntl_promise_kind = { "nettask.Promise", "promise", "promise",
-                                      NULL, NULL, NULL };
+const ntl_kind_t ntl_promise_kind = {
+  "nettask.Promise", "promise", "promise", NULL, NULL, NULL
+};
 
 /* ---- Results ------------------------------------------------------------- */
 
@@ -67,8 +68,8 @@ void ntl_promise_settle(lua_State* L, const ntl_state_t* s, int record,
     lua_pushstring(L, kind->name);
   else
     lua_pushvalue(L, base + 1);
-  lua_pushboolean(
-      L, lua_isfunction(L, base + 2) || lua_isfunction(L, base + 3));
+  lua_pushboolean(L,
+                  lua_isfunction(L, base + 2) || lua_isfunction(L, base + 3));
   lua_call(L, 4, 0);
 }
 
@@ -203,11 +204,10 @@ static int accept(lua_State* L) {
 
 /* ---- Opening ------------------------------------------------------------- */
 
-static const char* const classes[] = { "nettask.RequestTask",
-                                       "nettask.DownloadTask",
-                                       "nettask.UploadTask",
-                                       "nettask.SocketTask",
-                                       "nettask.SleepTask" };
+static const char* const classes[] = {
+  "nettask.RequestTask", "nettask.DownloadTask", "nettask.UploadTask",
+  "nettask.SocketTask", "nettask.SleepTask"
+};
 
 /* The methods of a class are an upvalue of its __index, see task.c. */
 static void add_methods(lua_State* L, const char* class, int methods) {
@@ -256,12 +256,9 @@ static void make_classes(lua_State* L, ntl_state_t* s) {
 
 void ntl_promise_open(lua_State* L, ntl_state_t* s) {
   static const luaL_Reg funcs[] = {
-    { "promises", promises },
-    { "promiseOf", promise_of },
-    { "isTask", is_task },
-    { "accept", accept },
-    { "wantTurn", want_turn },
-    { NULL, NULL },
+    { "promises", promises },  { "promiseOf", promise_of },
+    { "isTask", is_task },     { "accept", accept },
+    { "wantTurn", want_turn }, { NULL, NULL },
   };
 
   make_classes(L, s);
