@@ -101,8 +101,9 @@ describe("await()", function()
 
     it("for a task that has ended meanwhile", function()
       finished(function()
-        local slow, quick = net.sleep(20), net.sleep(0)
-        assert.equal("sleep:ok", slow:await().errMsg)
+        local slow, quick = net.sleep(100000), net.sleep(0)
+        quick:next(function() slow:abort() end)
+        assert.equal("sleep:fail abort", select(2, slow:await()).errMsg)
         assert.equal("done", quick.state)
         assert.equal("sleep:ok", quick:await().errMsg)
         assert.equal("sleep:ok", quick:await().errMsg)
@@ -206,6 +207,26 @@ describe("await()", function()
       finished(function()
         for _ = 1, 1000 do ended:await() end
       end)
+    end)
+
+    it("round and round, and update() ends all the same", function()
+      local ended = net.sleep(0)
+      assert.is_true(net.run(5000))
+      local rounds, stop = 0, false
+      local co = go(function()
+        repeat
+          ended:await()
+          rounds = rounds + 1
+        until stop
+      end)
+      local left = select(2, net.update())
+      assert.equal(1, left)
+      assert.is_true(rounds > 1000)
+      local came = false
+      net.sleep(0):next(function() came = true end)
+      stop = true
+      helper.run_until(function() return came end)
+      assert.equal("dead", coroutine.status(co))
     end)
 
     if yields_across_pcall then

@@ -72,6 +72,7 @@ typedef struct ntl_state {
   unsigned event_epoch;        /* of the context that `event` came from */
   nt_context_t* doomed;        /* closed while we read from its event */
   size_t quota, delivered;
+  unsigned job_quota;
   double clock_ms;    /* the newest reading */
   double deadline_ms; /* 0: none */
 

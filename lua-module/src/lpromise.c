@@ -25,6 +25,12 @@ const ntl_kind_t ntl_promise_kind = {
 
 /* ---- Results ------------------------------------------------------------- */
 
+/* Whether callbacks hear that it failed. */
+static bool is_told(lua_State* L, int base) {
+  return !lua_toboolean(L, base) &&
+         (lua_isfunction(L, base + 2) || lua_isfunction(L, base + 3));
+}
+
 /* The user value has to be a table; a chain of interceptors may come to
  * anything, which is then the first element of one. */
 void ntl_result_keep(lua_State* L, int task, int base) {
@@ -33,8 +39,7 @@ void ntl_result_keep(lua_State* L, int task, int base) {
   if (lua_isnil(L, base))
     return;
   self->ok = lua_toboolean(L, base);
-  self->told =
-      !self->ok && (lua_isfunction(L, base + 2) || lua_isfunction(L, base + 3));
+  self->told = is_told(L, base);
   self->boxed = !lua_istable(L, base + 1);
   if (self->boxed)
     lua_createtable(L, 1, 0);
@@ -68,8 +73,7 @@ void ntl_promise_settle(lua_State* L, const ntl_state_t* s, int record,
     lua_pushstring(L, kind->name);
   else
     lua_pushvalue(L, base + 1);
-  lua_pushboolean(L,
-                  lua_isfunction(L, base + 2) || lua_isfunction(L, base + 3));
+  lua_pushboolean(L, is_told(L, base));
   lua_call(L, 4, 0);
 }
 

@@ -23,6 +23,7 @@ enum {
   DRAIN_STACK = 80, /* slots: the profile alone takes 40 */
   REDO_TRIES = 4,   /* a finaliser may raise more than once */
   RETRY_MS = 10,    /* without memory, in run() */
+  JOBS_A_FRAME = 20000,
   CLOSE_MS = 500
 };
 
@@ -179,9 +180,11 @@ static void dispatch(lua_State* L, ntl_state_t* s) {
 }
 
 /* What the event that was delivered has set going in promises and in
- * coroutines; also what was left of that by the last update(). */
+ * coroutines; also what was left of that by the last update(). Jobs make jobs:
+ * a script that goes round in circles shall not hold up the frame for ever. */
 static void run_jobs(lua_State* L, ntl_state_t* s) {
-  while (s->has_jobs && !s->paused && is_in_time(s)) {
+  while (s->has_jobs && s->job_quota > 0 && !s->paused && is_in_time(s)) {
+    s->job_quota--;
     if (ntl_job_run(L, s))
       continue;
     ntl_jobs_clear(L, s); /* the job has closed the context */
@@ -197,7 +200,8 @@ static void prepare_frame(lua_State* L, ntl_state_t* s) {
 }
 
 static bool may_deliver(const ntl_state_t* s) {
-  if (s->delivered >= s->quota || s->epoch != s->event_epoch || s->paused)
+  if (s->delivered >= s->quota || s->epoch != s->event_epoch || s->paused ||
+      s->has_jobs)
     return false;
   if (s->context == NULL || nt_waiting(s->context) == 0)
     return false;
@@ -317,6 +321,7 @@ static void deliver(lua_State* L, ntl_state_t* s, double budget_ms,
   if (s->paused || !lua_checkstack(L, LUA_MINSTACK))
     return;
   s->quota = arrived < max_events ? arrived : max_events;
+  s->job_quota = JOBS_A_FRAME;
   s->clock_ms = start_ms = ntl_now_ms();
   s->deadline_ms = budget_ms < 0 ? 0 : start_ms + budget_ms;
   s->event_epoch = s->epoch;
