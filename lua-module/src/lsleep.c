@@ -3,12 +3,9 @@
 
 static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event);
 
-static const ntl_kind_t sleep_kind = { "nettask.SleepTask",
-                                       "SleepTask",
-                                       "sleep",
-                                       dispatch,
-                                       NULL,
-                                       NULL };
+static const ntl_kind_t sleep_kind = {
+  "nettask.SleepTask", "SleepTask", "sleep", dispatch, NULL, NULL
+};
 
 /* ok, res, and none of the callbacks that a finish() has. */
 static void push_success(lua_State* L) {
