@@ -613,9 +613,10 @@ describe("interceptors", function()
   end)
 
   it("abort() while a link waits: the request never begins", function()
-    local result
+    local clock, result
     add(function(chain)
-      net.sleep(30):await()
+      clock = net.sleep(60000)
+      clock:await()
       local res, err = chain:proceed(chain.requestParams):await()
       result = res or err
       return result
@@ -624,6 +625,7 @@ describe("interceptors", function()
     helper.run_for(5)
     record.task:abort()
     helper.check_failure(helper.finish(record), "abort", 1, -3)
+    clock:abort()
     helper.run_until(function() return result ~= nil end)
     assert.equal("request:fail abort", result.errMsg)
     assert.equal(1, result.errno)
@@ -725,7 +727,7 @@ describe("interceptors", function()
 
   it("close() ends all of it without a word", function()
     add(pass, function(chain)
-      net.sleep(1000):await()
+      net.sleep(60000):await()
       return pass(chain)
     end)
     net.request { url = demo .. "/echo", complete = helper.never "complete" }
@@ -790,7 +792,7 @@ describe("interceptors", function()
     helper.run_until(function() return record.task.state == "connecting" end)
     record.task:abort()
     helper.check_failure(helper.finish(record), "abort", 1, -3)
-    assert(net.run(1000), "a clock runs on")
+    assert(net.run(5000), "a clock runs on")
   end)
 
   -- ---- Life -----------------------------------------------------------------
