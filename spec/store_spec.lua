@@ -235,6 +235,29 @@ describe("the store", function()
     assert.equal(0, result.status)
   end)
 
+  it("keeps what was stored when the process is killed", function()
+    local result = helper.lua([[
+      local path = ...
+      local core = require "nettask.core"
+      local net = require "nettask"
+      net.configure { storeFile = path }
+      local done = 0
+      for i = 1, 20 do
+        core.store(function(_, code)
+          assert(code == 0)
+          done = done + 1
+        end, "put", "key " .. i, ("v"):rep(i * 1000))
+      end
+      assert(net.run(20000) and done == 20)
+      os.execute("kill -9 $PPID")
+      while true do end]], path)
+    assert.equal(137, result.status, result.err)
+    net.configure { storeFile = path }
+    for i = 1, 20 do
+      assert.equal(i * 1000, #action("get", "key " .. i))
+    end
+  end)
+
   it("sets a damaged file aside and goes on, with a word", function()
     helper.write_file(path, ("no database "):rep(500))
     local lines = capture_log()
