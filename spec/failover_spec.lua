@@ -9,7 +9,7 @@ local fault = servers.fault
 
 local PATIENT = 500 * helper.slow -- for an attempt that is to succeed
 local demo_url = servers.demo .. "/json"
-local HASTY = 60 * helper.slow    -- for one that will not
+local HASTY = 100 + 50 * helper.slow -- for one that will not
 
 local function turns(key, words, more)
   return wire.url("/turns", wire.with({ key = key, ["do"] = words,
