@@ -120,9 +120,10 @@ typedef struct ntl_kind {
 struct ntl_task {
   nt_id_t id; /* 0 until there is one */
   const ntl_kind_t* kind;
-  bool aborted; /* by abort(): its listeners are not called any more */
-  bool inner;   /* works for another one, see relay.lua */
-  bool settled; /* its result is its user value; `ok` and `told` say more */
+  bool aborted;  /* by abort(): its listeners are not called any more */
+  bool inner;    /* works for another one, see relay.lua */
+  bool promised; /* its record has a promise */
+  bool settled;  /* its result is its user value; `ok` and `told` say more */
   bool ok;
   bool told;  /* its callbacks know that it failed */
   bool boxed; /* the result is no table, and lies in one */

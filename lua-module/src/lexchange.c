@@ -141,11 +141,12 @@ void ntl_exchange_end(lua_State* L, ntl_state_t* s, int record,
                       const nt_event_t* event, const ntl_kind_t* kind,
                       ntl_push_body_t push) {
   int base = lua_gettop(L) + 1;
+  bool promised = s->task->promised;
 
   push_finish(L, s, record, event, kind, push);
   lua_rawgeti(L, record, NTL_SELF);
   ntl_result_keep(L, lua_gettop(L), base);
   ntl_untrack(L, s, event->id);
-  if (ntl_call_results(L, s, base, kind))
+  if (ntl_call_results(L, s, base, kind) && promised)
     ntl_promise_settle(L, s, record, base, kind);
 }

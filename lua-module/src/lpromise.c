@@ -149,13 +149,14 @@ static int is_task(lua_State* L) {
 
 /* Push the promise of the live task whose record is on top: the one that it
  * has, else the one at `made`. */
-static void push_promise(lua_State* L, int made) {
-  lua_getfield(L, -1, "promise");
-  if (lua_istable(L, -1))
+static void push_promise(lua_State* L, ntl_task_t* task, int made) {
+  if (task->promised) {
+    lua_getfield(L, -1, "promise");
     return;
-  lua_pop(L, 1);
+  }
   lua_pushvalue(L, made);
   lua_setfield(L, -2, "promise");
+  task->promised = true;
   lua_pushvalue(L, made);
 }
 
@@ -166,7 +167,7 @@ static void push_promise(lua_State* L, int made) {
  *   false                x is no task */
 static int promise_of(lua_State* L) {
   ntl_state_t* s = ntl_self(L);
-  const ntl_task_t* task = test_task(L, s);
+  ntl_task_t* task = test_task(L, s);
 
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
@@ -182,7 +183,7 @@ static int promise_of(lua_State* L) {
     return 4;
   }
   if (ntl_push_record(L, s, task->id) && !ntl_get_flag(L, 3, "silent")) {
-    push_promise(L, 2);
+    push_promise(L, task, 2);
     return 1;
   }
   lua_pushnil(L);
