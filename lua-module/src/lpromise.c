@@ -182,7 +182,8 @@ static int promise_of(lua_State* L) {
     lua_pushboolean(L, task->told);
     return 4;
   }
-  if (ntl_push_record(L, s, task->id) && !ntl_get_flag(L, 3, "silent")) {
+  if (ntl_push_record(L, s, task->id) &&
+      !(task->aborted && ntl_get_flag(L, 3, "silent"))) {
     push_promise(L, task, 2);
     return 1;
   }
