@@ -3,7 +3,7 @@
 # Everything that is made lands in $(BUILD), which differs for each sanitizer,
 # so that the variants never mix; objects are made again whenever the compiler
 # or a flag changes. Libraries come from pkg-config, or from X_DIR (or X_INCDIR
-# and X_LIBDIR) for X in CURL UV ZLIB JANSSON,
+# and X_LIBDIR) for X in CURL UV ZLIB SQLITE JANSSON,
 # which is also how LuaRocks calls us.
 
 LUA ?= 5.4
@@ -13,6 +13,7 @@ LIBFLAG ?= -shared
 PYTHON ?= /usr/bin/python3
 SPEC ?=
 FRAMES ?= 600
+DIALECTS ?= wx taro swan my ft
 
 ifeq ($(filter $(LUA),5.1 5.2 5.3 5.4 jit),)
   $(error LUA is one of 5.1 5.2 5.3 5.4 jit, not "$(LUA)")
@@ -49,7 +50,7 @@ libs = $(if $(call libdir,$1),$(call own_libs,$(call \
   libdir,$1),$3),$(call pkg,--libs,$2))
 
 # Whoever names the folders has no use for a list of Debian packages.
-ifneq ($(strip $(LUA_INCDIR) $(foreach x,UV CURL ZLIB JANSSON,$(call \
+ifneq ($(strip $(LUA_INCDIR) $(foreach x,UV CURL ZLIB SQLITE JANSSON,$(call \
   incdir,$x))),)
   DEPS := skip
 endif
@@ -58,7 +59,9 @@ export DEPS
 UV_FLAGS := $(call cflags,UV,libuv)
 CURL_FLAGS := $(call cflags,CURL,libcurl)
 ZLIB_FLAGS := $(call cflags,ZLIB,zlib)
+SQLITE_FLAGS := $(call cflags,SQLITE,sqlite3)
 JANSSON_FLAGS := $(call cflags,JANSSON,jansson)
+CORE_FLAGS := $(UV_FLAGS) $(CURL_FLAGS) $(ZLIB_FLAGS) $(SQLITE_FLAGS)
 LUA_FLAGS := $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(call \
   pkg,--cflags,$(LUA_NAME)))
 SERVER_FLAGS := -Ic-core/src $(UV_FLAGS) $(JANSSON_FLAGS) \
@@ -66,7 +69,7 @@ SERVER_FLAGS := -Ic-core/src $(UV_FLAGS) $(JANSSON_FLAGS) \
 
 UV_LIBS := $(call libs,UV,libuv,uv)
 CORE_LIBS := $(UV_LIBS) $(call libs,CURL,libcurl,curl) \
-  $(call libs,ZLIB,zlib,z) -pthread
+  $(call libs,ZLIB,zlib,z) $(call libs,SQLITE,sqlite3,sqlite3) -pthread
 JANSSON_LIBS := $(call libs,JANSSON,jansson,jansson)
 MODULE_LIBS := $(CORE_LIBS) $(JANSSON_LIBS)
 SERVER_LIBS := $(UV_LIBS) $(JANSSON_LIBS) \
@@ -117,6 +120,7 @@ BENCHES := $(BENCH_SRC:bench/%.c=$(BUILD)/bench/%)
 EXAMPLES := $(EXAMPLE_SRC:examples/%.c=$(BUILD)/examples/%)
 
 .PHONY: all core module server examples ctests benches fuzzers demo run-demo \
+  demo-dialects run-demo-dialects \
   test run-test stress bench fuzz lint run-lint \
   lint-format lint-tidy lint-lua format ci install-deps rock rock-check \
   rock-install clean help
@@ -147,7 +151,7 @@ endef
 CORE_STAMP := $(BUILD)/obj/core.flags
 MODULE_STAMP := $(LUA_BUILD)/obj.flags
 SERVER_STAMP := $(BUILD)/obj/server.flags
-CORE_ALL_FLAGS = $(UV_FLAGS) $(CURL_FLAGS) $(ZLIB_FLAGS) $(CORE_LIBS)
+CORE_ALL_FLAGS = $(CORE_FLAGS) $(CORE_LIBS)
 MODULE_ALL_FLAGS = $(LUA_FLAGS) $(LIBFLAG) $(MODULE_LIBS)
 SERVER_ALL_FLAGS = $(SERVER_FLAGS) $(SERVER_LIBS)
 $(eval $(call stamp,$(CORE_STAMP),CORE_ALL_FLAGS,core))
@@ -157,7 +161,7 @@ $(eval $(call stamp,$(SERVER_STAMP),SERVER_ALL_FLAGS,server))
 $(BUILD)/obj/core/%.o: c-core/src/%.c $(CORE_STAMP)
 	mkdir -p $(@D)
 	echo "  cc $@"
-	$(COMPILE) $(INCLUDE) $(UV_FLAGS) $(CURL_FLAGS) $(ZLIB_FLAGS) -c $< -o $@
+	$(COMPILE) $(INCLUDE) $(CORE_FLAGS) -c $< -o $@
 
 $(LUA_BUILD)/obj/%.o: lua-module/src/%.c $(MODULE_STAMP)
 	mkdir -p $(@D)
@@ -214,8 +218,8 @@ build/fuzz/%: c-core/test/fuzz/%.c $(CORE_SRC) $(wildcard c-core/src/*.h)
 	mkdir -p $(@D)
 	echo "  cc $@"
 	clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -pthread \
-	  -fno-sanitize-recover=all $(INCLUDE) -Ic-core/src $(UV_FLAGS) \
-	  $(CURL_FLAGS) -o $@ $< $(CORE_SRC) $(CORE_LIBS)
+	  -fno-sanitize-recover=all $(INCLUDE) -Ic-core/src $(CORE_FLAGS) \
+	  -o $@ $< $(CORE_SRC) $(CORE_LIBS)
 
 -include $(wildcard $(BUILD)/obj/*/*.d $(LUA_BUILD)/obj/*.d \
   $(BUILD)/test/*.d $(BUILD)/bench/*.d $(BUILD)/examples/*.d)
@@ -232,7 +236,17 @@ demo:
 	$(SUBMAKE) run-demo
 
 run-demo:
-	tools/demo.sh $(SERVER) $(LUA_BUILD) $(LUA_NAME) --frames $(FRAMES)
+	tools/demo.sh $(SERVER) $(LUA_BUILD) $(LUA_NAME) examples/arcade.lua \
+	  --frames $(FRAMES)
+
+demo-dialects:
+	tools/deps.sh install core server $(LUA_NAME)
+	$(SUBMAKE) all
+	$(SUBMAKE) run-demo-dialects
+
+run-demo-dialects:
+	tools/demo.sh $(SERVER) $(LUA_BUILD) $(LUA_NAME) \
+	  "$(DIALECTS:%=examples/dialects/%.lua)"
 
 test:
 	tools/deps.sh install core server test $(LUA_NAME)
@@ -281,7 +295,7 @@ lint-format:
 	clang-format --dry-run -Werror $(C_FILES)
 
 TIDY_FLAGS = -std=c11 -D_GNU_SOURCE $(INCLUDE) -Ic-core/src $(UV_FLAGS) \
-  $(CURL_FLAGS) $(LUA_FLAGS) $(SERVER_FLAGS)
+  $(CURL_FLAGS) $(SQLITE_FLAGS) $(LUA_FLAGS) $(SERVER_FLAGS)
 # It counts the warnings of system headers aloud: heard only when it fails.
 lint-tidy:
 	out=$$(printf '%s\n' $(TIDY_FILES) | xargs -P 2 -I {} \
@@ -308,11 +322,11 @@ rock: rock-check
 
 # "header:variable of LuaRocks"
 ROCK_HEADERS := lua.h:LUA_DIR uv.h:UV_DIR curl/curl.h:CURL_DIR \
-  jansson.h:JANSSON_DIR
+  sqlite3.h:SQLITE_DIR jansson.h:JANSSON_DIR
 rock-check:
 	for pair in $(ROCK_HEADERS); do \
 	  echo "#include <$${pair%%:*}>" | $(CC) -D_GNU_SOURCE $(LUA_FLAGS) \
-	    $(UV_FLAGS) $(CURL_FLAGS) $(JANSSON_FLAGS) -E - >/dev/null 2>&1 || \
+	    $(CORE_FLAGS) $(JANSSON_FLAGS) -E - >/dev/null 2>&1 || \
 	  { echo "nettask: $${pair%%:*} not found, pass $${pair##*:}=" >&2; \
 	    exit 1; }; done
 
@@ -331,6 +345,7 @@ help:
 
 #: make            build the core, the Lua module, the demo server, examples
 #: make demo       install what is missing (root, Debian), build, run the demo
+#: make demo-dialects   the same for the platforms' samples, examples/dialects
 #: make test       install what is missing, build, run all specs and C tests
 #: make test SPEC=spec/request_spec.lua     one spec file (or several)
 #: make stress     the stress specs in full (or those that SPEC= names)
@@ -346,6 +361,6 @@ help:
 #: LUA=5.1|5.2|5.3|5.4|jit   which Lua (5.4)
 #: SANITIZE=address|thread   in build/asan, build/tsan
 #: CC=gcc|clang  CFLAGS=...  WERROR=1  BUILD=folder  V=1 (commands)
-#: CURL_DIR= UV_DIR= JANSSON_DIR=   libraries outside of pkg-config
+#: CURL_DIR= UV_DIR= SQLITE_DIR= JANSSON_DIR=   libraries outside of pkg-config
 #: DEPS=skip                 install and check no packages
 #: CTESTS=skip               only the specs: C tests do not depend on LUA

@@ -25,6 +25,7 @@ external_dependencies = {
   CURL = { library = "curl" },
   UV = { header = "uv.h", library = "uv" },
   ZLIB = { header = "zlib.h", library = "z" },
+  SQLITE = { header = "sqlite3.h", library = "sqlite3" },
   JANSSON = { header = "jansson.h", library = "jansson" },
   platforms = {
     macosx = { CURL = { header = "curl/curl.h" } },
@@ -46,6 +47,8 @@ build = {
     UV_LIBDIR = "$(UV_LIBDIR)",
     ZLIB_INCDIR = "$(ZLIB_INCDIR)",
     ZLIB_LIBDIR = "$(ZLIB_LIBDIR)",
+    SQLITE_INCDIR = "$(SQLITE_INCDIR)",
+    SQLITE_LIBDIR = "$(SQLITE_LIBDIR)",
     JANSSON_INCDIR = "$(JANSSON_INCDIR)",
     JANSSON_LIBDIR = "$(JANSSON_LIBDIR)",
   },

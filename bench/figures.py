@@ -160,6 +160,25 @@ def dispatch(lab, rounds, _say):
     return lines
 
 
+def promises(lab, rounds, _say):
+    lines = []
+    luas = {lab.names["lua"]: {}}
+    luas["luajit"] = setup.lua_environment(lab.names["build"], "jit")
+    for lua, environment in luas.items():
+        results = rounds_of(lambda: lab.values(
+            [lua, "bench/promise.lua", SECONDS], environment=environment),
+            rounds)
+        lines.append(Line("promise", f"a step of a chain, {lua}", "", 2, None,
+                          False, "us", column(results, "step_us")))
+        note = (f"a callback and what it begins "
+                f"{middle(results, 'callback_us')} us; next() in its place "
+                f"{middle(results, 'next_us')} us more")
+        lines.append(Line("promise", f"an await, {lua}",
+                          "beyond the callback", 3, None, False, "us",
+                          column(results, "await_us"), note))
+    return lines
+
+
 BUDGET_LOADS = [
     ("1 KB text", "text", "small", "2000"),
     ("64 KB text", "text", "medium", "500"),
@@ -326,5 +345,5 @@ def idle_calls(lab, rounds, _say):
 ROWS = [("T10", tls_stall), ("T11", lookup_stall), ("T16", tcp_ping),
         ("mdns", discovery),
         ("T21", idle),
-        ("T22", dispatch), ("T23", budget), ("T24", idle_memory),
-        ("T25", idle_calls), ("frame", frame), ("files", files)]
+        ("T22", dispatch), ("promise", promises), ("T23", budget),
+        ("T24", idle_memory), ("T25", idle_calls), ("frame", frame), ("files", files)]

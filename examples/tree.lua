@@ -16,7 +16,7 @@ end
 
 local ok, net = pcall(require, "nettask")
 if not ok and is_missing(tostring(net)) then
-  local root = here .. "../"
+  local root = here:gsub("dialects[/\\]$", "") .. "../"
   package.path = root .. "lua-module/?.lua;" .. root ..
     "lua-module/?/init.lua;" .. package.path
   package.cpath = root .. "build/lua" .. lua_name() .. "/?.so;" ..

@@ -64,7 +64,7 @@ describe("the dialect", function()
       upload)
   end
 
-  it("gives 60000 ms to each call, my 30000", function()
+  it("#32 #33 gives 60000 ms to each call, my 30000", function()
     for dialect, total in pairs { wx = 60000, swan = 60000, my = 30000 } do
       assert.equal(told(total, total, total),
         totals(("net.configure { dialect = %q }"):format(dialect)))

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs the terminal demo against a demo server of its own.
+# Runs examples against a demo server of their own, one after the other.
 #
-#   tools/demo.sh SERVER LUA_BUILD LUA ARGUMENTS-OF-THE-DEMO...
+#   tools/demo.sh SERVER LUA_BUILD LUA "EXAMPLE.lua..." ARGUMENTS-OF-THEM...
 #
 # The server ends with us whatever happens: its stdin is a pipe that only this
 # shell holds open.
@@ -10,7 +10,8 @@ set -eu
 server=$1
 lua_build=$2
 lua=$3
-shift 3
+examples=$4
+shift 4
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -44,8 +45,10 @@ service() {
 export LUA_PATH="lua-module/?.lua;lua-module/?/init.lua;;"
 export LUA_CPATH="$lua_build/?.so;;"
 status=0
-"$lua" examples/arcade.lua "$url" --tcp "$(port tcp)" --udp "$(port udp)" \
-  --service "$(service)" "$@" 3>&- || status=$?
+for example in $examples; do
+  "$lua" "$example" "$url" --tcp "$(port tcp)" --udp "$(port udp)" \
+    --service "$(service)" "$@" 3>&- || status=$?
+done
 
 exec 3>&-
 served=0

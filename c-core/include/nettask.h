@@ -127,7 +127,9 @@ typedef uint64_t nt_id_t;
   XX(FILE_SIZE, -107, "file larger than its cap")                              \
   XX(DIGEST, -108, "the file does not have the expected digest")               \
   XX(FILE_CHANGED, -109, "the file changed while it was sent")                 \
-  XX(FILE, -110, "reading or writing the file failed")
+  XX(FILE, -110, "reading or writing the file failed")                         \
+  XX(VALUE_SIZE, -111, "value larger than the store")                          \
+  XX(NOT_A_STORE, -112, "the file holds something else than a store")
 
 typedef enum nt_error {
   NT_OK = 0,
@@ -211,6 +213,8 @@ typedef struct nt_policy {
   size_t write_root_count;
   uint32_t mdns_scan_ms; /* how long a scan for services goes on; 30000 */
   uint32_t max_services; /* that a scan knows at once; 256 */
+  const char* store_file;   /* of nt_store_start(); NULL: in memory */
+  uint64_t store_max_bytes; /* of keys and values in it; 16 MiB */
 } nt_policy_t;
 
 /* Fills in the preset. Any thread. */
@@ -546,6 +550,46 @@ NT_API int nt_upload_open(nt_context_t* context, nt_id_t* id);
  * response; one that comes before all is sent is an answer like any other. */
 NT_API int nt_upload_start(nt_context_t* context, nt_id_t id,
                            const nt_upload_options_t* options);
+
+/* ---- Sleep ------------------------------------------------------------- */
+
+/* Like nt_request_open(). */
+NT_API int nt_sleep_open(nt_context_t* context, nt_id_t* id);
+
+/* Like nt_request_start(). Ends without error after that time, never before; it
+ * has no other event. */
+NT_API int nt_sleep_start(nt_context_t* context, nt_id_t id, uint32_t ms);
+
+/* ---- Store ------------------------------------------------------------- */
+
+/* Values under keys, both any bytes: in an SQLite file that outlives the
+ * process, or in memory, until nt_close(). When it is full what was used least
+ * recently makes room. A file that is damaged is set aside as
+ * "<store_file>.damaged", and a new one begun. */
+
+typedef enum nt_store_action {
+  NT_STORE_GET,
+  NT_STORE_PUT,
+  NT_STORE_REMOVE
+} nt_store_action_t;
+
+typedef struct nt_store_options {
+  nt_store_action_t action;
+  const void* key; /* at least one byte */
+  size_t key_size;
+  const void* value; /* of NT_STORE_PUT */
+  size_t value_size;
+} nt_store_options_t;
+
+/* Like nt_request_open(). */
+NT_API int nt_store_open(nt_context_t* context, nt_id_t* id);
+
+/* Like nt_request_start(); NT_E_VALUE_SIZE for what would never fit. Actions
+ * are done in the order in which they are started, and there is one event: END
+ * of NT_STORE_GET has `data` and `size`, or NULL when nothing is stored there.
+ * With `error` 0 a `message` that is not "" tells of a damaged file. */
+NT_API int nt_store_start(nt_context_t* context, nt_id_t id,
+                          const nt_store_options_t* options);
 
 /* ---- WebSocket --------------------------------------------------------- */
 

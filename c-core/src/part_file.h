@@ -9,12 +9,14 @@
 #include "nettask.h"
 #include "resume.h"
 #include "sha256.h"
+#include "store_file.h"
 #include "temp_dir.h"
 
 /* What the storage thread has open, and where it keeps temporary files. */
 typedef struct nt__files {
   nt__node_t parts; /* nt__part_file_t that are open */
   nt__temp_dirs_t temp;
+  nt__store_file_t store;
 } nt__files_t;
 
 typedef struct nt__part_file {

@@ -49,6 +49,7 @@ void nt_policy_init(nt_policy_t* policy, nt_preset_t preset) {
   policy->max_sockets = preset == NT_PRESET_MINIPROGRAM ? 5 : 0;
   policy->send_queue_bytes = 16 * MIB;
   policy->message_max_bytes = 16 * MIB;
+  policy->store_max_bytes = 16 * MIB;
   policy->download_max_bytes = preset == NT_PRESET_MINIPROGRAM ? 50 * MIB : 0;
 }
 
@@ -108,7 +109,7 @@ static size_t bytes_of(const nt_policy_t* values) {
          list_size(values->read_roots, values->read_root_count) +
          list_size(values->write_roots, values->write_root_count) +
          text_size(values->user_agent) + text_size(values->ca_file) +
-         text_size(values->temp_dir);
+         text_size(values->temp_dir) + text_size(values->store_file);
 }
 
 static void keep_ports(nt_policy_t* values, char** cursor) {
@@ -132,6 +133,7 @@ static void keep(nt_policy_t* values, char* cursor) {
   keep_text(&values->user_agent, &cursor);
   keep_text(&values->ca_file, &cursor);
   keep_text(&values->temp_dir, &cursor);
+  keep_text(&values->store_file, &cursor);
 }
 
 nt__policy_t* nt__policy_new(const nt_policy_t* given) {

@@ -95,6 +95,7 @@ static void storage_main(void* arg) {
   }
   tell_results(storage);
   nt__temp_dirs_free(&storage->files.temp);
+  nt__store_file_close(&storage->files.store);
   uv_mutex_lock(&storage->mutex);
   storage->ended = true;
   uv_cond_broadcast(&storage->changed);

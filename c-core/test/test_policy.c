@@ -36,6 +36,8 @@ static void presets(void** state) {
   assert_int_equal(mini.message_max_bytes, 16 << 20);
   assert_int_equal(mini.upload_max_bytes, 0);
   assert_null(mini.temp_dir);
+  assert_int_equal(mini.store_max_bytes, 16 << 20);
+  assert_null(mini.store_file);
   assert_null(mini.read_roots);
   assert_null(mini.write_roots);
   assert_int_equal(mini.mdns_scan_ms, 30000);
@@ -56,6 +58,7 @@ static void presets(void** state) {
 static void snapshot_copies_texts(void** state) {
   char agent[] = "game/1";
   char file[] = "/etc/ca.pem";
+  char store[] = "/var/store";
   nt_policy_t values;
   nt__policy_t* policy;
 
@@ -63,12 +66,15 @@ static void snapshot_copies_texts(void** state) {
   nt_policy_init(&values, NT_PRESET_OPEN);
   values.user_agent = agent;
   values.ca_file = file;
+  values.store_file = store;
   policy = nt__policy_new(&values);
   assert_non_null(policy);
+  memset(store, 'x', sizeof(store) - 1);
   memset(agent, 'x', sizeof(agent) - 1);
   memset(file, 'x', sizeof(file) - 1);
   assert_string_equal(policy->values.user_agent, "game/1");
   assert_string_equal(policy->values.ca_file, "/etc/ca.pem");
+  assert_string_equal(policy->values.store_file, "/var/store");
   nt__policy_unref(policy);
 
   values.user_agent = NULL;

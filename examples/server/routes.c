@@ -272,6 +272,49 @@ static void begin_echo(exchange_t* ex, uint64_t number) {
   free(query);
 }
 
+/* ---- JSONP ------------------------------------------------------------- */
+
+/* Nothing that could be more than the name of a function. */
+static int is_function_name(const char* name) {
+  return *name != '\0' &&
+         strspn(name,
+                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                "0123456789_$.") == strlen(name);
+}
+
+static void begin_jsonp(exchange_t* ex, uint64_t number) {
+  char name[128];
+  json_t* args = request_args(ex->wsi);
+  char* text = args == NULL ? NULL : json_dumps(args, JSON_COMPACT);
+  size_t size = text == NULL ? 0 : strlen(text) + 2 * sizeof(name) + 64;
+  char* script = malloc(size + 1);
+
+  (void) number;
+  if (request_arg(ex->wsi, "callback", name, sizeof(name)) == NULL ||
+      !is_function_name(name)) {
+    bad_request(ex, "callback must be the name of a function");
+    free(script);
+  } else if (script == NULL || text == NULL) {
+    reply_error(&ex->reply, 500, "out of memory");
+    free(script);
+  } else {
+    snprintf(script, size, "/**/ typeof %s === 'function' && %s(%s);\n", name,
+             name, text);
+    ex->reply.type = "text/javascript";
+    ex->reply.owned = script;
+    ex->reply.length = strlen(script);
+  }
+  free(text);
+  json_decref(args);
+}
+
+/* What the samples of the platforms ask for, by other names. */
+static void begin_audio(exchange_t* ex, uint64_t number) {
+  (void) number;
+  begin_bytes(ex, 65536);
+  ex->reply.type = "audio/mpeg";
+}
+
 static json_t* json_base64(const char* bytes, size_t size) {
   size_t room = (size + 2) / 3 * 4 + 8; /* the encoder wants spare bytes */
   char* text = malloc(room);
@@ -322,6 +365,8 @@ static const route_t routes[] = {
   { "/redirect-to", "?url=U&status=S: redirects there", begin_redirect_to,
     NULL },
   { "/json", "a JSON document", begin_json, NULL },
+  { "/jsonp", "?callback=F&a=b: a script that calls F with the arguments",
+    begin_jsonp, NULL },
   { "/text", "?charset=C: text in that encoding", begin_text, NULL },
   { "/gzip", "JSON, gzip-compressed", begin_gzip, NULL },
   { "/deflate", "JSON, deflate-compressed", begin_deflate, NULL },
@@ -330,6 +375,10 @@ static const route_t routes[] = {
   { "/cookies", "?a=b: the cookies sent as JSON, and sets those named",
     begin_cookies, NULL },
   { "/small", "1 KiB, for benchmarks", begin_small, NULL },
+  { "/test.php", "as /echo, for the samples of the platforms", begin_echo,
+    finish_echo },
+  { "/example/abc", "the same", begin_echo, finish_echo },
+  { "/audio/", "N: 64 KiB that are called audio/mpeg", begin_audio, NULL },
 };
 
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))

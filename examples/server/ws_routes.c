@@ -160,6 +160,7 @@ static int refuse_told(struct lws* wsi) {
 static const ws_route_t routes[] = {
   { .path = "/ws/echo", .help = "echoes text and binary, of any size" },
   { .path = "/", .help = "the same" },
+  { .path = "/test.php", .help = "the same" },
   { .path = "/ws/close",
     .help = "?code=C&reason=R: closes at once; without code, with none",
     .open = open_close },

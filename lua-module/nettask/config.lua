@@ -114,6 +114,7 @@ local LIMITS = {
   highWaterBytes = a_mark, contextHighWaterBytes = a_mark,
   downloadMaxBytes = a_count, uploadMaxBytes = a_count, maxSockets = a_count,
   sendQueueBytes = a_count, maxMessageBytes = a_count,
+  storeMaxBytes = a_count,
   tcpPerWindow = a_count, tcpForbiddenPorts = a_list_of_ports,
   mdnsScanMs = a_count, maxServices = a_count, backgroundGraceMs = LATER,
 }
@@ -140,7 +141,7 @@ local KEYS = {
   logger = a_function,
   origin = LATER, domains = LATER, denyPrivateAddresses = LATER,
   allowPrivate = LATER, cacheDir = LATER,
-  cacheMaxBytes = LATER, cookieFile = LATER, storeFile = LATER,
+  cacheMaxBytes = LATER, cookieFile = LATER, storeFile = a_text,
   caData = LATER, pins = LATER, proxy = LATER, appid = LATER,
   version = LATER, page = LATER, query = LATER, cellularInterface = LATER,
   wifiInterface = a_text,
@@ -289,6 +290,8 @@ local function policy_of(values)
     mdnsScanMs = values.mdnsScanMs,
     maxServices = values.maxServices,
     tempDir = values.tempDir,
+    storeFile = values.storeFile,
+    storeMaxBytes = values.storeMaxBytes,
     readRoots = values.readRoots,
     writeRoots = values.writeRoots,
   }

@@ -176,6 +176,10 @@ errors.CHARSET = { text = "response not convertible to UTF-8",
   errno = 602302, errCode = -1, error = ALIPAY.decoding }
 errors.JSON = { text = "response is not JSON", errno = 600000, errCode = -1,
   error = ALIPAY.decoding }
+errors.JSONP = { text = "jsonp callback mismatch", errno = 600001,
+  errCode = -1, error = ALIPAY.network }
+errors.DATA_CHECK = { text = "data check error", errno = 600000, errCode = -1,
+  error = ALIPAY.network }
 errors.CELLULAR = { text = "cellular network is not available",
   errno = 602301, errCode = -1, error = ALIPAY.network }
 
@@ -194,6 +198,22 @@ errors.NO_UTF8 = { text = "data is not UTF-8 text: send bytes as a Buffer",
 errors.SEALED_PROXY = { text = "proxy is not allowed", errno = 102,
   errCode = -10, error = ALIPAY.refused,
   reason = "the seal; only the host chooses the proxy after net.seal()" }
+
+errors.LEVEL = { text = "interceptors make requests inside of each other"
+  .. " without end", errno = 600004, errCode = -1, error = ALIPAY.network }
+
+local function message_of(err)
+  local message = type(err) == "table" and err.message
+  return type(message) == "string" and message or tostring(err)
+end
+
+-- A function of the script raised `err`, whatever that is, and what it was
+-- called for ends with it.
+function errors.raised(err)
+  local ok, text = pcall(message_of, err)
+  return { text = ok and text or "an error that has no text", errno = 600004,
+    errCode = -1, error = ALIPAY.network }
+end
 
 -- The limit of sockets is reached.
 function errors.sockets(max)

@@ -3,11 +3,11 @@
 -- or fail. The core starts, moves bytes and ends; what the options mean is
 -- decided here and in the file of each API.
 --
--- A call goes through three functions with nothing between them yet: start()
--- makes the idle task, launch() starts it, finish() turns its end into
--- callbacks. Whatever wants to run before the network (a chain of
--- interceptors) calls launch() later; whatever wants to know the outcome (a
--- promise) sets record.settle, which is called last.
+-- A call goes through three functions: begin() makes the idle task, launch()
+-- starts it, finish() turns its end into callbacks. What wants to run before
+-- the network (a chain of interceptors) lets the task stand for others, see
+-- relay.lua, and calls begin() for these; what wants to know the outcome sets
+-- record.settle, which is called last, but for promises (lpromise.c).
 --
 -- The settings and the logger go only to functions that were kept in locals:
 -- see init.lua.
@@ -16,19 +16,23 @@
 --   name, ok as in errMsg
 --   codes    its own failures for codes of the core, see errors.lua
 --   open, start, refuse  functions of the core
---   check    check(given, log, settings) -> failure or nothing
+--   check    check(given, log, settings) -> failure or nothing, and whether
+--            there are options that most calls do without
 --   raw      whether it has getRawResult
 --   prepare  prepare(record, given, settings) -> params, or nil and a failure
 --   fault    fault(code, given, settings): a failure that only this API has
 --   started  started(task, record, given, settings), if it wants to know
 --   method   whether it is no task of its own, but a method of one
 
+local abort = require "nettask.abort"
 local core = require "nettask.core"
 local errors = require "nettask.errors"
+local group = require "nettask.group"
+local relay = require "nettask.relay"
 
 local E = core.errors
 local notice = core.notice
-local FAST = core.plan.fast
+local CHUNKED, FAST = core.plan.chunked, core.plan.fast
 local NOTHING = {}
 local SILENT = { silent = true }
 local traceback = debug and debug.traceback -- a sandbox may take it away
@@ -172,7 +176,7 @@ exchange.fail_result = fail_result
 
 local function log_failure(api, record, fault, log)
   local handled = record.fail or record.complete or record.settle
-    or record.handled
+    or record.promise or record.handled
   if fault.reason then
     log.write("warn", ("%s refused by %s"):format(describe(api, record),
       fault.reason))
@@ -234,8 +238,10 @@ end
 -- ---- The API ----------------------------------------------------------------
 
 -- The function of that API over the settings and the logger of one module
--- table. `report` hears of an error in getRawResult.
-function exchange.new(api, settings, log, report)
+-- table. `report` hears of an error in getRawResult. `chain`, if there is one,
+-- comes first as long as chain.links has any: see interceptor.lua. `detour`, if
+-- there is one, names what is done instead of one exchange: see attempts.lua.
+function exchange.new(api, settings, log, report, chain, detour)
   local check, prepare = api.check, api.prepare
   local open, send, end_task = api.open, api.start, api.refuse
   local started = api.started
@@ -269,12 +275,41 @@ function exchange.new(api, settings, log, report)
     end
   end
 
-  return function(given)
-    if type(given) ~= "table" then
-      error(("bad argument #1 to '%s' (table expected, got %s)"):format(
-        api.name, type(given)), 2)
-    end
-    local fault = check(given, log, settings)
+  -- f(task, ...), which must not leave an idle task behind.
+  local function guard(f, task, ...)
+    local ok, err = pcall(f, task, ...)
+    if ok then return end
+    task:abort(SILENT) -- no memory; or a finaliser raised
+    error(err, 0)
+  end
+
+  local outer_api = { refuse = end_task,
+    failure = function(fault)
+      return fail_result(api.name, fault, {}, settings.dialect == "my")
+    end }
+
+  -- A task that stands for others, which run(relay, given) begins.
+  local function begin_outer(given, outer, run)
+    local record = {
+      [0] = given.enableChunked and CHUNKED or 0,
+      url = given.url,
+      success = callback(given.success),
+      fail = callback(given.fail),
+      complete = callback(given.complete),
+    }
+    local task = open(record, outer)
+    guard(function()
+      run(relay.new(task, record, outer_api), given)
+    end, task)
+    return task, record
+  end
+
+  -- Returns task and record. `outer` is the record of the task that it works
+  -- for, nil for one of the script's own.
+  local function begin(given, outer)
+    local fault, unusual = check(given, log, settings)
+    local run = unusual and detour and not fault and detour(given)
+    if run then return begin_outer(given, outer, run) end
     local record = {
       [0] = 0, -- the plan
       url = given.url,
@@ -282,16 +317,43 @@ function exchange.new(api, settings, log, report)
       fail = callback(given.fail),
       complete = callback(given.complete),
     }
-    local task = open(record)
+    local task = open(record, outer)
     if fault then
       refuse(task, record, fault)
     else
-      local ok, err = pcall(launch, task, record, given)
-      if not ok then -- no memory; or a finaliser raised
-        task:abort(SILENT)
-        error(err, 0)
-      end
+      guard(launch, task, record, given)
     end
+    return task, record
+  end
+
+  outer_api.start = begin
+
+  -- Those who may end it beside the script.
+  local function join(task, signal, of_group)
+    if abort.is(signal) then abort.join(signal, task) end
+    if group.is(of_group) then group.add(of_group, task) end
+  end
+
+  outer_api.join = join
+
+  local function is_aborted(signal)
+    return abort.is(signal) and signal.aborted
+  end
+
+  return function(given)
+    if type(given) ~= "table" then
+      error(("bad argument #1 to '%s' (table expected, got %s)"):format(
+        api.name, type(given)), 2)
+    end
+    local task
+    if chain and chain.links[1] and not is_aborted(given.signal) then
+      -- The links may change what is given: it is checked when they have.
+      task = begin_outer(given, nil, chain.run)
+    else
+      task = begin(given)
+    end
+    local signal, of_group = given.signal, given.group
+    if signal or of_group then join(task, signal, of_group) end
     local raw = api.raw and callback(given.getRawResult)
     if raw then give_raw_result(task, raw) end
     return task
@@ -331,6 +393,17 @@ function exchange.finisher(settings, log, apis)
       record.complete, record.settle
   end
 
+  -- Of a task that others have worked for.
+  local function outcome_of(api, record)
+    local ok, res = record.outcome.ok, record.outcome.res
+    if not ok then
+      log_failure(api, record, { text = res.errMsg, errno = res.errno,
+        detail = res.detail }, log)
+    end
+    return ok, res, ok and record.success or not ok and record.fail or nil,
+      record.complete, record.settle
+  end
+
   -- Called for every result: a list of arguments that is fixed is cheaper.
   return function(record, kind, code, message, reasons, status, header, cookies,
       profile, data, defect, path, size)
@@ -340,7 +413,9 @@ function exchange.finisher(settings, log, apis)
       return answer(api, record, code, reasons, status, header, cookies,
         profile, data, defect, path, size)
     end
-    local fault = code ~= E.ABORTED and record.fault or errors.of_code(code,
+    local aborted = code == E.ABORTED
+    if record.outcome and not aborted then return outcome_of(api, record) end
+    local fault = not aborted and record.fault or errors.of_code(code,
       message, record.url, settings.requireSecure, api.codes)
     local res = failure(api, record, fault, reasons)
     res.statusCode = status -- only sockets are refused with one

@@ -15,14 +15,22 @@ local core = require "nettask.core"
 local known = core.module()
 if known then return known end
 
+local abort = require "nettask.abort"
+local attempts = require "nettask.attempts"
+local combine = require "nettask.combine"
 local config = require "nettask.config"
 local download_api = require "nettask.download"
 local endpoint = require "nettask.endpoint"
+local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
+local group = require "nettask.group"
+local interceptor = require "nettask.interceptor"
 local log = require "nettask.log".new()
 local make_profile = require "nettask.profile"
 local mdns = require "nettask.mdns"
+local promise = require "nettask.promise"
 local request_api = require "nettask.request"
+local sleep = require "nettask.sleep"
 local socket = require "nettask.socket"
 local upload_api = require "nettask.upload"
 
@@ -30,8 +38,14 @@ local apply, gate = config.apply, core.gate
 local settings = config.new()
 local on_error
 
+-- Of anything that was raised; results of tasks say what is wrong.
+local function error_text(value)
+  local text = type(value) == "table" and value.errMsg
+  return tostring(text or value)
+end
+
 local function safe_text(value)
-  local ok, text = pcall(tostring, value)
+  local ok, text = pcall(error_text, value)
   return ok and text or "(an error that has no text)"
 end
 
@@ -52,13 +66,17 @@ end
 
 local apis = { request = request_api, download = download_api,
   upload = upload_api, socket = socket.connect, send = socket.send,
-  mdns = mdns.ended, resolve = mdns.resolve }
+  mdns = mdns.ended, resolve = mdns.resolve, sleep = sleep }
 local sockets = socket.new(settings, log)
 local endpoints = endpoint.new(settings, log)
 local scans = mdns.new(settings, log)
 
-local function start_of(api)
-  return exchange.new(api, settings, log, report)
+local chains = interceptor.new(log, function(fault)
+  return exchange.fail_result("request", fault, {}, settings.dialect == "my")
+end, sleep.begin)
+
+local function start_of(api, chain, detour)
+  return exchange.new(api, settings, log, report, chain, detour)
 end
 
 core.bind {
@@ -73,6 +91,10 @@ core.bind {
   tcp = endpoints.tcp,
   remark = endpoints.remark,
 }
+promise.open(report, log, function(kind)
+  return exchange.fail_result(apis[kind].name,
+    errors.of_code(core.errors.ABORTED), nil, settings.dialect == "my")
+end)
 
 -- ---- What belongs to the host -----------------------------------------------
 
@@ -109,7 +131,8 @@ local guarded_by_core = { "close", "pause", "resume" }
 local net = {
   _VERSION = "nettask " .. core.features.nettask,
   features = core.features,
-  request = start_of(request_api),
+  request = start_of(request_api, chains,
+    attempts.new(settings, log, report, sleep.begin)),
   downloadFile = start_of(download_api),
   uploadFile = start_of(upload_api),
   connectSocket = start_of(socket.connect),
@@ -119,6 +142,15 @@ local net = {
   createUDPSocket = endpoints.createUDPSocket,
   startLocalServiceDiscovery = scans.startLocalServiceDiscovery,
   stopLocalServiceDiscovery = scans.stopLocalServiceDiscovery,
+  addInterceptor = chains.add,
+  cleanInterceptors = chains.clean,
+  interceptors = chains.interceptors,
+  await = promise.await,
+  all = combine.all,
+  race = combine.race,
+  sleep = sleep.begin,
+  group = group.new,
+  AbortController = abort.new(report),
   update = core.update,
   run = core.run,
   wait = core.wait,

@@ -1,9 +1,13 @@
 -- The options of each API: which there are, their types, and what is said about
 -- those that this version does not know or does not honour.
 
+local abort = require "nettask.abort"
 local core = require "nettask.core"
 local errors = require "nettask.errors"
+local group = require "nettask.group"
+local is_jsonp = require "nettask.jsonp".is_wanted
 local names = require "nettask.names"
+local retry = require "nettask.retry"
 
 local options = {}
 
@@ -43,14 +47,14 @@ local REQUEST = with_common {
   dataType = "string", responseType = "string", redirect = "string",
   enableChunked = "boolean",
   forceCellularNetwork = "boolean", credentials = "string",
-  -- Known, for later versions.
-  enableCache = "boolean", cache = "string",
-  enableCookie = "boolean", mode = "string", referrerStrategy = "string",
   jsonp = TEXT_OR_FLAG,
   jsonpCache = TEXT_OR_FLAG, retryTimes = "number", backup = TEXT_OR_LIST,
   dataCheck = "function", useStore = "boolean", storeCheckKey = "string",
   storeSign = "string", storeCheck = "function", failover = "boolean",
   retry = "table",
+  -- Known, for later versions.
+  enableCache = "boolean", cache = "string",
+  enableCookie = "boolean", mode = "string", referrerStrategy = "string",
 }
 
 local DOWNLOAD = with_common {
@@ -111,17 +115,27 @@ local TIMEOUT_NAMES = { dns = true, connect = true, tls = true,
 local TYPE_NAMES = { string = "String", number = "Number",
   boolean = "Boolean", table = "Object", ["function"] = "Function" }
 
--- Whether a value of an option of a later version would change anything.
-local function when_true(value) return value == true end
-local function always() return true end
-local EFFECTS = {
+-- What is to be said of an option that has no effect, by its value and by the
+-- other options. Those of a later version are ignored.
+local IGNORED = "is ignored by this version"
+local function when_true(value) return value == true and IGNORED end
+local function always() return IGNORED end
+local DEFAULT_RETRIES = 2
+local function without_failover(value, given)
+  return value ~= false and value ~= DEFAULT_RETRIES and not given.failover
+    and not is_jsonp(given.jsonp)
+    and "has no effect without jsonp or failover=true"
+end
+local REMARKS = {
   enableCache = when_true, enableHttpDNS = when_true, enableCookie = always,
-  signal = always, retry = always, proxy = always, group = always,
-  storeCheck = always, failover = when_true,
-  jsonp = function(value) return value ~= false end,
-  cache = function(value) return value ~= "no-store" end,
-  credentials = function(value) return value ~= "omit" end,
+  proxy = always,
+  cache = function(value) return value ~= "no-store" and IGNORED end,
+  credentials = function(value) return value ~= "omit" and IGNORED end,
 }
+for _, name in ipairs { "jsonpCache", "retryTimes", "backup", "dataCheck",
+  "useStore", "storeCheckKey", "storeSign", "storeCheck" } do
+  REMARKS[name] = without_failover
+end
 
 -- `label` is what a nested option is called.
 local function fault_of(types, name, value, label)
@@ -162,20 +176,48 @@ end
 -- What sockets do honour.
 local HONOURED = { [SOCKET] = { proxy = true } }
 
-local function remark(api, types, name, value, log)
+local function remark(api, types, name, given, log)
   if not types[name] then
-    log.once("warn", api .. ": " .. names.unknown("option", name, types))
+    return log.once("warn", api .. ": " .. names.unknown("option", name, types))
   elseif HONOURED[types] and HONOURED[types][name] then
     return
-  elseif EFFECTS[name](value) then
-    log.once("warn", ("%s: option %q is ignored by this version")
-      :format(api, name))
+  end
+  local text = REMARKS[name](given[name], given)
+  if text then
+    log.once("warn", ("%s: option %q %s"):format(api, name, text))
   end
 end
 
--- Look over what a script gave: returns the failure to report, or nothing.
--- One pass; what is rare is left to the functions above.
+-- One that was given already ends the task before it has begun.
+local function signal_fault(signal)
+  if not abort.is(signal) then
+    return errors.parameter("signal", "AbortSignal", core.typeName(signal))
+  end
+  return signal.aborted and errors.of_code(core.errors.ABORTED)
+end
+
+-- Options that most calls do without.
+local UNUSUAL = { timeouts = true, group = true, signal = true, retry = true,
+  failover = true, jsonp = true }
+for name in pairs(REMARKS) do UNUSUAL[name] = true end
+
+local function look_again(api, types, given, log)
+  for name in pairs(given) do
+    if not types[name] or REMARKS[name] then
+      remark(api, types, name, given, log)
+    end
+  end
+  return given.timeouts and timeouts_fault(api, given.timeouts, log)
+    or given.group and not group.is(given.group)
+      and errors.parameter("group", "Group", core.typeName(given.group))
+    or given.signal and signal_fault(given.signal)
+end
+
+-- Look over what a script gave: returns the failure to report, or nothing; and
+-- whether there is anything unusual. One pass; what is rare is left to the
+-- functions above.
 local function check(api, types, given, log)
+  local unusual = false
   if types.url and type(given.url) ~= "string" then
     return fault_of(types, "url", given.url)
   end
@@ -185,15 +227,18 @@ local function check(api, types, given, log)
       and fault_of(types, name, value) then
       return first_fault(types, given)
     end
-    if want == nil or EFFECTS[name] then
-      remark(api, types, name, value, log)
-    end
+    if want == nil or UNUSUAL[name] then unusual = true end
   end
-  return given.timeouts and timeouts_fault(api, given.timeouts, log)
+  if not unusual then return nil, false end
+  return look_again(api, types, given, log), true
 end
 
 function options.request(given, log)
-  return check("request", REQUEST, given, log)
+  local fault, unusual = check("request", REQUEST, given, log)
+  if unusual and not fault and given.retry then
+    fault = retry.fault(given.retry, log)
+  end
+  return fault, unusual
 end
 
 function options.download(given, log)

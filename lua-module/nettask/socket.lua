@@ -14,6 +14,7 @@ local E = core.errors
 local bound_socket, notice, replace = core.boundSocket, core.notice,
   core.socketReplace
 local send_bytes, close_socket = core.socketSend, core.socketClose
+local accept = core.accept
 local sealed = core.sealed -- a script cannot replace this one
 local NOTHING = {}
 
@@ -104,9 +105,9 @@ local function started(task, record, given, settings)
   end
   local success, complete = record.success, record.complete
   record.success, record.fail, record.complete = nil, nil, nil
-  if not success and not complete then return end
-  notice("connectSocket", true, { errMsg = "connectSocket:ok",
-    socketTaskId = task.socketTaskId }, success, complete, record)
+  local res = { errMsg = "connectSocket:ok", socketTaskId = task.socketTaskId }
+  if not success and not complete then return accept(task, res) end
+  notice("connectSocket", true, res, success, complete, record)
 end
 
 local socket = {}

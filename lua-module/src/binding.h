@@ -58,6 +58,8 @@ typedef struct ntl_state {
   int host;           /* the capability that seal() gave out */
   int module;         /* the table that require "nettask" returns */
   int handlers[NTL_HANDLERS];
+  int jobs, turn, settle; /* what core.promises() was given */
+  int promise_classes; /* set of the metatables of tasks that have promises */
 
   /* The update() that runs. */
   nt_event_t event;
@@ -65,11 +67,13 @@ typedef struct ntl_state {
                      * for the next budget */
   bool handed;      /* a callback of `event` has been called */
   bool unfinished;  /* there are more, for the next budget */
+  bool has_jobs;    /* promises have something to do: see lpromise.c */
   const struct ntl_task* task; /* whose it is */
   nt_id_t about;               /* what messages call it */
   unsigned event_epoch;        /* of the context that `event` came from */
   nt_context_t* doomed;        /* closed while we read from its event */
   size_t quota, delivered;
+  unsigned job_quota;
   double clock_ms;    /* the newest reading */
   double deadline_ms; /* 0: none */
 
@@ -119,11 +123,23 @@ typedef struct ntl_kind {
 struct ntl_task {
   nt_id_t id; /* 0 until there is one */
   const ntl_kind_t* kind;
-  bool aborted; /* by abort(): its listeners are not called any more */
+  bool aborted;  /* by abort(): its listeners are not called any more */
+  bool inner;    /* works for another one, see relay.lua */
+  bool promised; /* its record has a promise */
+  bool settled;  /* its result is its user value; `ok` and `told` say more */
+  bool ok;
+  bool told;  /* its callbacks know that it failed */
+  bool boxed; /* the result is no table, and lies in one */
 };
 
 /* A record, live[id], is a table with the task in this slot, its listeners in
- * those behind, and fields that the files of the kinds name. */
+ * those behind, and fields that the files of the kinds name. Those of every
+ * kind:
+ *   silent   abort{silent=true}: nothing more is called
+ *   promise  of somebody who asked for it, see lpromise.c
+ *   outer    the record of the task that this one works for, see relay.lua
+ *   inner    of such a task: false, or the newest task that works for it
+ *   cancel   of such a task: called by abort() */
 enum {
   NTL_SELF = 1,
   NTL_LISTS
@@ -211,8 +227,8 @@ void ntl_push_id(lua_State* L, nt_id_t id);
  * values. */
 ntl_task_t* ntl_task_push(lua_State* L, const ntl_kind_t* kind, size_t size,
                           int values);
-/* Body of core.xOpen(record): returns an idle task that is live, of that many
- * bytes. */
+/* Body of core.xOpen(record [, outer]): returns an idle task that is live, of
+ * that many bytes. It works for the task whose record is `outer`. */
 int ntl_task_open(lua_State* L, const ntl_kind_t* kind, size_t size,
                   int (*open)(nt_context_t*, nt_id_t*));
 /* Give the id of the task at `task` to it, and make it live with the record at
@@ -237,6 +253,25 @@ ntl_task_t* ntl_task_check(lua_State* L, int arg, const ntl_kind_t* kind);
 void ntl_task_class(lua_State* L, const ntl_kind_t* kind,
                     const luaL_Reg* methods);
 
+/* ---- lpromise.c --------------------------------------------------------- */
+
+extern const ntl_kind_t ntl_promise_kind;
+
+/* A finish() has returned what lies from `base` on, see ntl_call_results(): the
+ * task at `task` keeps its result, for promises that are made later. Does not
+ * raise. */
+void ntl_result_keep(lua_State* L, int task, int base);
+/* The promise in the record at `record`, if there is one, comes to that result.
+ * Without one (`ok` is nil) it is dropped. */
+void ntl_promise_settle(lua_State* L, const ntl_state_t* s, int record,
+                        int base, const ntl_kind_t* kind);
+/* Take one job out of the queue and run it. Returns as ntl_call(). */
+int ntl_job_run(lua_State* L, ntl_state_t* s);
+/* Empties the queue. */
+void ntl_jobs_clear(lua_State* L, ntl_state_t* s);
+/* Adds promises, promiseOf, isTask, accept and wantTurn to the table on top. */
+void ntl_promise_open(lua_State* L, ntl_state_t* s);
+
 /* ---- listener.c --------------------------------------------------------- */
 
 /* Body of onX(f) and offX([f]): argument 1 is a task of that kind. */
@@ -250,10 +285,15 @@ void ntl_listener_remove(lua_State* L, int lists, int arg,
                          const ntl_list_t* list);
 /* Whether there are any in the table at `lists`: a record, say. */
 bool ntl_has_listeners(lua_State* L, int lists, const ntl_list_t* list);
+/* The same for the task of the event that is being dispatched, whose record
+ * that is, and for the tasks that it works for. */
+bool ntl_is_heard(lua_State* L, const ntl_state_t* s, int record,
+                  const ntl_list_t* list);
 /* Call those in the record at `record`, in order, with the value on top, which
- * is popped. Those removed meanwhile are not called, those added meanwhile not
- * yet, and none once the task was aborted. Returns as ntl_call(). Inside
- * dispatch, for the task of the event. */
+ * is popped; then those of the tasks that it works for. Those removed meanwhile
+ * are not called, those added meanwhile not yet, and none once the task was
+ * aborted. Returns as ntl_call(). Inside dispatch, for the task of the event.
+ */
 int ntl_fire(lua_State* L, ntl_state_t* s, int record, const ntl_kind_t* kind,
              const ntl_list_t* list);
 
@@ -293,10 +333,12 @@ void ntl_push_profile(lua_State* L, ntl_state_t* s, const nt_profile_t* profile,
 void ntl_request_open(lua_State* L);
 void ntl_download_open(lua_State* L);
 void ntl_upload_open(lua_State* L);
+void ntl_store_open(lua_State* L);
 void ntl_socket_open(lua_State* L, ntl_state_t* s);
 void ntl_endpoint_open(lua_State* L);
 void ntl_tcp_open(lua_State* L);
 void ntl_udp_open(lua_State* L);
 void ntl_mdns_open(lua_State* L, ntl_state_t* s);
+void ntl_sleep_open(lua_State* L);
 
 #endif

@@ -156,6 +156,8 @@ static void read_files(lua_State* L, nt_policy_t* policy) {
   read_u64(L, "downloadMaxBytes", &policy->download_max_bytes);
   read_u64(L, "uploadMaxBytes", &policy->upload_max_bytes);
   read_string(L, "tempDir", &policy->temp_dir);
+  read_string(L, "storeFile", &policy->store_file);
+  read_u64(L, "storeMaxBytes", &policy->store_max_bytes);
   read_list(L, "readRoots", "readRootList", &policy->read_roots,
             &policy->read_root_count);
   read_list(L, "writeRoots", "writeRootList", &policy->write_roots,
@@ -252,6 +254,7 @@ static void clear_live(lua_State* L, ntl_state_t* s) {
     lua_rawset(L, -4);
   }
   lua_pop(L, 1);
+  ntl_jobs_clear(L, s);
   s->live_count = s->idle_count = 0;
   s->oldest = s->newest = s->bound = NULL;
   s->scan = NULL;
@@ -317,7 +320,7 @@ static void set_number(lua_State* L, const char* name, uint64_t value) {
 }
 
 static const char* const kinds[] = {
-  "request", "download", "upload", "socket", "tcp", "udp", "mdns",
+  "request", "download", "upload", "socket", "tcp", "udp", "mdns", "sleep",
 };
 
 enum {

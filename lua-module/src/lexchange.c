@@ -74,7 +74,7 @@ void ntl_exchange_headers(lua_State* L, ntl_state_t* s, int record,
                           const nt_event_t* event, const ntl_kind_t* kind) {
   int result = lua_gettop(L) + 1;
 
-  if (!ntl_has_listeners(L, record, &ntl_on_headers))
+  if (!ntl_is_heard(L, s, record, &ntl_on_headers))
     return;
   lua_createtable(L, 0, 3);
   ntl_push_headers(L, s, &event->headers);
@@ -88,7 +88,7 @@ void ntl_exchange_headers(lua_State* L, ntl_state_t* s, int record,
 void ntl_exchange_progress(lua_State* L, ntl_state_t* s, int record,
                            const nt_event_t* event, const ntl_kind_t* kind,
                            const char* done, const char* total) {
-  if (!ntl_has_listeners(L, record, &ntl_on_progress))
+  if (!ntl_is_heard(L, s, record, &ntl_on_progress))
     return;
   lua_createtable(L, 0, 3);
   lua_pushinteger(L, event->percent);
@@ -141,8 +141,12 @@ void ntl_exchange_end(lua_State* L, ntl_state_t* s, int record,
                       const nt_event_t* event, const ntl_kind_t* kind,
                       ntl_push_body_t push) {
   int base = lua_gettop(L) + 1;
+  bool promised = s->task->promised;
 
   push_finish(L, s, record, event, kind, push);
+  lua_rawgeti(L, record, NTL_SELF);
+  ntl_result_keep(L, lua_gettop(L), base);
   ntl_untrack(L, s, event->id);
-  ntl_call_results(L, s, base, kind);
+  if (ntl_call_results(L, s, base, kind) && promised)
+    ntl_promise_settle(L, s, record, base, kind);
 }

@@ -5,6 +5,10 @@
  * from what the callbacks do, and sees by comparing whether anything was. */
 #include "binding.h"
 
+enum {
+  OUTER_MAX = 4 /* a chain over jsonp is two deep */
+};
+
 /* Whether the list at `list` holds the function at `f`. */
 static int find(lua_State* L, int list, int f) {
   int count = (int) ntl_rawlen(L, list);
@@ -119,8 +123,30 @@ static bool is_current(lua_State* L, int lists, int old,
   return current;
 }
 
-int ntl_fire(lua_State* L, ntl_state_t* s, int record, const ntl_kind_t* kind,
-             const ntl_list_t* list) {
+/* Replace the record on top by that of the task that it works for. False: by
+ * something else, since it works for none. */
+static bool go_out(lua_State* L) {
+  lua_getfield(L, -1, "outer");
+  lua_remove(L, -2);
+  return lua_istable(L, -1);
+}
+
+bool ntl_is_heard(lua_State* L, const ntl_state_t* s, int record,
+                  const ntl_list_t* list) {
+  bool heard = ntl_has_listeners(L, record, list);
+
+  if (heard || !s->task->inner)
+    return heard;
+  lua_pushvalue(L, record);
+  for (int i = 0; i < OUTER_MAX && !heard && go_out(L); i++)
+    heard = ntl_has_listeners(L, lua_gettop(L), list);
+  lua_pop(L, 1);
+  return heard;
+}
+
+/* The value to call them with is on top, and stays. */
+static int call_all(lua_State* L, ntl_state_t* s, int record,
+                    const ntl_kind_t* kind, const ntl_list_t* list) {
   int value = lua_gettop(L);
   int old = value + 1;
   int goes_on = 1;
@@ -137,6 +163,44 @@ int ntl_fire(lua_State* L, ntl_state_t* s, int record, const ntl_kind_t* kind,
       lua_pop(L, 1);
     }
   }
+  lua_settop(L, value);
+  return goes_on;
+}
+
+/* Messages name the task that the script has. */
+static void tell_about(lua_State* L, ntl_state_t* s, int record) {
+  const ntl_task_t* task;
+
+  lua_rawgeti(L, record, NTL_SELF);
+  task = lua_touserdata(L, -1);
+  if (task != NULL)
+    s->about = task->id;
+  lua_pop(L, 1);
+}
+
+static int call_outer(lua_State* L, ntl_state_t* s, int record,
+                      const ntl_kind_t* kind, const ntl_list_t* list) {
+  int value = lua_gettop(L);
+  int goes_on = 1;
+
+  lua_pushvalue(L, record);
+  for (int i = 0; i < OUTER_MAX && goes_on && go_out(L); i++) {
+    tell_about(L, s, value + 1);
+    lua_pushvalue(L, value);
+    goes_on = call_all(L, s, value + 1, kind, list);
+    lua_settop(L, value + 1);
+  }
+  s->about = s->event.id;
+  return goes_on;
+}
+
+int ntl_fire(lua_State* L, ntl_state_t* s, int record, const ntl_kind_t* kind,
+             const ntl_list_t* list) {
+  int value = lua_gettop(L);
+  int goes_on = call_all(L, s, record, kind, list);
+
+  if (goes_on && s->task->inner)
+    goes_on = call_outer(L, s, record, kind, list);
   lua_settop(L, value - 1);
   return goes_on;
 }

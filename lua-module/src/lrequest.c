@@ -97,7 +97,7 @@ static void keep_chunk(lua_State* L, ntl_state_t* s, int record,
 
 static void on_chunk(lua_State* L, ntl_state_t* s, int record,
                      const nt_event_t* event) {
-  if (ntl_has_listeners(L, record, &on_chunk_list))
+  if (ntl_is_heard(L, s, record, &on_chunk_list))
     give_chunk(L, s, record, event);
   else
     keep_chunk(L, s, record, event);

@@ -348,11 +348,16 @@ static void on_end(lua_State* L, ntl_state_t* s, int record,
   self->ready = READY_CLOSED;
   if (ntl_get_flag(L, record, "silent")) {
     ntl_untrack(L, s, event->id);
+    lua_settop(L, base + 4);
+    ntl_promise_settle(L, s, record, base, &ntl_socket_kind);
   } else if (self->refused) {
     push_failure(L, s, record, ntl_socket_kind.name, event->error,
                  event->message, 0);
+    lua_rawgeti(L, record, NTL_SELF);
+    ntl_result_keep(L, lua_gettop(L), base);
     ntl_untrack(L, s, event->id);
-    ntl_call_results(L, s, base, &ntl_socket_kind);
+    if (ntl_call_results(L, s, base, &ntl_socket_kind))
+      ntl_promise_settle(L, s, record, base, &ntl_socket_kind);
   } else if (end_sends(L, s, record, self, 0, true)) {
     tell_end(L, s, record, event, self);
   }

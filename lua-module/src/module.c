@@ -164,6 +164,9 @@ static void make_refs(lua_State* L, ntl_state_t* s) {
   s->module = new_slot(L);
   for (int i = 0; i < NTL_HANDLERS; i++)
     s->handlers[i] = new_slot(L);
+  s->jobs = new_slot(L);
+  s->turn = new_slot(L);
+  s->settle = new_slot(L);
 }
 
 /* Anchored before anything can fail that would need its __gc. */
@@ -188,6 +191,17 @@ static ntl_state_t* make_state(lua_State* L) {
 /* core.now() -> ms. Monotonic, with a fraction; for measuring. */
 static int now(lua_State* L) {
   lua_pushnumber(L, ntl_now_ms());
+  return 1;
+}
+
+/* core.unixMs() -> whole ms since 1970. */
+static int unix_ms(lua_State* L) {
+  struct timespec now;
+  int64_t ms;
+
+  timespec_get(&now, TIME_UTC);
+  ms = (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+  lua_pushnumber(L, (lua_Number) ms);
   return 1;
 }
 
@@ -240,6 +254,8 @@ static void push_features(lua_State* L) {
 static void fill_core(lua_State* L, ntl_state_t* s) {
   lua_pushcfunction(L, now);
   lua_setfield(L, -2, "now");
+  lua_pushcfunction(L, unix_ms);
+  lua_setfield(L, -2, "unixMs");
   lua_pushcfunction(L, message);
   lua_setfield(L, -2, "message");
   push_errors(L);
@@ -255,12 +271,15 @@ static void fill_core(lua_State* L, ntl_state_t* s) {
   ntl_request_open(L);
   ntl_download_open(L);
   ntl_upload_open(L);
+  ntl_store_open(L);
   ntl_notice_open(L);
   ntl_socket_open(L, s);
   ntl_endpoint_open(L);
   ntl_tcp_open(L);
   ntl_udp_open(L);
   ntl_mdns_open(L, s);
+  ntl_sleep_open(L);
+  ntl_promise_open(L, s);
 }
 
 /* One table a Lua state, however often it is asked for. */

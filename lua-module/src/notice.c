@@ -53,16 +53,24 @@ static bool is_silent(lua_State* L, int record) {
 
 static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event) {
   int record = lua_gettop(L);
+  int about = record + 1;
+  int base = record + 2;
 
   if (is_silent(L, record)) {
     ntl_untrack(L, s, event->id);
     return;
   }
+  lua_rawgeti(L, record, ABOUT);
   for (int i = 0; i < RESULTS; i++)
     lua_rawgeti(L, record, NTL_LISTS + i);
   lua_pushnil(L);
   ntl_untrack(L, s, event->id);
-  ntl_call_results(L, s, record + 1, s->task->kind);
+  if (lua_istable(L, about)) {
+    lua_rawgeti(L, about, NTL_SELF);
+    ntl_result_keep(L, lua_gettop(L), base);
+  }
+  if (ntl_call_results(L, s, base, s->task->kind) && lua_istable(L, about))
+    ntl_promise_settle(L, s, about, base, s->task->kind);
 }
 
 /* core.notice(api, ok, res, f, g [, record]): f(res) and g(res) are called, as

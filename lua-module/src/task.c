@@ -72,11 +72,17 @@ void ntl_task_begin(lua_State* L, ntl_state_t* s, int task, int record,
 int ntl_task_open(lua_State* L, const ntl_kind_t* kind, size_t size,
                   int (*open)(nt_context_t*, nt_id_t*)) {
   ntl_state_t* s = ntl_self(L);
+  ntl_task_t* task;
 
   luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 1);
-  ntl_task_push(L, kind, size, 0);
-  ntl_task_begin(L, s, 2, 1, open);
+  lua_settop(L, 2);
+  task = ntl_task_push(L, kind, size, 1);
+  if (lua_istable(L, 2)) {
+    task->inner = true;
+    lua_pushvalue(L, 2);
+    lua_setfield(L, 1, "outer");
+  }
+  ntl_task_begin(L, s, 3, 1, open);
   return 1;
 }
 
@@ -132,14 +138,37 @@ const char* ntl_state_name(nt_state_t state) {
   return names[state];
 }
 
-static const char* state_name(const ntl_state_t* s, nt_id_t id) {
-  return ntl_state_name(s->context == NULL ? NT_STATE_DONE
-                                           : nt_state(s->context, id));
+static nt_state_t own_state(const ntl_state_t* s, nt_id_t id) {
+  return s->context == NULL ? NT_STATE_DONE : nt_state(s->context, id);
+}
+
+/* A task that others work for is idle itself: it shows what the newest of them
+ * does, and between two of them that it waits. */
+static nt_state_t task_state(lua_State* L, ntl_state_t* s, nt_id_t id) {
+  nt_state_t state = own_state(s, id);
+
+  if (state != NT_STATE_IDLE || !ntl_push_record(L, s, id))
+    return state;
+  lua_getfield(L, -1, "inner");
+  if (!lua_isnil(L, -1)) {
+    const ntl_task_t* inner = lua_touserdata(L, -1);
+
+    if (inner != NULL)
+      state = task_state(L, s, inner->id);
+    if (state == NT_STATE_IDLE || state == NT_STATE_DONE)
+      state = NT_STATE_QUEUED;
+  }
+  lua_pop(L, 2);
+  return state;
+}
+
+static const char* state_name(lua_State* L, ntl_state_t* s, nt_id_t id) {
+  return ntl_state_name(task_state(L, s, id));
 }
 
 /* Upvalue 3: the methods. */
 static int task_index(lua_State* L) {
-  const ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
+  ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
   const ntl_task_t* task = check_self(L);
   const char* key;
 
@@ -150,7 +179,7 @@ static int task_index(lua_State* L) {
     return 1;
   key = lua_tostring(L, 2);
   if (strcmp(key, "state") == 0)
-    lua_pushstring(L, state_name(s, task->id));
+    lua_pushstring(L, state_name(L, s, task->id));
   else if (strcmp(key, "id") == 0)
     ntl_push_id(L, task->id);
   else if (task->kind->field == NULL || !task->kind->field(L, s, task, key))
@@ -160,12 +189,13 @@ static int task_index(lua_State* L) {
 
 /* "nettask.RequestTask #12 (done)" */
 static int task_tostring(lua_State* L) {
-  const ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
+  ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
   const ntl_task_t* task = check_self(L);
+  const char* state = state_name(L, s, task->id);
 
   ntl_push_id(L, task->id);
   lua_pushfstring(L, "%s #%s (%s)", task->kind->type_name, lua_tostring(L, -1),
-                  state_name(s, task->id));
+                  state);
   return 1;
 }
 
@@ -196,6 +226,9 @@ static int task_abort(lua_State* L) {
     lua_setfield(L, -2, "silent");
   }
   nt_abort(s->context, task->id);
+  lua_getfield(L, -1, "cancel");
+  if (lua_isfunction(L, -1))
+    lua_call(L, 0, 0);
   return 0;
 }
 

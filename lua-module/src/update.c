@@ -23,6 +23,7 @@ enum {
   DRAIN_STACK = 80, /* slots: the profile alone takes 40 */
   REDO_TRIES = 4,   /* a finaliser may raise more than once */
   RETRY_MS = 10,    /* without memory, in run() */
+  JOBS_A_FRAME = 20000,
   CLOSE_MS = 500
 };
 
@@ -178,6 +179,19 @@ static void dispatch(lua_State* L, ntl_state_t* s) {
   task->kind->dispatch(L, s, &s->event);
 }
 
+/* What the event that was delivered has set going in promises and in
+ * coroutines; also what was left of that by the last update(). Jobs make jobs:
+ * a script that goes round in circles shall not hold up the frame for ever. */
+static void run_jobs(lua_State* L, ntl_state_t* s) {
+  while (s->has_jobs && s->job_quota > 0 && !s->paused && is_in_time(s)) {
+    s->job_quota--;
+    if (ntl_job_run(L, s))
+      continue;
+    ntl_jobs_clear(L, s); /* the job has closed the context */
+    return;
+  }
+}
+
 static void prepare_frame(lua_State* L, ntl_state_t* s) {
   lua_settop(L, 0);
   luaL_checkstack(L, DRAIN_STACK, "update");
@@ -186,9 +200,10 @@ static void prepare_frame(lua_State* L, ntl_state_t* s) {
 }
 
 static bool may_deliver(const ntl_state_t* s) {
-  if (s->delivered >= s->quota || s->epoch != s->event_epoch || s->paused)
+  if (s->delivered >= s->quota || s->epoch != s->event_epoch || s->paused ||
+      s->has_jobs)
     return false;
-  if (nt_waiting(s->context) == 0)
+  if (s->context == NULL || nt_waiting(s->context) == 0)
     return false;
   return is_in_time(s);
 }
@@ -198,6 +213,7 @@ static int drain(lua_State* L) {
   ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
 
   prepare_frame(L, s);
+  run_jobs(L, s);
   while (may_deliver(s) && nt_poll(s->context, &s->event)) {
     s->delivered++;
     s->handed = false;
@@ -209,6 +225,7 @@ static int drain(lua_State* L) {
     lua_settop(L, NTL_FRAME_TOP);
     if (s->deadline_ms != 0)
       s->clock_ms = ntl_now_ms();
+    run_jobs(L, s);
   }
   return 0;
 }
@@ -293,22 +310,27 @@ static void note_update(ntl_state_t* s, double start_ms) {
 /* Delivers what has arrived by now; a negative budget is none. */
 static void deliver(lua_State* L, ntl_state_t* s, double budget_ms,
                     size_t max_events) {
-  size_t arrived = s->context == NULL ? 0 : nt_collect(s->context);
+  nt_context_t* context = s->context;
+  size_t arrived = context == NULL ? 0 : nt_collect(context);
   double start_ms;
 
   s->delivered = 0;
   arrived += s->holds_event;
-  if (arrived == 0 || s->paused || !lua_checkstack(L, LUA_MINSTACK))
+  if (arrived == 0 && !s->has_jobs)
+    return;
+  if (s->paused || !lua_checkstack(L, LUA_MINSTACK))
     return;
   s->quota = arrived < max_events ? arrived : max_events;
+  s->job_quota = JOBS_A_FRAME;
   s->clock_ms = start_ms = ntl_now_ms();
   s->deadline_ms = budget_ms < 0 ? 0 : start_ms + budget_ms;
   s->event_epoch = s->epoch;
   s->updating = true;
-  nt_cork(s->context);
+  if (context != NULL)
+    nt_cork(context);
   drain_all(L, s);
-  if (s->epoch == s->event_epoch)
-    nt_uncork(s->context);
+  if (context != NULL && s->epoch == s->event_epoch)
+    nt_uncork(context);
   s->updating = false;
   if (s->doomed != NULL) {
     nt_close(s->doomed, CLOSE_MS);
@@ -329,7 +351,9 @@ static void check_outside(lua_State* L, const ntl_state_t* s,
 }
 
 static size_t waiting(const ntl_state_t* s) {
-  return s->context == NULL ? 0 : nt_waiting(s->context) + s->holds_event;
+  size_t events = s->context == NULL ? 0 : nt_waiting(s->context);
+
+  return events + s->holds_event + s->has_jobs;
 }
 
 /* ---- Script functions --------------------------------------------------- */
@@ -379,7 +403,8 @@ static NTL_NOINLINE int update_busy(lua_State* L) {
 static int update(lua_State* L) {
   const ntl_state_t* s = ntl_sole();
 
-  if (s->context == NULL || s->holds_event || nt_collect(s->context) != 0)
+  if (s->context == NULL || s->holds_event || s->has_jobs ||
+      nt_collect(s->context) != 0)
     return update_busy(L);
   lua_pushinteger(L, 0);
   lua_pushinteger(L, 0);
@@ -419,7 +444,8 @@ static bool has_event(const ntl_state_t* s) {
 
 /* Whether anything can still happen by itself. */
 static bool is_busy(const ntl_state_t* s) {
-  return s->live_count > s->idle_count || (s->idle_count > 0 && has_event(s));
+  return s->live_count > s->idle_count || s->has_jobs ||
+         (s->idle_count > 0 && has_event(s));
 }
 
 /* run([timeoutMs]) -> bool: updates until no task is left. False when the time
@@ -434,7 +460,8 @@ static int run(lua_State* L) {
 
     if (left == 0)
       break;
-    nt_wait(s->context, hold_ms(s, left));
+    if (!s->has_jobs)
+      nt_wait(s->context, hold_ms(s, left));
     deliver(L, s, -1, SIZE_MAX);
   }
   lua_pushboolean(L, !is_busy(s));
@@ -448,7 +475,7 @@ static int wait(lua_State* L) {
   double deadline_ms = check_deadline(L, 1);
   int ready = 0;
 
-  if (s->holds_event && !s->updating)
+  if ((s->holds_event || s->has_jobs) && !s->updating)
     ready = 1;
   else if (deadline_ms >= 0 || is_busy(s))
     ready = nt_wait(ntl_context(L, s), time_left(deadline_ms));

@@ -98,6 +98,7 @@ function nettask.wait(timeoutMs) end
 ---@field tcp nettask.KindStats
 ---@field udp nettask.KindStats
 ---@field mdns nettask.KindStats scans for local services
+---@field sleep nettask.KindStats
 ---@field live integer tasks before their last event
 ---@field queuedEvents integer that wait for update()
 ---@field queuedBytes integer that they hold
@@ -150,7 +151,20 @@ function nettask.stats() end
 ---@field enableProfile? boolean default true
 ---@field forceCellularNetwork? boolean fails: no interface can be set
 ---@field credentials? "omit" user and password of the url are not sent
+---@field retry? nettask.Retry ask again when that may help
+---@field failover? boolean the options from here to storeCheck hold
+---@field retryTimes? integer attempts after a time-out; 2
+---@field backup? string|string[] asked in this order, once each
+---@field dataCheck? fun(data: any): boolean false: ask the next backup
+---@field useStore? boolean keep good answers, the last one as the last resort
+---@field storeCheckKey? string stored[storeCheckKey] == storeSign: ask nobody
+---@field storeSign? string
+---@field storeCheck? fun(stored: any, key?: string, sign?: string): boolean
+---@field jsonp? boolean|string a script for an answer; the function's name
+---@field jsonpCache? boolean|string true, or what fetch calls a cache mode
 ---@field success? fun(res: nettask.RequestResult)
+---@field signal? nettask.AbortSignal ends it with `fail abort`
+---@field group? nettask.Group it is one of these
 ---@field fail? fun(res: nettask.Failure)
 ---@field complete? fun(res: nettask.RequestResult|nettask.Failure)
 
@@ -168,6 +182,14 @@ function Header:getAll(name) end
 ---@field retryCount integer
 ---@field reasons { errMsg: string, errno: integer }[]
 
+---@class nettask.Retry
+---@field tries? integer attempts after the first; 3
+---@field base? number ms before the first of them, doubled each time; 500
+---@field max? number ms; the longest wait; 30000
+---@field on? ("timeout"|"connect"|"reset"|integer)[] and statuses; by default
+---those three, 429, 502, 503 and 504
+---@field unsafe? boolean POST and PATCH too
+
 ---@class nettask.RequestResult
 ---@field data any by dataType and responseType
 ---@field statusCode integer any status is a success
@@ -177,6 +199,8 @@ function Header:getAll(name) end
 ---@field profile? nettask.Profile
 ---@field exception nettask.Exception
 ---@field useHttpDNS boolean
+---@field fromStore? boolean
+---@field stale? boolean from the store, since nobody else answered
 ---@field status? integer dialect "my"
 ---@field headers? nettask.Header dialect "my"
 
@@ -242,7 +266,7 @@ function Header:getAll(name) end
 ---| "idle" | "queued" | "connecting" | "open" | "closing" | "done"
 
 ---A request that was started. Need not be kept: it goes on without.
----@class nettask.RequestTask: userdata
+---@class nettask.RequestTask: nettask.Promise
 ---@field id integer
 ---@field state nettask.TaskState
 local RequestTask = {}
@@ -273,6 +297,164 @@ function RequestTask:offChunkReceived(listener) end
 ---@return nettask.RequestTask
 function nettask.request(options) end
 
+-- ---- Promises ---------------------------------------------------------------
+
+---What something will come to. Tasks are promises, too. Handlers run inside a
+---later update().
+---@class nettask.Promise
+local Promise = {}
+
+---Calls resolved(result) or rejected(reason). What that returns is what the new
+---promise comes to, also by way of a task or a promise; what it raises is the
+---reason of its rejection.
+---@param resolved? fun(value: any): any
+---@param rejected? fun(reason: any): any
+---@return nettask.Promise
+function Promise:next(resolved, rejected) end
+
+Promise["then"] = Promise.next
+
+---The same as next(nil, rejected).
+---@param rejected fun(reason: any): any
+---@return nettask.Promise
+function Promise:catch(rejected) end
+
+---Calls f() either way. The new promise comes to the same, unless f raises, or
+---returns a promise that is rejected.
+---@param f fun(): any
+---@return nettask.Promise
+function Promise:finally(f) end
+
+---Waits, in a coroutine. Returns the result, or nil and the reason.
+---@return any value
+---@return any reason
+function Promise:await() end
+
+---@param promise nettask.Promise
+---@return any value
+---@return any reason
+function nettask.await(promise) end
+
+---A promise of a table with what each of them comes to, under the same keys;
+---rejected with the first failure.
+---@param list table<any, nettask.Promise|any>
+---@return nettask.Promise
+function nettask.all(list) end
+
+---A promise of what the first of them comes to.
+---@param list table<any, nettask.Promise|any>
+---@return nettask.Promise
+function nettask.race(list) end
+
+---A task that takes a time and does nothing else.
+---@class nettask.SleepTask: nettask.Promise
+---@field id integer
+---@field state nettask.TaskState
+local SleepTask = {}
+
+---Ends it with `sleep:fail abort`.
+---@param options? { silent?: boolean }
+function SleepTask:abort(options) end
+
+---@param ms number
+---@return nettask.SleepTask
+function nettask.sleep(ms) end
+
+---@alias nettask.Task
+---| nettask.RequestTask | nettask.DownloadTask | nettask.UploadTask
+---| nettask.SocketTask | nettask.SleepTask
+---| nettask.TCPSocket | nettask.UDPSocket
+
+---@class nettask.Outcome
+---@field ok boolean
+---@field res? any
+---@field err? any
+
+---Tasks that end together. It remembers the last thousand that have ended.
+---@class nettask.Group
+local Group = {}
+
+---@generic T: nettask.Task
+---@param task T
+---@return T
+function Group:add(task) end
+
+---Ends all of its tasks.
+---@param options? { silent?: boolean } silent: no callback at all
+function Group:abort(options) end
+
+---Waits, in a coroutine, for all of its tasks, those too that are added
+---meanwhile. What it has told is forgotten.
+---@return nettask.Outcome[] in the order of adding
+function Group:await() end
+
+---@return nettask.Group
+function nettask.group() end
+
+---For the option `signal`.
+---@class nettask.AbortSignal
+---@field aborted boolean
+---@field reason any
+local AbortSignal = {}
+
+---Calls the function inside of abort().
+---@param listener fun(reason: any)
+function AbortSignal:onabort(listener) end
+
+---@param listener? fun(reason: any) nil: all of them
+function AbortSignal:offabort(listener) end
+
+---@class nettask.AbortController
+---@field signal nettask.AbortSignal
+local AbortController = {}
+
+---Ends all tasks that have its signal, once and for all.
+---@param reason? any
+function AbortController:abort(reason) end
+
+---@return nettask.AbortController
+function nettask.AbortController() end
+
+-- ---- Interceptors -----------------------------------------------------------
+
+---What one interceptor gets. Params are a copy of the caller's options without
+---success, fail, complete, signal and group; interceptors may pass on others
+---to each other.
+---@class nettask.Chain
+---@field requestParams nettask.RequestOptions|table
+---@field requestParmas nettask.RequestOptions|table other name of the same
+---@field index integer which link this is, 1 is the outermost
+---@field interceptors function[] those of this call, the request itself last
+local Chain = {}
+
+---Goes on with these options. Raises behind the last link.
+---@param params? table default: requestParams
+---@return nettask.RequestTask|nettask.ChainPromise
+function Chain:proceed(params) end
+
+---@class nettask.ChainPromise: nettask.Promise
+local ChainPromise = {}
+
+---Ends what was started behind proceed().
+function ChainPromise:abort() end
+
+---What it returns is the outcome, or what that comes to: a task, a promise, a
+---result. It runs in a coroutine and may await.
+---@alias nettask.Interceptor fun(chain: nettask.Chain): any
+
+---Puts a function before each request() from now on, inside of those that
+---there are.
+---@param interceptor nettask.Interceptor
+function nettask.addInterceptor(interceptor) end
+
+---Takes all interceptors away; requests that have begun keep theirs.
+function nettask.cleanInterceptors() end
+
+---@class nettask.Interceptors
+---@field logInterceptor nettask.Interceptor one line out, one line back: info
+---@field timeoutInterceptor nettask.Interceptor `timeout`, or 60000 ms
+nettask.interceptors = {}
+
 -- ---- downloadFile -----------------------------------------------------------
 
 ---What all three kinds of exchange take.
@@ -286,6 +468,8 @@ function nettask.request(options) end
 ---@field enableQuic? boolean
 ---@field useHighPerformanceMode? boolean both of them
 ---@field enableProfile? boolean default true
+---@field signal? nettask.AbortSignal ends it with `fail abort`
+---@field group? nettask.Group it is one of these
 ---@field fail? fun(res: nettask.Failure)
 
 ---The body of any answer is saved. `timeouts.stall` is 30000 by default.
@@ -320,7 +504,7 @@ function nettask.request(options) end
 ---@field totalBytesWritten integer
 ---@field totalBytesExpectedToWrite integer 0 while it is unknown
 
----@class nettask.DownloadTask: userdata
+---@class nettask.DownloadTask: nettask.Promise
 ---@field id integer
 ---@field state nettask.TaskState
 local DownloadTask = {}
@@ -387,7 +571,7 @@ function nettask.downloadFile(options) end
 ---@field totalBytesSent integer
 ---@field totalBytesExpectedToSend integer
 
----@class nettask.UploadTask: userdata
+---@class nettask.UploadTask: nettask.Promise
 ---@field id integer
 ---@field state nettask.TaskState
 local UploadTask = {}
@@ -442,6 +626,7 @@ function nettask.uploadFile(options) end
 ---@field enableProfile? boolean default true
 ---@field forceCellularNetwork? boolean fails: no interface can be set
 ---@field success? fun(res: nettask.SocketAccepted) it was begun
+---@field group? nettask.Group it is one of these
 ---@field fail? fun(res: nettask.CallFailure) an option is wrong, or a limit
 ---@field complete? fun(res: nettask.SocketAccepted|nettask.CallFailure)
 
@@ -509,7 +694,7 @@ function nettask.uploadFile(options) end
 ---@field complete? fun(res: nettask.CallResult|nettask.CallFailure)
 
 ---A WebSocket. Need not be kept: it goes on without.
----@class nettask.SocketTask: userdata
+---@class nettask.SocketTask: nettask.Promise
 ---@field id integer
 ---@field socketTaskId integer the same
 ---@field state nettask.TaskState
@@ -909,6 +1094,7 @@ function nettask.offLocalServiceDiscoveryStop(listener) end
 ---@field downloadMaxBytes? integer of a file; 50 MiB
 ---@field uploadMaxBytes? integer of the files of an upload together; 0
 ---@field maxSockets? integer WebSockets at once; 5
+---@field storeMaxBytes? integer of the store; 16 MiB, 0 for no cap
 ---@field sendQueueBytes? integer queued for sending, a socket; 16 MiB
 ---@field maxMessageBytes? integer of a WebSocket message; 16 MiB
 ---@field tcpPerWindow? integer TCP sockets made in any five minutes; 20
@@ -940,6 +1126,7 @@ function nettask.offLocalServiceDiscoveryStop(listener) end
 ---@field limits? nettask.Limits
 ---@field timeouts? nettask.DefaultTimeouts
 ---@field tempDir? string|false where temporary files are made
+---@field storeFile? string|false of useStore; false: in memory
 ---@field fileRoots? nettask.FileRoots
 ---@field requireSecure? boolean https and wss only
 ---@field allowUrlPort? boolean default true

@@ -559,6 +559,28 @@ async def respond(c, r):
                       r.get("type", "text/plain"))
 
 
+async def turns(c, r):
+    """The nth request with a key gets what the nth word of `do` says, the last
+    word holds for all that follow: "ok" (the body, in a call of ?callback), a
+    status (with the fields h), "hang", "hang-body" or "cut", which libcurl
+    does not ask for again by itself."""
+    words = r.get("do").split(",")
+    word = words[min(STATE.counts[r.key()], len(words)) - 1]
+    if word == "cut":
+        await close_in_header(c, r)
+    elif word == "hang":
+        await never(c, r)
+    elif word == "hang-body":
+        await never_body(c, r)
+    elif word != "ok":
+        await c.reply("turned down", int(word), header_parameters(r))
+    elif "callback" in r.query:
+        await c.reply(f"{r.get('callback')}({r.get('body')});",
+                      kind="text/javascript")
+    else:
+        await c.reply(r.get("body"), kind=r.get("type", "application/json"))
+
+
 async def headers_odd(c, r):
     await c.send(b"HTTP/1.1 200 OK\r\n"
                  b"X-Repeat: one\r\nx-repeat: two\r\nX-REPEAT: three\r\n"
@@ -769,6 +791,7 @@ ROUTES = {
     "/charset": charset,                      # ?name= of CHARSETS
     "/raw": raw,                              # header X-Status: its status
     "/respond": respond,                      # ?status&type&body&base64&h=N:v
+    "/turns": turns,                          # ?key=K&do=503,ok&body&h=N:v
     "/headers-odd": headers_odd,
     "/early-hints": early_hints,
     "/endless-trailers": endless_trailers,

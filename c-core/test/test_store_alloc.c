@@ -1,0 +1,132 @@
+/* The store without memory: a session repeats itself with the first, second,
+ * third, ... of our allocations failing until none is left to fail. An action
+ * ends once, well or with NT_E_NOMEM, and all that was taken is given back.
+ * SQLite has memory of its own. */
+#include <curl/curl.h>
+#include <limits.h>
+
+#include "failing.h"
+#include "folder.h"
+#include "host.h"
+
+enum {
+  MOST_RUNS = 2000,
+  LULL_MS = 30,
+  SILENCE_MS = 10000
+};
+
+/* As test_alloc.c explains: libcurl fails in ways of its own. */
+static void keep_libcurl_out(void** state) {
+  (void) state;
+  assert_int_equal(curl_global_init(CURL_GLOBAL_ALL), CURLE_OK);
+}
+
+/* The action goes on, or is failed by its host. */
+static unsigned start(nt_context_t* net, nt_store_action_t action) {
+  nt_store_options_t options = { action, "key", 3, "value", 5 };
+  nt_id_t id;
+  int err;
+
+  if (nt_store_open(net, &id) != 0)
+    return 0;
+  err = nt_store_start(net, id, &options);
+  if (err != 0) {
+    assert_int_equal(err, NT_E_NOMEM);
+    nt_fail(net, id, err, NULL);
+  }
+  return 1;
+}
+
+static void take_end(const nt_event_t* ev, long n) {
+  if (ev->type != NT_EV_END || (ev->error != 0 && ev->error != NT_E_NOMEM))
+    fail_msg("n = %ld: %s (%s)", n, nt_error_name(ev->error), ev->message);
+  if (ev->data != NULL)
+    assert_string_equal(ev->data, "value");
+}
+
+static void wait_for_ends(nt_context_t* net, unsigned left, long n) {
+  nt_event_t ev;
+
+  while (left > 0) {
+    if (!nt_wait(net, LULL_MS)) {
+      failing_relent();
+      if (!nt_wait(net, SILENCE_MS))
+        fail_msg("n = %ld: %u actions did not end", n, left);
+    }
+    while (nt_poll(net, &ev)) {
+      take_end(&ev, n);
+      left--;
+    }
+  }
+}
+
+static void use_store(nt_context_t* net, const char* path, long n) {
+  nt_policy_t policy;
+  unsigned left = 0;
+
+  nt_policy_init(&policy, NT_PRESET_MINIPROGRAM);
+  policy.store_file = path;
+  if (nt_policy_set(net, &policy) != 0)
+    return;
+  left += start(net, NT_STORE_PUT);
+  left += start(net, NT_STORE_GET);
+  left += start(net, NT_STORE_REMOVE);
+  wait_for_ends(net, left, n);
+}
+
+/* A whole life, with a file that is damaged; true when no allocation was left
+ * to fail. */
+static bool run_session(const folder_t* folder, failing_mode_t mode, long n) {
+  const char* path = in_folder(folder, "store");
+  nt_context_t* net;
+
+  file_put(path, "no database, but a text of some length", 38);
+  failing_start(mode, n);
+  if (nt_open(&net) == 0) {
+    use_store(net, path, n);
+    assert_int_equal(host_close(net), 0);
+  }
+  return failing_stop();
+}
+
+static void sweep(failing_mode_t mode) {
+  bool complete = false;
+  folder_t folder;
+  long live;
+  long n;
+
+  folder_make(&folder);
+  assert_true(run_session(&folder, mode, LONG_MAX));
+  live = atomic_load(&failing_live);
+  for (n = 1; !complete; n++) {
+    assert_true(n < MOST_RUNS);
+    complete = run_session(&folder, mode, n);
+    if (atomic_load(&failing_live) != live)
+      fail_msg("n = %ld: %ld blocks leaked", n,
+               atomic_load(&failing_live) - live);
+  }
+  assert_true(n > 20);
+  folder_remove(&folder);
+}
+
+static void one_failure(void** state) {
+  (void) state;
+  sweep(FAILING_ONCE);
+}
+
+static void no_memory_from_then_on(void** state) {
+  (void) state;
+  sweep(FAILING_ALWAYS);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(keep_libcurl_out),
+    cmocka_unit_test(one_failure),
+    cmocka_unit_test(no_memory_from_then_on),
+  };
+
+  if (failing_install() != 0)
+    return 1;
+  return cmocka_run_group_tests_name("store_alloc", tests, NULL, NULL);
+}
