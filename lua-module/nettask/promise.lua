@@ -47,11 +47,12 @@ local promise = {}
 
 -- Jobs are linked by their `link`, and promises that were rejected while
 -- nobody waited for them too. The core reads the two firsts to know whether
--- there is more to do, takes the last field back when there is not, and clears
--- all when the context is closed.
+-- there is more to do, takes TOLD back when there is not, and clears all when
+-- the context is closed.
 local FIRST, FIRST_REJECTED = 1, 3 -- behind each of them is the last
 local TOLD = 5                     -- the core knows that there is something
-local queue = { false, false, false, false, false }
+local ERA = 6                      -- counts contexts
+local queue = { false, false, false, false, false, 0 }
 
 local function append(first_at, first, last)
   local before = queue[first_at + 1]
@@ -224,7 +225,9 @@ local function react(target)
   if source.state == RESOLVED then f = target.on_resolved end
   target.source, target.on_resolved, target.on_rejected = nil, nil, nil
   if not f then return pass_on(source, target) end
+  local era = queue[ERA]
   local ok, value = call(f, note_trace, source.value)
+  if queue[ERA] ~= era then return end -- it has called net.close()
   if ok then return resolve(target, value) end
   reject(target, value, call_trace)
 end
@@ -238,7 +241,9 @@ end
 local function conclude(target)
   local source, f = target.source, target.on_resolved
   target.source, target.on_resolved = nil, nil
+  local era = queue[ERA]
   local ok, value = call(f, note_trace)
+  if queue[ERA] ~= era then return end
   if not ok then return reject(target, value, call_trace) end
   local waited = of(value)
   if not waited then return pass_on(source, target) end

@@ -10,12 +10,13 @@
 
 /* The queue of jobs, filled by the Lua layer: the first job and the last, the
  * first promise that was rejected with nobody waiting and the last; each may be
- * false. Then whether we were told that there is something. */
+ * false. Then whether we were told that there is something, and how often the
+ * queue was cleared. */
 enum {
   FIRST_JOB = 1,
   FIRST_REJECTED = 3,
   TOLD = 5,
-  QUEUE_SIZE = TOLD
+  ERA
 };
 
 /* For messages and stats(). */
@@ -107,9 +108,15 @@ int ntl_job_run(lua_State* L, ntl_state_t* s) {
 void ntl_jobs_clear(lua_State* L, ntl_state_t* s) {
   s->has_jobs = false;
   ntl_push_ref(L, s->jobs);
-  for (int i = 1; i <= QUEUE_SIZE && lua_istable(L, -1); i++) {
-    lua_pushboolean(L, 0);
-    lua_rawseti(L, -2, i);
+  if (lua_istable(L, -1)) {
+    for (int i = 1; i <= TOLD; i++) {
+      lua_pushboolean(L, 0);
+      lua_rawseti(L, -2, i);
+    }
+    lua_rawgeti(L, -1, ERA);
+    lua_pushinteger(L, lua_tointeger(L, -1) + 1);
+    lua_rawseti(L, -3, ERA);
+    lua_pop(L, 1);
   }
   lua_pop(L, 1);
 }

@@ -185,10 +185,8 @@ static void dispatch(lua_State* L, ntl_state_t* s) {
 static void run_jobs(lua_State* L, ntl_state_t* s) {
   while (s->has_jobs && s->job_quota > 0 && !s->paused && is_in_time(s)) {
     s->job_quota--;
-    if (ntl_job_run(L, s))
-      continue;
-    ntl_jobs_clear(L, s); /* the job has closed the context */
-    return;
+    if (!ntl_job_run(L, s)) /* it has closed the context */
+      return;
   }
 }
 
