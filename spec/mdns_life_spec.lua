@@ -110,8 +110,8 @@ add("ends with a failure where the system has no socket for it", [[
     .. "mdns.deafen()\n"
     .. "mdns.stop(mdns.start())")
   same("", result.err)
-  assert(result.out:find("^onLocalServiceDiscoveryStop:fail no socket.*600006\t%-1"),
-    result.out)
+  local text = "^onLocalServiceDiscoveryStop:fail no socket.*600006\t%-1"
+  assert(result.out:find(text), result.out)
   same(0, result.status)]])
 
 add("is aborted at once, often, and in any order", [[

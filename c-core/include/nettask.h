@@ -211,8 +211,8 @@ typedef struct nt_policy {
   size_t read_root_count;
   const char* const* write_roots; /* and written, but for temporary files */
   size_t write_root_count;
-  uint32_t mdns_scan_ms; /* how long a scan for services goes on; 30000 */
-  uint32_t max_services; /* that a scan knows at once; 256 */
+  uint32_t mdns_scan_ms;    /* how long a scan for services goes on; 30000 */
+  uint32_t max_services;    /* that a scan knows at once; 256 */
   const char* store_file;   /* of nt_store_start(); NULL: in memory */
   uint64_t store_max_bytes; /* of keys and values in it; 16 MiB */
 } nt_policy_t;

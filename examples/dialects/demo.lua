@@ -26,10 +26,12 @@ end
 
 local i = 1
 while i <= #arg do
-  local port = arg[i]:match("^%-%-(%l+)$")
-  if port == "tcp" or port == "udp" then
+  local option = arg[i]:match("^%-%-(%l+)$")
+  if option == "tcp" or option == "udp" then
     i = i + 1
-    demo[port] = tonumber(arg[i]) or usage()
+    demo[option] = tonumber(arg[i]) or usage()
+  elseif option == "service" then
+    i = i + 1 -- no sample looks for services
   elseif demo.base then
     usage()
   else
