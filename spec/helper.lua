@@ -155,6 +155,11 @@ function helper.run_for(ms)
   end, ms + 5000, "the time to pass")
 end
 
+-- The host stops: no frame, and no time of a processor that others need.
+function helper.stop_for(ms)
+  os.execute(("sleep %.3f"):format(ms / 1000))
+end
+
 -- ---- Expectations ----------------------------------------------------------
 
 local expectations = {}

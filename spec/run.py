@@ -4,7 +4,7 @@
     spec/run.py --build build --lua 5.4 [--sanitize address|thread] [--ctests]
                 [--stress] [--timeout SECONDS] [spec/x_spec.lua ...]
 
-Starts the servers once (spec/support/servers.py), runs five files at a time
+Starts the servers once (spec/support/servers.py), runs eight files at a time
 (most of them wait), prints a line for each and the output of those that failed,
 and ends with `N passed, N failed`. A file fails also when it has no test,
 crashes, hangs, leaves a process behind or makes a sanitizer complain. Needs
@@ -30,8 +30,13 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "spec" / "support"))
 import servers  # noqa: E402
 
-JOBS = 5
-SLOW_JOBS = 3
+JOBS = 8
+SLOW_JOBS = 4
+# What takes longest is started first, or the end is spent waiting for it.
+LONG = ["test_websocket_held", "test_mdns", "websocket_held_spec",
+        "stress/websocket_spec", "stress/exit_spec", "stress/close_spec",
+        "timeouts_spec", "tcp_faults_spec", "endpoint_life_spec",
+        "dns_hang_spec", "udp_names_spec", "lifecycle_spec"]
 SUPPORT = ROOT / "spec" / "support"
 
 
@@ -273,6 +278,13 @@ def run_ctest(runner, options, path):
                       {"CMOCKA_MESSAGE_OUTPUT": "TAP"}, count_tap)
 
 
+def rank(job):
+    path = pathlib.Path(job[1])
+    place = [i for i, name in enumerate(LONG)
+             if str(path.with_suffix("")).endswith("/" + name)]
+    return place[0] if place else len(LONG)
+
+
 def jobs(options):
     stress = sorted((ROOT / "spec" / "stress").glob("*_spec.lua"))
     if options.files:
@@ -282,8 +294,8 @@ def jobs(options):
     else:
         specs = sorted((ROOT / "spec").glob("*_spec.lua")) + stress
     tests = sorted(ROOT.glob("c-core/test/test_*.c")) if options.ctests else []
-    return ([(run_ctest, options.build / "test" / t.stem) for t in tests]
-            + [(run_spec, spec) for spec in specs])
+    return sorted([(run_ctest, options.build / "test" / t.stem) for t in tests]
+                  + [(run_spec, spec) for spec in specs], key=rank)
 
 
 # ---- All together ------------------------------------------------------------

@@ -33,7 +33,7 @@ describe("a host that stops for ten seconds", function()
         pingInterval = 300, pongTimeout = 300 }
       local quiet = sockets.open { url = servers.demo_ws .. "/ws/ping?ms=50" }
       net.pause()
-      helper.run_for(13000) -- some time until they are held back; two take 20 s
+      helper.stop_for(13000) -- some time until they are held back
       local bytes = net.stats().queuedBytes
       assert.is_true(bytes < 3 * 1024 * KIB, bytes)
       -- The host has heard of no end.
