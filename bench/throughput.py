@@ -22,6 +22,11 @@ def core(in_flight):
                    SECONDS])
 
 
+def bare_curl(in_flight):
+    return Client(["{build}/bench/peer_curl", "{http}/small", str(in_flight),
+                   SECONDS])
+
+
 def lua(in_flight):
     return Client(["{lua}", "bench/get.lua", "{http}/small", str(in_flight),
                    SECONDS])
@@ -55,6 +60,8 @@ def h2_clients():
     return {
         "core": Client(["{build}/bench/core_get", "{https}/small", H2_STREAMS,
                         SECONDS, "h2", "{ca}"]),
+        "curl": Client(["{build}/bench/peer_curl", "{https}/small", H2_STREAMS,
+                        SECONDS, "h2", "{ca}"]),
         "h2load": Client(["h2load", "-D", "1", "-t", "1", "-c", "1", "-m",
                           H2_STREAMS, "{https}/small"], parse_h2load),
         "http2": Client(["node", "bench/peer_http2.mjs", "{https}", "/small",
@@ -69,6 +76,7 @@ def get_clients(in_flight):
         "undici": undici(in_flight), "fetch": fetch(in_flight),
         "luv": lua_peer("luv", in_flight),
         "copas": lua_peer("copas", in_flight),
+        "curl": bare_curl(in_flight),
     }
 
 
@@ -172,6 +180,10 @@ def udp_clients(mode):
 def get_rows(n):
     return [
         ("T1", f"GET 1 KB, {n} in flight, core", "core", "wrk", "wrk", .9, .95),
+        ("T1", f"GET 1 KB, {n} in flight, core", "core", "bare libcurl on "
+         "libuv: a ceiling", "curl", None, None),
+        ("T1", f"GET 1 KB, {n} in flight, bare libcurl on libuv", "curl", "wrk",
+         "wrk", None, None),
         ("T2", f"GET 1 KB, {n} in flight, Lua", "lua", "wrk", "wrk", .55, .7),
         ("T3", f"GET 1 KB, {n} in flight, Lua", "lua", "lua-http", "lua_http",
          1.15, 1.5),
@@ -214,9 +226,9 @@ UDP_BURST = "UDP 64 B out, bursts of 64 to one peer, Lua"
 UDP_IN = "UDP 64 B in, Lua"
 
 
-def udp_one_rows(work):
-    return [("T18", work, "lua", "luv", "luv", 1.1, 1.3),
-            ("T18", work, "lua", "luasocket", "luasocket", 1.1, 1.3),
+def udp_one_rows(work, target=None, goal=None):
+    return [("T18", work, "lua", "luv", "luv", target, goal),
+            ("T18", work, "lua", "luasocket", "luasocket", target, goal),
             ("T18", work, "lua", "sendto() in C", "c", None, None)]
 
 
@@ -234,6 +246,10 @@ GROUPS = [
     (h2_clients(),
      [("T6", "GET over h2+TLS, 64 streams, core", "core", "h2load", "h2load",
        .5, .65),
+      ("T6", "GET over h2+TLS, 64 streams, core", "core", "bare libcurl on "
+       "libuv: a ceiling", "curl", None, None),
+      ("T6", "GET over h2+TLS, 64 streams, bare libcurl on libuv", "curl",
+       "h2load", "h2load", None, None),
       ("T6", "GET over h2+TLS, 64 streams, core", "core", "node http2",
        "http2", 2, 3)]),
     (stream_clients(),
@@ -266,7 +282,8 @@ GROUPS = [
       ("T15", WSS_LARGE + "core", "core", "ws", "ws", None, None)]),
     (tcp_clients("in"), tcp_rows("in")),
     (tcp_clients("out"), tcp_rows("out")),
-    (udp_clients("one"), udp_one_rows(UDP_ONE)),
+    (udp_clients("one"), udp_one_rows(UDP_ONE, 1.1, 1.3)),
+    # The least that can be gained: no two of them can share a call.
     (udp_clients("turn"), udp_one_rows(UDP_TURN)),
     (udp_clients("burst"),
      [("T19", UDP_BURST, "lua", "luasocket", "luasocket", 3, 5),

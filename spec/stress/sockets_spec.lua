@@ -9,6 +9,7 @@ local states = require "support.states"
 local tcp = require "support.tcp"
 local udp = require "support.udp"
 
+local measured = residue.measured
 local net, servers = helper.net, helper.servers
 local fault = servers.fault
 local TCP_ECHO, UDP_ECHO = servers.demo_tcp, servers.demo_udp
@@ -16,34 +17,8 @@ local REFUSED = tonumber(fault.refused:match("(%d+)$"))
 local CLOSING = tonumber(fault.closing:match("(%d+)$"))
 local UNBOUND = 9
 
--- A sanitizer keeps what was freed.
-local SANITIZED = (os.getenv("NETTASK_TEST_PRELOAD") or "") ~= ""
 local BATCH = 10
 local RELENTLESS_MS = 5000
-
-local function resident_kib()
-  local pages = helper.read_file("/proc/self/statm"):match("^%d+ (%d+)")
-  return tonumber(pages) * 4
-end
-
-local function lua_kib()
-  collectgarbage()
-  collectgarbage()
-  return collectgarbage("count")
-end
-
--- Runs `round` n times, of which the first half shows how much is right.
-local function measured(n, reserve_kib, round)
-  local half = math.max(1, math.floor(n / 2))
-  for _ = 1, half do round() end
-  local resident, heap = resident_kib(), lua_kib()
-  for _ = 1, half do round() end
-  local grown = lua_kib() - heap
-  assert.is_true(grown < 64, ("the Lua heap grew by %.0f KiB"):format(grown))
-  grown = resident_kib() - resident
-  assert.is_true(SANITIZED or grown < reserve_kib,
-    ("resident memory grew by %.0f KiB"):format(grown))
-end
 
 local function defaults()
   tcp.defaults()

@@ -6,37 +6,12 @@ local residue = require "support.residue"
 local sockets = require "support.sockets"
 local states = require "support.states"
 
+local measured = residue.measured
 local net, servers = helper.net, helper.servers
 local fault, demo = servers.fault, servers.demo_ws
 local ECHO = demo .. "/ws/echo"
 
--- A sanitizer keeps what was freed.
-local SANITIZED = (os.getenv("NETTASK_TEST_PRELOAD") or "") ~= ""
 local BATCH = 8
-
-local function resident_kib()
-  local pages = helper.read_file("/proc/self/statm"):match("^%d+ (%d+)")
-  return tonumber(pages) * 4
-end
-
-local function lua_kib()
-  collectgarbage()
-  collectgarbage()
-  return collectgarbage("count")
-end
-
--- Runs `round` n times, of which the first half shows how much is right.
-local function measured(n, reserve_kib, round)
-  local half = math.max(1, math.floor(n / 2))
-  for _ = 1, half do round() end
-  local resident, heap = resident_kib(), lua_kib()
-  for _ = 1, half do round() end
-  local grown = lua_kib() - heap
-  assert.is_true(grown < 64, ("the Lua heap grew by %.0f KiB"):format(grown))
-  grown = resident_kib() - resident
-  assert.is_true(SANITIZED or grown < reserve_kib,
-    ("resident memory grew by %.0f KiB"):format(grown))
-end
 
 describe("a storm of sockets", function()
   setup(function()

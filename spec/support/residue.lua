@@ -174,6 +174,19 @@ end
 -- A sanitizer keeps what was freed.
 residue.SANITIZED = (os.getenv("NETTASK_TEST_PRELOAD") or "") ~= ""
 
+-- Runs `round` n times, of which the first half shows how much is right.
+function residue.measured(n, reserve_kib, round)
+  local half = math.max(1, math.floor(n / 2))
+  for _ = 1, half do round() end
+  local resident, heap = residue.resident(), residue.heap()
+  for _ = 1, half do round() end
+  local grown = residue.heap() - heap
+  assert(grown < 64, ("the Lua heap grew by %.0f KiB"):format(grown))
+  grown = residue.resident() - resident
+  assert(residue.SANITIZED or grown < reserve_kib,
+    ("resident memory grew by %.0f KiB"):format(grown))
+end
+
 -- Lines of the log from now on, as "level: text"; the second result puts the
 -- default logger back.
 function residue.log()
