@@ -121,6 +121,24 @@ describe("a promise", function()
       run_until_met()
     end)
 
+    it("#111 has Taro's names for the listeners of a file task", function()
+      local function watch(task)
+        local percent
+        local same = task:headersReceive(expect(1, function(res)
+          assert.equal("table", type(res.header))
+        end)):progress(function(res) percent = res.progress end)
+        assert.is_true(rawequal(task, same))
+        task:next(expect(1, function() assert.equal(100, percent) end))
+        for _, name in ipairs { "headersReceive", "progress" } do
+          assert.is_false(pcall(task[name], task, 5))
+        end
+      end
+      watch(net.downloadFile { url = servers.demo .. "/bytes/10" })
+      watch(net.uploadFile { url = servers.demo .. "/upload", files = {
+        { name = "file", data = "bytes" } } })
+      run_until_met()
+    end)
+
     it("is what an upload is", function()
       net.uploadFile { url = servers.demo .. "/upload", files = {
         { name = "file", data = "bytes", fileName = "a.txt" } } }
