@@ -233,10 +233,20 @@ local function check(api, types, given, log)
   return look_again(api, types, given, log), true
 end
 
+local function backup_fault(backup)
+  for i = 1, type(backup) == "table" and #backup or 0 do
+    if type(backup[i]) ~= "string" then
+      return errors.parameter(("backup[%d]"):format(i), "String",
+        core.typeName(backup[i]))
+    end
+  end
+end
+
 function options.request(given, log)
   local fault, unusual = check("request", REQUEST, given, log)
-  if unusual and not fault and given.retry then
-    fault = retry.fault(given.retry, log)
+  if unusual and not fault then
+    fault = backup_fault(given.backup)
+      or given.retry and retry.fault(given.retry, log)
   end
   return fault, unusual
 end
