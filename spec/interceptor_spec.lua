@@ -213,6 +213,25 @@ describe("interceptors", function()
     assert.has_error(function() net.request("url") end)
   end)
 
+  it("what is wrong with the caller's own options is found at once", function()
+    add(function() error "never called" end)
+    for name, case in pairs {
+      success = { "x", "Function instead of String" },
+      fail = { 1, "Function instead of Number" },
+      complete = { {}, "Function instead of Object" },
+      signal = { {}, "AbortSignal instead of Object" },
+      group = { "x", "Object instead of String" },
+    } do
+      local err
+      net.request { url = demo .. "/echo", [name] = case[1] }
+        :catch(function(reason) err = reason end)
+      assert(net.run(5000))
+      assert.equal(("request:fail parameter error: parameter.%s should be %s;")
+        :format(name, case[2]), err.errMsg)
+      assert.equal(1001, err.errno)
+    end
+  end)
+
   it("shows where in the chain it is", function()
     local seen = {}
     local function link(chain)

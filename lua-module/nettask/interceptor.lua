@@ -18,6 +18,7 @@ local setmetatable, tostring, type = setmetatable, tostring, type
 
 local core = require "nettask.core"
 local errors = require "nettask.errors"
+local options = require "nettask.options"
 local promise = require "nettask.promise"
 
 local NESTED_MAX = 16    -- links that run inside of each other
@@ -260,6 +261,8 @@ function interceptor.new(log, failure, sleep)
 
   -- For exchange.lua: begins what `relay` stands for.
   function self.run(relay, given)
+    local fault = options.of_caller(given, OF_CALLER)
+    if fault then return relay:fail(fault) end
     local walk = { level = (running and running.level or 0) + 1 }
     if walk.level > LEVEL_MAX then return relay:fail(errors.LEVEL) end
     local params, links = {}, {}
