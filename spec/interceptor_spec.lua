@@ -440,6 +440,17 @@ describe("interceptors", function()
     end
   end)
 
+  it("one that raised a result, whatever its other fields are", function()
+    add(function()
+      error(setmetatable({ errMsg = "request:fail odd" }, {
+        __index = function() error "no such field" end,
+      }))
+    end)
+    local record = fetch {}
+    assert.equal("request:fail odd", record.fail.errMsg)
+    assert.same({ "fail", "complete" }, record.order)
+  end)
+
   it("one that raised after it had awaited too", function()
     add(function(chain)
       chain:proceed(chain.requestParams):await()

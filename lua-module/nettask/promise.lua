@@ -25,7 +25,7 @@
 -- of tasks still hears of it.
 
 local error, getmetatable, setmetatable = error, getmetatable, setmetatable
-local tostring, type, xpcall = tostring, type, xpcall
+local rawget, tostring, type, xpcall = rawget, tostring, type, xpcall
 -- Not in every Lua.
 local close_co = rawget(coroutine, "close")
 local isyieldable = rawget(coroutine, "isyieldable")
@@ -396,8 +396,9 @@ promise.await = methods.await
 local function report_rejection(p, report, log)
   local reason = p.value
   if p.quiet then return end
-  if type(reason) == "table" and reason.errno == 1 then
-    log.write("debug", "unhandled rejection: " .. tostring(reason.errMsg))
+  if type(reason) == "table" and rawget(reason, "errno") == 1 then
+    log.write("debug", "unhandled rejection: "
+      .. tostring(rawget(reason, "errMsg")))
     return
   end
   report(reason, p.trace or "", "unhandled rejection")
