@@ -768,6 +768,21 @@ describe("interceptors", function()
     assert.equal(200, fetch({}).success.statusCode)
   end)
 
+  it("close() lets go of the links that wait", function()
+    local weak = setmetatable({}, { __mode = "k" })
+    add(pass, function(chain)
+      weak[coroutine.running()] = true
+      return (pass(chain):await())
+    end)
+    net.request { url = fault.http .. "/never" }
+    helper.run_for(5)
+    assert.is_truthy(next(weak))
+    net.close()
+    net.cleanInterceptors()
+    for _ = 1, 3 do collectgarbage() end
+    assert.is_nil(next(weak))
+  end)
+
   it("a failure that nobody handles is logged once", function()
     add(pass)
     net.request { url = fault.refused .. "/" }

@@ -327,8 +327,10 @@ local function is_suspended(co)
   return info ~= nil and info.func == suspend
 end
 
--- coroutine -> the promise of what runs in it, see promise.run().
-local outcomes = setmetatable({}, { __mode = "k" })
+-- coroutine -> the promise of what runs in it, see promise.run(). The promise
+-- lives as long as the coroutine, which has it; where a key that its own value
+-- leads to is never garbage (Lua 5.1, LuaJIT), it must not keep it.
+local outcomes = setmetatable({}, { __mode = "kv" })
 
 -- The coroutine has stopped; its resume() returned ok and err. Returns false
 -- when the error is nobody's. Only await() brings back what is one of ours.
