@@ -689,6 +689,44 @@ describe("interceptors", function()
     assert(net.run(5000))
   end)
 
+  it("a silent abort behind a link leaves nobody waiting", function()
+    local group
+    local function into_group(chain)
+      chain.requestParams.group = group
+      return chain:proceed(chain.requestParams)
+    end
+    local ways = {
+      into_group,
+      function(chain) return (into_group(chain):await()) end,
+      function(chain)
+        return into_group(chain):next(function(res) return res end)
+          :catch(error):finally(error)
+      end,
+      function(chain)
+        local p = into_group(chain):next(function(res) return res end)
+        return net.sleep(50):next(function() return p end)
+      end,
+      function(chain)
+        return net.all { net.sleep(20), into_group(chain), net.sleep(0) }
+      end,
+      function(chain)
+        return net.race { into_group(chain), into_group(chain) }
+      end,
+    }
+    for _, way in ipairs(ways) do
+      net.cleanInterceptors()
+      group = net.group()
+      add(net.interceptors.timeoutInterceptor, pass, way)
+      local record = helper.start { url = fault.http .. "/never" }
+      helper.run_until(function()
+        return record.task.state == "connecting"
+      end)
+      group:abort { silent = true }
+      helper.check_failure(helper.finish(record), "abort", 1, -3)
+      assert(net.run(5000), "a clock runs on")
+    end
+  end)
+
   it("a signal and a group end it like any other", function()
     add(pass, pass)
     local controller, group = net.AbortController(), net.group()

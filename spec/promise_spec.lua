@@ -619,6 +619,15 @@ describe("a promise", function()
   -- ---- all and race ---------------------------------------------------------
 
   describe("all()", function()
+    it("still hears of a failure beside a silent abort", function()
+      local quiet, failing = net.sleep(1000), net.sleep(1000)
+      net.all { quiet, failing, net.sleep(0) }:next(never(), expect(1))
+      net.race { quiet, net.sleep(5) }:next(expect(1), never())
+      quiet:abort { silent = true }
+      net.sleep(10):next(function() failing:abort() end)
+      run_until_met()
+    end)
+
     it("keeps the order", function()
       local slow = net.sleep(20):next(function() return "slow" end)
       net.all { slow, net.sleep(0), "plain", net.request { url = ok_url() },
