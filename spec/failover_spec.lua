@@ -215,6 +215,15 @@ describe("backup", function()
     assert.equal(0, count(second))
   end)
 
+  it("must be urls", function()
+    for _, more in ipairs { { jsonp = true }, { failover = true } } do
+      local record = helper.fetch(wire.with({ url = fault.refused,
+        backup = { demo_url, 5 } }, more))
+      helper.check_failure(record, "parameter error: parameter.backup[2] should"
+        .. " be String instead of Number;", 1001, -1)
+    end
+  end)
+
   it("the last failure is the outcome", function()
     local record = helper.fetch { url = turns(wire.key(), "cut"),
       jsonp = true, backup = { fault.refused, turns(wire.key(), "404") } }

@@ -213,6 +213,25 @@ describe("interceptors", function()
     assert.has_error(function() net.request("url") end)
   end)
 
+  it("what is wrong with the caller's own options is found at once", function()
+    add(function() error "never called" end)
+    for name, case in pairs {
+      success = { "x", "Function instead of String" },
+      fail = { 1, "Function instead of Number" },
+      complete = { {}, "Function instead of Object" },
+      signal = { {}, "AbortSignal instead of Object" },
+      group = { "x", "Object instead of String" },
+    } do
+      local err
+      net.request { url = demo .. "/echo", [name] = case[1] }
+        :catch(function(reason) err = reason end)
+      assert(net.run(5000))
+      assert.equal(("request:fail parameter error: parameter.%s should be %s;")
+        :format(name, case[2]), err.errMsg)
+      assert.equal(1001, err.errno)
+    end
+  end)
+
   it("shows where in the chain it is", function()
     local seen = {}
     local function link(chain)
@@ -419,6 +438,17 @@ describe("interceptors", function()
       assert.is_false(record.fail.useHttpDNS)
       assert.same({ retryCount = 0, reasons = {} }, record.fail.exception)
     end
+  end)
+
+  it("one that raised a result, whatever its other fields are", function()
+    add(function()
+      error(setmetatable({ errMsg = "request:fail odd" }, {
+        __index = function() error "no such field" end,
+      }))
+    end)
+    local record = fetch {}
+    assert.equal("request:fail odd", record.fail.errMsg)
+    assert.same({ "fail", "complete" }, record.order)
   end)
 
   it("one that raised after it had awaited too", function()
@@ -659,6 +689,44 @@ describe("interceptors", function()
     assert(net.run(5000))
   end)
 
+  it("a silent abort behind a link leaves nobody waiting", function()
+    local group
+    local function into_group(chain)
+      chain.requestParams.group = group
+      return chain:proceed(chain.requestParams)
+    end
+    local ways = {
+      into_group,
+      function(chain) return (into_group(chain):await()) end,
+      function(chain)
+        return into_group(chain):next(function(res) return res end)
+          :catch(error):finally(error)
+      end,
+      function(chain)
+        local p = into_group(chain):next(function(res) return res end)
+        return net.sleep(50):next(function() return p end)
+      end,
+      function(chain)
+        return net.all { net.sleep(20), into_group(chain), net.sleep(0) }
+      end,
+      function(chain)
+        return net.race { into_group(chain), into_group(chain) }
+      end,
+    }
+    for _, way in ipairs(ways) do
+      net.cleanInterceptors()
+      group = net.group()
+      add(net.interceptors.timeoutInterceptor, pass, way)
+      local record = helper.start { url = fault.http .. "/never" }
+      helper.run_until(function()
+        return record.task.state == "connecting"
+      end)
+      group:abort { silent = true }
+      helper.check_failure(helper.finish(record), "abort", 1, -3)
+      assert(net.run(5000), "a clock runs on")
+    end
+  end)
+
   it("a signal and a group end it like any other", function()
     add(pass, pass)
     local controller, group = net.AbortController(), net.group()
@@ -736,6 +804,21 @@ describe("interceptors", function()
     assert.equal(0, net.stats().live)
     net.cleanInterceptors()
     assert.equal(200, fetch({}).success.statusCode)
+  end)
+
+  it("close() lets go of the links that wait", function()
+    local weak = setmetatable({}, { __mode = "k" })
+    add(pass, function(chain)
+      weak[coroutine.running()] = true
+      return (pass(chain):await())
+    end)
+    net.request { url = fault.http .. "/never" }
+    helper.run_for(5)
+    assert.is_truthy(next(weak))
+    net.close()
+    net.cleanInterceptors()
+    for _ = 1, 3 do collectgarbage() end
+    assert.is_nil(next(weak))
   end)
 
   it("a failure that nobody handles is logged once", function()

@@ -139,6 +139,8 @@ describe("the answer of jsonp", function()
       ['f({"u":"http://x/?(y)"}) ;'] = { u = "http://x/?(y)" },
       ["f(false)"] = false,
       ["f(\n[\n]\n)\n"] = {},
+      ["f(9) //" .. (")"):rep(5000)] = 9,
+      [ [=[f({"\\\")":"\\"});]=] ] = { ['\\")'] = "\\" },
     } do
       local ok, value = jsonp.unwrap(text, "f")
       assert.is_true(ok, text)
@@ -153,6 +155,7 @@ describe("the answer of jsonp", function()
   it("is nothing else", function()
     for _, text in ipairs { "", " ", "{}", "f", "f(", "f()", "f({}", "g({})",
       "ff({})", "f({}) + 1", "f({}); g({})", "f({a:1})", "f('x')", "f(1, 2)",
+      'f("a)', 'f("a\\', 'f("a\\")',
       "alert(1); f({})", "if (f) f({})", "f({});}", "/* f({})", "f({}) /* ",
       "typeof f === 'object' && f({})", "typeof g === 'function' && f({})",
       "f({})" .. (")"):rep(5000), ("/**/"):rep(5000), "<html>f({})</html>" } do

@@ -121,6 +121,24 @@ describe("a promise", function()
       run_until_met()
     end)
 
+    it("#111 has Taro's names for the listeners of a file task", function()
+      local function watch(task)
+        local percent
+        local same = task:headersReceive(expect(1, function(res)
+          assert.equal("table", type(res.header))
+        end)):progress(function(res) percent = res.progress end)
+        assert.is_true(rawequal(task, same))
+        task:next(expect(1, function() assert.equal(100, percent) end))
+        for _, name in ipairs { "headersReceive", "progress" } do
+          assert.is_false(pcall(task[name], task, 5))
+        end
+      end
+      watch(net.downloadFile { url = servers.demo .. "/bytes/10" })
+      watch(net.uploadFile { url = servers.demo .. "/upload", files = {
+        { name = "file", data = "bytes" } } })
+      run_until_met()
+    end)
+
     it("is what an upload is", function()
       net.uploadFile { url = servers.demo .. "/upload", files = {
         { name = "file", data = "bytes", fileName = "a.txt" } } }
@@ -601,6 +619,15 @@ describe("a promise", function()
   -- ---- all and race ---------------------------------------------------------
 
   describe("all()", function()
+    it("still hears of a failure beside a silent abort", function()
+      local quiet, failing = net.sleep(1000), net.sleep(1000)
+      net.all { quiet, failing, net.sleep(0) }:next(never(), expect(1))
+      net.race { quiet, net.sleep(5) }:next(expect(1), never())
+      quiet:abort { silent = true }
+      net.sleep(10):next(function() failing:abort() end)
+      run_until_met()
+    end)
+
     it("keeps the order", function()
       local slow = net.sleep(20):next(function() return "slow" end)
       net.all { slow, net.sleep(0), "plain", net.request { url = ok_url() },

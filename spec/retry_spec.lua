@@ -212,6 +212,26 @@ describe("retry", function()
   end)
 end)
 
+describe("the options of retry", function()
+  after_each(verify)
+
+  it("are numbers one can count with", function()
+    local nan = 0 / 0
+    for name, value in pairs { tries = nan, base = nan, max = nan,
+      on = { nan } } do
+      local record = helper.fetch { url = fault.refused,
+        retry = { [name] = value } }
+      assert.matches(("^request:fail invalid retry%%.%s \".*nan"):format(name),
+        record.fail.errMsg)
+      assert.equal(600005, record.fail.errno)
+    end
+  end)
+
+  it("may ask for no wait at all, and for many tries", function()
+    assert.equal(0, retry.backoff(0, 5000, 30000))
+  end)
+end)
+
 describe("the wait before a retry", function()
   after_each(verify)
 

@@ -175,6 +175,16 @@ describe("useStore", function()
     assert.matches("warn: store: an answer is not kept", lines[1], 1, true)
   end)
 
+  it("an answer that was streamed is not kept", function()
+    local key = wire.key()
+    local options = { url = turns(key, "ok,cut", "{}"), failover = true,
+      useStore = true, enableChunked = true }
+    local record = helper.fetch(options)
+    assert.equal("{}", tostring(record.chunks[1]))
+    assert.equal("", record.success.data)
+    assert.equal(600001, wire.fail(options).errno)
+  end)
+
   it("asks nobody when storeCheck has aborted the task", function()
     local key = wire.key()
     fill(key, "{}")

@@ -1,4 +1,6 @@
--- all() and race(): one promise for many.
+-- all() and race(): one promise for many. Of one that is aborted silently they
+-- hear nothing, and when there is nothing else to come, neither does anybody
+-- who waits for them.
 
 local error, pairs, type = error, pairs, type
 
@@ -17,18 +19,19 @@ end
 function combine.all(list)
   check_list(list, "all")
   local p, resolve, reject = promise.new()
-  local results, left = {}, 1
+  local results, left, gone = {}, 1, nil
   local function arrived()
     left = left - 1
-    if left == 0 then resolve(results) end
+    if left > 0 then return end
+    if gone then promise.drop(p, gone) else resolve(results) end
   end
   for key, item in pairs(list) do
     local source = promise.of(item)
     if source then
       left = left + 1
-      promise.observe(source, function(ok, value)
-        if not ok then return reject(value) end
-        results[key] = value
+      promise.count(source, function(ok, value)
+        if ok == false then return reject(value) end
+        if ok then results[key] = value else gone = value end
         arrived()
       end)
     else
@@ -44,13 +47,16 @@ end
 function combine.race(list)
   check_list(list, "race")
   local p, resolve, reject = promise.new()
-  local has_any = false
+  local has_any, left = false, 0
   for _, item in pairs(list) do
     local source = promise.of(item)
     has_any = true
     if source then
-      promise.observe(source, function(ok, value)
-        if ok then resolve(value) else reject(value) end
+      left = left + 1
+      promise.count(source, function(ok, value)
+        left = left - 1
+        if ok then resolve(value) elseif ok == false then reject(value)
+        elseif left == 0 then promise.drop(p, value) end
       end)
     else
       resolve(item)

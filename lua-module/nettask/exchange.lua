@@ -393,12 +393,13 @@ function exchange.finisher(settings, log, apis)
       record.complete, record.settle
   end
 
-  -- Of a task that others have worked for.
+  -- Of a task that others have worked for. What a link raised has errMsg, but
+  -- is the script's own: asked for another field it may raise.
   local function outcome_of(api, record)
     local ok, res = record.outcome.ok, record.outcome.res
     if not ok then
-      log_failure(api, record, { text = res.errMsg, errno = res.errno,
-        detail = res.detail }, log)
+      log_failure(api, record, { text = res.errMsg,
+        errno = rawget(res, "errno"), detail = rawget(res, "detail") }, log)
     end
     return ok, res, ok and record.success or not ok and record.fail or nil,
       record.complete, record.settle

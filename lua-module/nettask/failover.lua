@@ -209,7 +209,8 @@ function Run:on_answer(res)
   local fault = self:fault_of(res)
   if self:is_over() then return end
   if fault then return self:on_failure(self:result_of(fault, res)) end
-  if self.key and res.statusCode < 400 then
+  -- What was streamed is with the listeners.
+  if self.key and not self.heard and res.statusCode < 400 then
     self.store.put(self.key, res.data)
   end
   self:finish(true, res)

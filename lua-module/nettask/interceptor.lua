@@ -18,6 +18,7 @@ local setmetatable, tostring, type = setmetatable, tostring, type
 
 local core = require "nettask.core"
 local errors = require "nettask.errors"
+local options = require "nettask.options"
 local promise = require "nettask.promise"
 
 local NESTED_MAX = 16    -- links that run inside of each other
@@ -143,9 +144,12 @@ local function is_failure(value)
 end
 
 -- What the first link came to is what the task comes to. Whatever it rejected
--- with, fail() gets a result.
+-- with, fail() gets a result. Without an outcome (`ok` is nil) a link waited
+-- for a task that was aborted silently.
 local function conclude(relay, ok, value)
-  if ok then
+  if ok == nil then
+    return relay:fail(errors.of_code(core.errors.ABORTED))
+  elseif ok then
     local fine, res = pcall(as_result, value)
     if fine then return relay:finish(true, res) end
     return relay:fail(errors.raised(res))
@@ -199,12 +203,10 @@ local function timeout_interceptor(failure, sleep)
     local p, resolve, reject = promise.new()
     local work = chain:proceed(params)
     local clock = sleep(type(ms) == "number" and ms > 0 and ms or DEFAULT_MS)
-    work:next(function(res)
+    promise.count(promise.of(work), function(ok, value)
       clock:abort(SILENT)
-      resolve(res)
-    end, function(err)
-      clock:abort(SILENT)
-      reject(err)
+      if ok then resolve(value) elseif ok == false then reject(value)
+      else promise.drop(p, value) end
     end)
     clock:next(function()
       reject(failure(errors.of_code(core.errors.TIMEOUT)))
@@ -260,6 +262,8 @@ function interceptor.new(log, failure, sleep)
 
   -- For exchange.lua: begins what `relay` stands for.
   function self.run(relay, given)
+    local fault = options.of_caller(given, OF_CALLER)
+    if fault then return relay:fail(fault) end
     local walk = { level = (running and running.level or 0) + 1 }
     if walk.level > LEVEL_MAX then return relay:fail(errors.LEVEL) end
     local params, links = {}, {}
@@ -274,7 +278,7 @@ function interceptor.new(log, failure, sleep)
       return walk.start(chain.requestParams)
     end
     links[#links + 1] = walk.last
-    promise.observe(promise.of(enter(walk, links, 1, params)),
+    promise.count(promise.of(enter(walk, links, 1, params)),
       function(ok, value) conclude(relay, ok, value) end)
   end
 

@@ -7,8 +7,6 @@ local query = require "nettask.query"
 
 local jsonp = {}
 
-local MAX_ENDS = 64 -- places where the call may end that are tried
-
 -- Values of jsonpCache for which an answer of a cache will not do.
 local FRESH = { ["no-cache"] = true, ["no-store"] = true, reload = true }
 
@@ -105,24 +103,36 @@ local function find_json(text, name)
   return take(text, take(text, at and skip_guard(text, at, name), name), "(")
 end
 
+-- Behind the text of JSON whose first character is at `at`, or nil.
+local function skip_text(text, at)
+  while true do
+    at = text:find('["\\]', at)
+    if not at then return nil end
+    if text:sub(at, at) == '"' then return at + 1 end
+    at = at + 2
+  end
+end
+
+-- The bracket behind the JSON that begins at `at`, or nil: the first one
+-- outside of its texts, since JSON has none elsewhere.
+local function find_end(text, at)
+  while at do
+    at = text:find('[")]', at)
+    if not at or text:sub(at, at) == ")" then return at end
+    at = skip_text(text, at + 1)
+  end
+end
+
 -- The value that the script calls the function of that name with: true and the
--- value, or false. JSON may have brackets in its texts, and comments behind the
--- call too: so its end is what leaves JSON before it and nothing behind.
+-- value, or false.
 function jsonp.unwrap(text, name)
   local first = find_json(text, name)
-  if not first then return false end
-  local stop = #text
-  for _ = 1, MAX_ENDS do
-    while stop >= first and text:byte(stop) ~= 41 do stop = stop - 1 end -- ")"
-    if stop < first then return false end
-    local behind = skip(text, stop + 1, true)
-    if behind and behind > #text then
-      local value, fault = core.jsonDecode(text:sub(first, stop - 1))
-      if not fault then return true, value end
-    end
-    stop = stop - 1
-  end
-  return false
+  local last = first and find_end(text, first)
+  local behind = last and skip(text, last + 1, true)
+  if not behind or behind <= #text then return false end
+  local value, fault = core.jsonDecode(text:sub(first, last - 1))
+  if fault then return false end
+  return true, value
 end
 
 return jsonp

@@ -149,11 +149,12 @@ local function fault_of(types, name, value, label)
 end
 
 -- The first fault by name, so that the message does not depend on the order
--- of pairs().
-local function first_fault(types, given)
+-- of pairs(). `only` is a set of the names to look at.
+local function first_fault(types, given, only)
   local wrong = {}
   for name, value in pairs(given) do
-    if types[name] and fault_of(types, name, value) then
+    if types[name] and (not only or only[name])
+      and fault_of(types, name, value) then
       wrong[#wrong + 1] = name
     end
   end
@@ -201,6 +202,12 @@ local UNUSUAL = { timeouts = true, group = true, signal = true, retry = true,
   failover = true, jsonp = true }
 for name in pairs(REMARKS) do UNUSUAL[name] = true end
 
+local function bonds_fault(given)
+  return given.group and not group.is(given.group)
+      and errors.parameter("group", "Group", core.typeName(given.group))
+    or given.signal and signal_fault(given.signal)
+end
+
 local function look_again(api, types, given, log)
   for name in pairs(given) do
     if not types[name] or REMARKS[name] then
@@ -208,9 +215,7 @@ local function look_again(api, types, given, log)
     end
   end
   return given.timeouts and timeouts_fault(api, given.timeouts, log)
-    or given.group and not group.is(given.group)
-      and errors.parameter("group", "Group", core.typeName(given.group))
-    or given.signal and signal_fault(given.signal)
+    or bonds_fault(given)
 end
 
 -- Look over what a script gave: returns the failure to report, or nothing; and
@@ -233,12 +238,27 @@ local function check(api, types, given, log)
   return look_again(api, types, given, log), true
 end
 
+local function backup_fault(backup)
+  for i = 1, type(backup) == "table" and #backup or 0 do
+    if type(backup[i]) ~= "string" then
+      return errors.parameter(("backup[%d]"):format(i), "String",
+        core.typeName(backup[i]))
+    end
+  end
+end
+
 function options.request(given, log)
   local fault, unusual = check("request", REQUEST, given, log)
-  if unusual and not fault and given.retry then
-    fault = retry.fault(given.retry, log)
+  if unusual and not fault then
+    fault = backup_fault(given.backup)
+      or given.retry and retry.fault(given.retry, log)
   end
   return fault, unusual
+end
+
+-- The same for what interceptors do not see, a set of names.
+function options.of_caller(given, unseen)
+  return first_fault(REQUEST, given, unseen) or bonds_fault(given)
 end
 
 function options.download(given, log)

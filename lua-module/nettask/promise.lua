@@ -16,16 +16,17 @@
 --   promise.observe(p, f)   f(ok, value) once p is settled, as a job: f belongs
 --                           to us and does not raise
 --   promise.count(p, f)     the same, also when p is dropped: ok is nil then
+--   promise.drop(p, value)  nobody will settle p; value is for count()
 --   promise.await(x)        in a coroutine
 -- resolve(x) adopts a task or a promise x: p becomes what x becomes.
 --
 -- A task has a promise only once somebody asks for one: see core.promiseOf().
 -- One that is aborted silently calls nobody: its promise is dropped, and with
--- it the chains and the coroutines that wait for it. Only who counts the ends
--- of tasks still hears of it.
+-- it the chains and the coroutines that wait for it, and what they would have
+-- settled. Only who counts the ends still hears of it.
 
 local error, getmetatable, setmetatable = error, getmetatable, setmetatable
-local tostring, type, xpcall = tostring, type, xpcall
+local rawget, tostring, type, xpcall = rawget, tostring, type, xpcall
 -- Not in every Lua.
 local close_co = rawget(coroutine, "close")
 local isyieldable = rawget(coroutine, "isyieldable")
@@ -95,19 +96,53 @@ local function pending()
     link = false }, Promise)
 end
 
+-- What else is known of a rejection needs memory, and comes when those who wait
+-- are sure to hear of it.
 local function settle(p, state, value, trace, quiet)
   if p.state then return end
   local first, last = p.first, p.value
   p.state, p.value = state, value
-  if trace then p.trace = trace end
-  if quiet then p.quiet = quiet end
   if first then
     p.first = false
     append(FIRST, first, last)
   elseif state == REJECTED then
     append(FIRST_REJECTED, p, p)
   end
+  if trace then p.trace = trace end
+  if quiet then p.quiet = quiet end
 end
+
+-- coroutine -> the promise of what runs in it, see promise.run(). The promise
+-- lives as long as the coroutine, which has it; where a key that its own value
+-- leads to is never garbage (Lua 5.1, LuaJIT), it must not keep it.
+local outcomes = setmetatable({}, { __mode = "kv" })
+
+-- What nobody will settle when the job is not going to run; or nothing.
+local function dependent(job)
+  if job.co then return outcomes[job.co] end
+  return job.target or job.state == false and job or nil
+end
+
+-- Nobody will settle p any more, nor what depends on it. Those who count hear
+-- of it.
+local function drop(p, value)
+  if p.state then return end
+  local job, last = p.first, p.value
+  p.state, p.value, p.first = DROPPED, value, false
+  while job do
+    local other = dependent(job)
+    if other and not other.state then
+      if other.first then last.link, last = other.first, other.value end
+      other.state, other.value, other.first = DROPPED, value, false
+    end
+    local link = job.link
+    job.link = false
+    if job.counts then append(FIRST, job, job) end
+    job = link
+  end
+end
+
+promise.drop = drop
 
 -- The job is in no queue yet.
 local function subscribe(p, job)
@@ -115,9 +150,12 @@ local function subscribe(p, job)
   if not state then
     if p.first then p.value.link = job else p.first = job end
     p.value = job
-  elseif state ~= DROPPED then
+  elseif state ~= DROPPED or job.counts then
     if state == REJECTED then p.handled = true end
     append(FIRST, job, job)
+  else
+    local other = dependent(job)
+    if other then drop(other, p.value) end
   end
 end
 
@@ -327,9 +365,6 @@ local function is_suspended(co)
   return info ~= nil and info.func == suspend
 end
 
--- coroutine -> the promise of what runs in it, see promise.run().
-local outcomes = setmetatable({}, { __mode = "k" })
-
 -- The coroutine has stopped; its resume() returned ok and err. Returns false
 -- when the error is nobody's. Only await() brings back what is one of ours.
 local function note_stop(co, ok, err)
@@ -396,8 +431,9 @@ promise.await = methods.await
 local function report_rejection(p, report, log)
   local reason = p.value
   if p.quiet then return end
-  if type(reason) == "table" and reason.errno == 1 then
-    log.write("debug", "unhandled rejection: " .. tostring(reason.errMsg))
+  if type(reason) == "table" and rawget(reason, "errno") == 1 then
+    log.write("debug", "unhandled rejection: "
+      .. tostring(rawget(reason, "errMsg")))
     return
   end
   report(reason, p.trace or "", "unhandled rejection")
@@ -410,15 +446,7 @@ local function on_end(p, ok, value, told)
   if ok ~= nil then
     return settle(p, ok and RESOLVED or REJECTED, value, nil, told)
   end
-  if p.state then return end
-  local job = p.first
-  p.state, p.value, p.first = DROPPED, abort_result(value), false
-  while job do
-    local link = job.link
-    job.link = false
-    if job.counts then append(FIRST, job, job) end
-    job = link
-  end
+  if not p.state then drop(p, abort_result(value)) end
 end
 
 -- Gives the core what it needs, once; `report` hears of errors, and

@@ -14,6 +14,7 @@ local ipairs, pairs, setmetatable = ipairs, pairs, setmetatable
 local retry = {}
 
 local TRIES, BASE_MS, MAX_MS = 3, 500, 30000
+local DOUBLINGS = 64 -- of the wait, at most: 0 times infinity is no number
 
 local IDEMPOTENT = { GET = true, HEAD = true, OPTIONS = true, TRACE = true,
   PUT = true, DELETE = true }
@@ -36,8 +37,8 @@ local TYPE_NAMES = { number = "Number", table = "Array", boolean = "Boolean" }
 -- ---- The option -------------------------------------------------------------
 
 local function is_reason(value)
-  return type(value) == "number" or value == "timeout" or value == "connect"
-    or value == "reset"
+  if type(value) == "number" then return value == value end
+  return value == "timeout" or value == "connect" or value == "reset"
 end
 
 -- What is wrong with it: a failure, or nothing.
@@ -47,6 +48,8 @@ function retry.fault(option, log)
     if value ~= nil and type(value) ~= want then
       return errors.parameter("retry." .. name, TYPE_NAMES[want],
         core.typeName(value))
+    elseif value ~= value then
+      return errors.option("retry." .. name, "nan")
     end
   end
   for name in pairs(option) do
@@ -114,6 +117,12 @@ function retry.after(header)
   return date and math.max(date - now, 0) * 1000
 end
 
+-- Ms to wait before the nth retry, as long as nobody asks for more.
+function retry.backoff(base, n, max)
+  local delay = math.min(base * 2 ^ math.min(n - 1, DOUBLINGS), max)
+  return delay * (1 - chance() / 2)
+end
+
 -- ---- One attempt after the other --------------------------------------------
 
 local Run = {}
@@ -122,8 +131,7 @@ Run.__index = Run
 -- Ms to wait before the next one, or nil: there is none, for more is asked for
 -- than the script will wait.
 function Run:delay(header)
-  local delay = math.min(self.base * 2 ^ (self.again - 1), self.max)
-  delay = delay * (1 - chance() / 2)
+  local delay = retry.backoff(self.base, self.again, self.max)
   local asked = retry.after(header)
   if not asked then return delay end
   return asked <= self.max and math.max(asked, delay) or nil

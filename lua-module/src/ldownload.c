@@ -101,12 +101,22 @@ static int off_progress_update(lua_State* L) {
   return ntl_listener_off(L, &download_kind, &ntl_on_progress);
 }
 
+static int headers_receive(lua_State* L) {
+  return ntl_exchange_alias(L, on_headers_received);
+}
+
+static int progress(lua_State* L) {
+  return ntl_exchange_alias(L, on_progress_update);
+}
+
 void ntl_download_open(lua_State* L) {
   static const luaL_Reg methods[] = {
     { "onHeadersReceived", on_headers_received },
     { "offHeadersReceived", off_headers_received },
     { "onProgressUpdate", on_progress_update },
     { "offProgressUpdate", off_progress_update },
+    { "headersReceive", headers_receive },
+    { "progress", progress },
     { NULL, NULL },
   };
   static const luaL_Reg funcs[] = {

@@ -100,6 +100,12 @@ void ntl_exchange_progress(lua_State* L, ntl_state_t* s, int record,
   ntl_fire(L, s, record, kind, &ntl_on_progress);
 }
 
+int ntl_exchange_alias(lua_State* L, lua_CFunction on) {
+  on(L);
+  lua_settop(L, 1);
+  return 1;
+}
+
 /* The profile, if one was wanted. */
 static void push_profile(lua_State* L, ntl_state_t* s, int record,
                          const nt_event_t* event) {

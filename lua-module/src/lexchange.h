@@ -58,4 +58,8 @@ enum {
   NTL_EXCHANGE_LISTS = NTL_LISTS + 2 /* the first slot for other lists */
 };
 
+/* Body of what is `on`, a method onX(f), but returns the task, so that one call
+ * may follow another: Taro's promises of files have such methods. */
+int ntl_exchange_alias(lua_State* L, lua_CFunction on);
+
 #endif

@@ -526,6 +526,16 @@ function DownloadTask:onProgressUpdate(listener) end
 ---@param listener? fun(res: nettask.DownloadProgress) nil: all of them
 function DownloadTask:offProgressUpdate(listener) end
 
+---onHeadersReceived(), as Taro's promises call it.
+---@param listener fun(res: nettask.HeadersResult)
+---@return nettask.DownloadTask
+function DownloadTask:headersReceive(listener) end
+
+---onProgressUpdate(), as Taro's promises call it.
+---@param listener fun(res: nettask.DownloadProgress)
+---@return nettask.DownloadTask
+function DownloadTask:progress(listener) end
+
 ---Fetches a url into a file, which appears whole or not at all.
 ---@param options nettask.DownloadOptions
 ---@return nettask.DownloadTask
@@ -591,6 +601,16 @@ function UploadTask:onProgressUpdate(listener) end
 
 ---@param listener? fun(res: nettask.UploadProgress) nil: all of them
 function UploadTask:offProgressUpdate(listener) end
+
+---onHeadersReceived(), as Taro's promises call it.
+---@param listener fun(res: nettask.HeadersResult)
+---@return nettask.UploadTask
+function UploadTask:headersReceive(listener) end
+
+---onProgressUpdate(), as Taro's promises call it.
+---@param listener fun(res: nettask.UploadProgress)
+---@return nettask.UploadTask
+function UploadTask:progress(listener) end
 
 ---Sends files and fields as multipart/form-data.
 ---@param options nettask.UploadOptions
