@@ -170,6 +170,14 @@ static void on_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
   buf->len = ROOM;
 }
 
+static void pause_link(nt__mdns_link_t* link) {
+  const nt__mdns_listener_t* listener = &link->links->listener;
+
+  link->paused = true;
+  uv_udp_recv_stop(&link->handle);
+  listener->on_paused(listener->owner);
+}
+
 /* What fails here was to be sent; it is asked again in time. */
 static void on_received(uv_udp_t* handle, ssize_t size, const uv_buf_t* buf,
                         const struct sockaddr* from, unsigned flags) {
@@ -177,9 +185,8 @@ static void on_received(uv_udp_t* handle, ssize_t size, const uv_buf_t* buf,
 
   if (from == NULL || size < 0)
     return;
-  link->paused = count_in(link, (size_t) size);
-  if (link->paused)
-    uv_udp_recv_stop(handle);
+  if (count_in(link, (size_t) size))
+    pause_link(link);
   if (!(flags & UV_UDP_PARTIAL))
     take_in(link, buf->base, (size_t) size, from);
 }

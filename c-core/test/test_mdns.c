@@ -481,6 +481,32 @@ static void flood(void** state) {
   responder_close(&r);
 }
 
+/* What nobody listens to makes a socket pause, too, but no longer than the rest
+ * does. */
+static void flood_of_strangers(void** state) {
+  host_t* host = *state;
+  responder_t stranger = responder_open_at("127.0.0.1", 5354, "0.0.0.0");
+  responder_t r = responder_open("127.0.0.1");
+  nt_id_t id = scan_start(host);
+  uint64_t start = uv_hrtime();
+  nt_event_t ev;
+  int i;
+
+  responder_expect(&r, NT__DNS_PTR, true);
+  for (i = 0; i < 510; i++)
+    responder_announce(&stranger, "Stranger", 1, "127.0.0.1", TTL);
+  do {
+    responder_announce(&r, "Room", 1, "127.0.0.1", TTL);
+    nt_wait(host->net, 20);
+  } while (nt_poll(host->net, &ev) == 0);
+  assert_int_equal(ev.type, NT_EV_FOUND);
+  assert_string_equal(ev.service->name, "Room");
+  assert_true(uv_hrtime() - start < 600u * 1000000);
+  scan_stop(host, id);
+  responder_close(&stranger);
+  responder_close(&r);
+}
+
 /* ---- A host that does not listen ----------------------------------------- */
 
 static void set_low_mark(nt_policy_t* policy) {
@@ -549,6 +575,7 @@ int main(int argc, char** argv) {
     HOST_TEST(who_may_answer),
     HOST_TEST(too_many_services),
     HOST_TEST(flood),
+    HOST_TEST(flood_of_strangers),
     HOST_TEST(above_the_mark),
   };
 
