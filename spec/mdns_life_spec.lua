@@ -129,6 +129,38 @@ add("is aborted at once, often, and in any order", [[
   same(100, stopped)
   net.offLocalServiceDiscoveryStop(count)]])
 
+add("is the only one, whatever a finaliser starts", [[
+  local collector = require "support.collector"
+  local armed, garbage = false, nil
+  local function heard() end
+  local function begin()
+    garbage() -- for the next collection
+    if not armed then return end
+    armed = false
+    START { serviceType = mdns.TYPE, complete = heard }
+  end
+  function garbage()
+    if not newproxy then return setmetatable({}, { __gc = begin }) end
+    getmetatable(newproxy(true)).__gc = begin
+  end
+  -- The type is read right before the scan begins.
+  local given = setmetatable({ complete = heard }, { __index = function(_, key)
+    if key == "serviceType" then
+      armed = true
+      return mdns.TYPE
+    end
+  end })
+  collector.relentless()
+  garbage()
+  for _ = 1, 150 do
+    START(given)
+    armed = false
+    STOP { complete = heard }
+    helper.run_until(function() return net.stats().live == 0 end)
+  end
+  function garbage() end
+  collector.restore()]])
+
 add("does not mind update, run and wait inside of a callback", [[
   command("add", { name = "one" })
   local errors = {}

@@ -251,6 +251,11 @@ static void on_gone(void* owner, unsigned interface) {
   nt__mdns_forget(&scan->cache, interface, nt__now(scan->task.ctx));
 }
 
+/* Whatever it was that came, and be it nothing for us. */
+static void on_paused(void* owner) {
+  activate(owner);
+}
+
 static void send_to_link(void* owner, const void* data, size_t size) {
   nt__mdns_link_send(owner, data, size);
 }
@@ -319,7 +324,7 @@ static void on_due(nt__timer_t* timer) {
 static void scan_start(nt__task_t* task) {
   scan_t* scan = of_task(task);
   const nt_policy_t* policy = &task->policy->values;
-  nt__mdns_listener_t listener = { on_message, on_gone, scan };
+  nt__mdns_listener_t listener = { on_message, on_gone, on_paused, scan };
   uint64_t now = nt__now(task->ctx);
   int code;
 

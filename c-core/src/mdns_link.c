@@ -32,7 +32,9 @@ enum {
   RECEIVE_BUFFER = 1024 * 1024,
   PORTION_MS = 100, /* what one socket reads in so long: */
   PORTION_COUNT = 500,
-  PORTION_BYTES = 256 * 1024
+  PORTION_BYTES = 256 * 1024,
+  PORTION_NS = 10 * 1000 * 1000 /* of work: a message can be made to take
+                                 * milliseconds */
 };
 
 #define GROUP_V4 "224.0.0.251"
@@ -48,6 +50,7 @@ struct nt__mdns_link {
   bool paused;
   uint64_t portion_at;
   size_t portion_count, portion_bytes;
+  uint64_t portion_ns;
 };
 
 typedef struct subnet {
@@ -145,7 +148,7 @@ static void take_in(nt__mdns_link_t* link, const char* data, size_t size,
 }
 
 /* True when the socket has read its portion. */
-static bool count_in(nt__mdns_link_t* link, size_t size) {
+static bool count_in(nt__mdns_link_t* link, size_t size, uint64_t took_ns) {
   nt_context_t* ctx = link->links->ctx;
   uint64_t now = nt__now(ctx);
 
@@ -153,11 +156,13 @@ static bool count_in(nt__mdns_link_t* link, size_t size) {
   if (now - link->portion_at >= PORTION_MS) {
     link->portion_at = now;
     link->portion_count = link->portion_bytes = 0;
+    link->portion_ns = 0;
   }
   link->portion_count++;
   link->portion_bytes += size;
+  link->portion_ns += took_ns;
   return link->portion_count >= PORTION_COUNT ||
-         link->portion_bytes >= PORTION_BYTES;
+         link->portion_bytes >= PORTION_BYTES || link->portion_ns >= PORTION_NS;
 }
 
 static nt__mdns_link_t* of_handle(void* handle) {
@@ -170,18 +175,26 @@ static void on_alloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buf) {
   buf->len = ROOM;
 }
 
+static void pause_link(nt__mdns_link_t* link) {
+  const nt__mdns_listener_t* listener = &link->links->listener;
+
+  link->paused = true;
+  uv_udp_recv_stop(&link->handle);
+  listener->on_paused(listener->owner);
+}
+
 /* What fails here was to be sent; it is asked again in time. */
 static void on_received(uv_udp_t* handle, ssize_t size, const uv_buf_t* buf,
                         const struct sockaddr* from, unsigned flags) {
   nt__mdns_link_t* link = of_handle(handle);
+  uint64_t start = uv_hrtime();
 
   if (from == NULL || size < 0)
     return;
-  link->paused = count_in(link, (size_t) size);
-  if (link->paused)
-    uv_udp_recv_stop(handle);
   if (!(flags & UV_UDP_PARTIAL))
     take_in(link, buf->base, (size_t) size, from);
+  if (count_in(link, (size_t) size, uv_hrtime() - start))
+    pause_link(link);
 }
 
 static int listen_on(nt__mdns_link_t* link) {

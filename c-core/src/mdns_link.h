@@ -16,6 +16,8 @@ typedef struct nt__mdns_listener {
                      const nt__mdns_origin_t* from);
   /* An interface has gone. */
   void (*on_gone)(void* owner, unsigned interface);
+  /* A socket had too much to read: nt__mdns_links_resume() is due. */
+  void (*on_paused)(void* owner);
   void* owner;
 } nt__mdns_listener_t;
 

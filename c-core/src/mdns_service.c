@@ -62,16 +62,20 @@ static bool split(const nt__dns_name_t* name, labels_t* out) {
   return true;
 }
 
+/* A label may have a NUL inside. */
+static bool is_label(const labels_t* l, size_t i, const char* text) {
+  return l->size[i] == strlen(text) && same_text(l->text[i], text);
+}
+
 static bool is_type(const labels_t* l) {
   size_t first = l->count - 2;
 
   if (l->count != 2 && l->count != 4)
     return false;
-  if (l->count == 4 && !same_text(l->text[1], "_sub"))
+  if (l->count == 4 && !is_label(l, 1, "_sub"))
     return false;
   return l->text[first][0] == '_' && l->size[first] > 1 &&
-         (same_text(l->text[first + 1], "_tcp") ||
-          same_text(l->text[first + 1], "_udp"));
+         (is_label(l, first + 1, "_tcp") || is_label(l, first + 1, "_udp"));
 }
 
 /* The labels from the n-th on, and "local" if it is asked for. */
@@ -97,7 +101,7 @@ bool nt__mdns_parse_type(const char* given, nt__dns_name_t* question,
 
   if (!nt__dns_name_parse(&name, given) || !split(&name, &l))
     return false;
-  if (l.count > 2 && same_text(l.text[l.count - 1], "local"))
+  if (l.count > 2 && is_label(&l, l.count - 1, "local"))
     l.count--;
   if (!is_type(&l) || !join(&name, &l, l.count - 2, false))
     return false;
@@ -210,7 +214,7 @@ static nt__mdns_service_t* find_service(const nt__mdns_cache_t* cache,
 }
 
 /* RFC 6763 4.1.1: for people to read. */
-static bool is_label(const nt__dns_name_t* name) {
+static bool is_readable(const nt__dns_name_t* name) {
   char label[NT__DNS_LABEL_MAX + 1];
   size_t size = nt__dns_name_label(name, label);
   size_t i;
@@ -290,7 +294,7 @@ static void take_ptr(nt__mdns_cache_t* cache, const nt__dns_record_t* record,
     cache->rechecks = true; /* another interface or host may still have it */
     return;
   }
-  if (service == NULL && is_label(&record->target))
+  if (service == NULL && is_readable(&record->target))
     service = add_service(cache, &record->target, now);
   if (service == NULL)
     return;

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "mdns_peer.h"
+#include "mdns_service.h"
 
 enum {
   MANY = 300,
@@ -84,12 +85,16 @@ static void scan_stop(host_t* host, nt_id_t id) {
   assert_int_equal(nt_mdns_stop(host->net, id), NT_E_NOT_OPEN);
 }
 
-static void expect_silence(host_t* host) {
+static void expect_nothing(host_t* host, int ms) {
   nt_event_t ev;
 
-  nt_wait(host->net, SILENCE_MS);
+  nt_wait(host->net, ms);
   if (nt_poll(host->net, &ev))
     fail_msg("event %d", ev.type);
+}
+
+static void expect_silence(host_t* host) {
+  expect_nothing(host, SILENCE_MS);
 }
 
 /* ---- Life ---------------------------------------------------------------- */
@@ -481,6 +486,124 @@ static void flood(void** state) {
   responder_close(&r);
 }
 
+/* What nobody listens to makes a socket pause, too, but no longer than the rest
+ * does. */
+static void flood_of_strangers(void** state) {
+  host_t* host = *state;
+  responder_t stranger = responder_open_at("127.0.0.1", 5354, "0.0.0.0");
+  responder_t r = responder_open("127.0.0.1");
+  nt_id_t id = scan_start(host);
+  uint64_t start = uv_hrtime();
+  nt_event_t ev;
+  int i;
+
+  responder_expect(&r, NT__DNS_PTR, true);
+  for (i = 0; i < 510; i++)
+    responder_announce(&stranger, "Stranger", 1, "127.0.0.1", TTL);
+  do {
+    responder_announce(&r, "Room", 1, "127.0.0.1", TTL);
+    nt_wait(host->net, 20);
+  } while (nt_poll(host->net, &ev) == 0);
+  assert_int_equal(ev.type, NT_EV_FOUND);
+  assert_string_equal(ev.service->name, "Room");
+  assert_true(uv_hrtime() - start < 600u * 1000000);
+  scan_stop(host, id);
+  responder_close(&stranger);
+  responder_close(&r);
+}
+
+/* The name that a reader has most to do with: of 127 labels, each behind a
+ * pointer. It lies in data, `first` says where it begins. */
+static void write_long_chain(packet_t* p, unsigned* first) {
+  static unsigned char data[1 + 4 * 126];
+  nt__dns_record_t* record = packet_record(p, ".", NT__DNS_TXT, TTL);
+  unsigned at = NT__DNS_HEADER_SIZE + 11; /* behind the root and the numbers */
+  unsigned to = at;
+  size_t i;
+
+  for (i = 1; i < sizeof(data); i += 4) {
+    data[i] = 1;
+    data[i + 1] = 'a';
+    data[i + 2] = (unsigned char) (0xc0 | to >> 8);
+    data[i + 3] = (unsigned char) to;
+    to = at + (unsigned) i;
+  }
+  record->data = data;
+  record->data_size = sizeof(data);
+  packet_add(p);
+  *first = to;
+}
+
+/* As many records as there is room for, each with that name twice. */
+static void write_slow(packet_t* p) {
+  static const unsigned char rest[] = {
+    0, NT__DNS_PTR, 0, 1, 0, 0, 0, 1, 0, 2
+  };
+  unsigned char* at;
+  unsigned count = 1;
+  unsigned first;
+
+  packet_begin(p);
+  write_long_chain(p, &first);
+  at = p->bytes + p->writer.size;
+  for (; at + 14 <= p->bytes + sizeof(p->bytes); at += 14, count++) {
+    at[0] = at[12] = (unsigned char) (0xc0 | first >> 8);
+    at[1] = at[13] = (unsigned char) first;
+    memcpy(at + 2, rest, sizeof(rest));
+  }
+  p->bytes[6] = (unsigned char) (count >> 8);
+  p->bytes[7] = (unsigned char) count;
+  p->writer.size = (size_t) (at - p->bytes);
+}
+
+static uint64_t time_to_take(const packet_t* p) {
+  static const nt__mdns_origin_t from;
+  char text[NT__MDNS_TYPE_SIZE];
+  nt__mdns_cache_t cache;
+  uint64_t start;
+
+  assert_true(nt__mdns_parse_type(TYPE, &cache.question, &cache.type, text));
+  nt__mdns_cache_init(&cache, 1, 1, 1);
+  nt__mdns_take(&cache, p->bytes, p->writer.size, &from, 1);
+  start = uv_hrtime();
+  nt__mdns_take(&cache, p->bytes, p->writer.size, &from, 1);
+  return uv_hrtime() - start;
+}
+
+static uint64_t bytes_in(host_t* host) {
+  nt_stats_t stats;
+
+  nt_stats(host->net, &stats);
+  return stats.bytes_in;
+}
+
+/* Messages of 40 ms of work together are not taken in one go. */
+static void flood_of_work(void** state) {
+  host_t* host = *state;
+  responder_t r = responder_open("127.0.0.1");
+  nt_id_t id = scan_start(host);
+  uint64_t each, count, before, start;
+  packet_t p;
+  uint64_t i;
+
+  write_slow(&p);
+  each = time_to_take(&p);
+  count = 40000000 / each + 1;
+  if (count > 20) /* what a socket has room for */
+    count = 20;
+  responder_expect(&r, NT__DNS_PTR, true);
+  before = bytes_in(host);
+  start = uv_hrtime();
+  for (i = 0; i < count; i++)
+    responder_send(&r, &p, &r.from);
+  while (bytes_in(host) - before < count * p.writer.size)
+    expect_nothing(host, 5);
+  if (count * each >= 25u * 1000000)
+    assert_true(uv_hrtime() - start >= 90u * 1000000);
+  scan_stop(host, id);
+  responder_close(&r);
+}
+
 /* ---- A host that does not listen ----------------------------------------- */
 
 static void set_low_mark(nt_policy_t* policy) {
@@ -549,6 +672,8 @@ int main(int argc, char** argv) {
     HOST_TEST(who_may_answer),
     HOST_TEST(too_many_services),
     HOST_TEST(flood),
+    HOST_TEST(flood_of_strangers),
+    HOST_TEST(flood_of_work),
     HOST_TEST(above_the_mark),
   };
 

@@ -229,6 +229,9 @@ static void types(void** state) {
     { "x._http._tcp", NULL, NULL },
     { "x.sub._http._tcp", NULL, NULL },
     { "x.y._sub._http._tcp", NULL, NULL },
+    { "_http._tcp\\000x", NULL, NULL },
+    { "_http._tcp.local\\000", NULL, NULL },
+    { "_a._sub\\000._http._tcp", NULL, NULL },
     { "_0123456789012345678901234567890123456789012345678901234567890123._tcp",
       NULL, NULL },
   };

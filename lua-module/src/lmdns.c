@@ -211,7 +211,9 @@ static int start(ntl_state_t* s, ntl_scan_t* self, const char* type,
     return NT_E_CLOSED;
   nt_mdns_options_init(&options);
   options.service_type = type;
-  if (strlen(type) == size)
+  if (s->scan != NULL) /* a finaliser has begun one */
+    err = NT_E_STATE;
+  else if (strlen(type) == size)
     err = nt_mdns_start(s->context, self->task.id, &options);
   if (err) {
     nt_abort(s->context, self->task.id);
