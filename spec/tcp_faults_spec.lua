@@ -215,6 +215,16 @@ describe("a peer", function()
     assert.equal("fin", seen["end"])
   end)
 
+  it("#170 #171 that ends its side and resets then is an error", function()
+    local socket = tcp.scripted("half-rst ms=100")
+    local begun = helper.now()
+    socket.task:write(("x"):rep(15 * MIB))
+    check_reset(tcp.finish(socket))
+    assert.is_true(helper.now() - begun < 3000 * helper.slow)
+    assert.is_false(socket.closes[1].flushed)
+    assert.equal(0, socket.task.bufferedAmount)
+  end)
+
   -- All in the same five seconds.
   it("#168 #170 that never reads, ends, or stops has five seconds", function()
     local deaf_key, stay_key = tcp.key(), tcp.key()

@@ -57,6 +57,7 @@ struct nt__stream {
   bool open;        /* connected, not ended */
   bool plain;       /* no TLS: libcurl has no part in it any more */
   bool held;        /* does not read */
+  bool half_closed; /* there is no more to read: on_half_closed() */
   bool blocked;     /* the system took no more */
   bool waits_input; /* TLS has to read before it can write */
   bool broken;      /* writing has failed; reading tells why */

@@ -200,6 +200,15 @@ async def half_deaf(p):
     await p.read_all()
 
 
+async def half_rst(p):
+    """Ends its side when something comes, and resets after a while."""
+    await p.read(1)
+    p.deafen(p.number("room"))
+    p.writer.write_eof()
+    await asyncio.sleep(p.number("ms", 100) / 1000)
+    p.reset()
+
+
 async def deaf(p):
     """Reads nothing; with a key until it is let go."""
     p.deafen(p.number("room"))
@@ -234,6 +243,7 @@ VERBS = {
     "rst-on-data": rst_on_data,
     "half": half,
     "half-deaf": half_deaf,      # room=BYTES
+    "half-rst": half_rst,        # room=BYTES ms=
     "deaf": deaf,                # room=BYTES
     "deaf-rst": deaf_rst,        # room=BYTES ms=
     "stay": stay,
