@@ -251,6 +251,17 @@ describe("a peer", function()
     assert.equal("x", tcp.seen(stay_key).text)
   end)
 
+  it("#168 #170 that reads slowly has the time it needs", function()
+    -- For one large piece, of which nothing is done before all of it is.
+    local socket = tcp.scripted("slow-sink size=16384 every=20 room=65536")
+    local begun = helper.now()
+    socket.task:write(("x"):rep(8 * MIB))
+    local res = tcp.close(socket, 40000)
+    assert.is_true(helper.now() - begun > 5500)
+    assert.is_true(res.flushed)
+    assert.same({}, socket.errors)
+  end)
+
   it("#168 that still sends when we close is not reset", function()
     -- What it sends is read and dropped, or it would lose what we sent.
     local key = tcp.key()

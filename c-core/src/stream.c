@@ -315,6 +315,7 @@ static CURLcode write_some(nt__stream_t* stream) {
   if (code != CURLE_OK)
     return code;
   atomic_fetch_add_explicit(&ctx->bytes_out, sent, memory_order_relaxed);
+  stream->taken += sent;
   take_off(stream, sent);
   return CURLE_OK;
 }

@@ -49,6 +49,7 @@ struct nt__stream {
   uint64_t charge;      /* of what is with the system, since the start */
   uint64_t sends;
   uint64_t delivered; /* of `charge`: not dropped */
+  uint64_t taken;     /* bytes, by the system */
   char local_ip[64];
   int local_port;
   nt__buf_t rest;   /* bytes that on_data() has left */

@@ -50,6 +50,7 @@ typedef struct nt__tcp {
   bool opened;
   bool peer_ended;   /* and was read to its end */
   nt__timer_t timer; /* the end of patience */
+  uint64_t taken;    /* of the stream, when it began */
 } nt__tcp_t;
 
 /* What the host wants of a socket that runs. */
@@ -91,12 +92,19 @@ static void finish(nt__tcp_t* tcp, int error) {
 }
 
 static void be_patient(nt__tcp_t* tcp) {
+  tcp->taken = tcp->stream.taken;
   nt__timer_set(&tcp->task.ctx->io.timers, &tcp->timer,
                 nt__now(tcp->task.ctx) + PATIENCE_MS);
 }
 
+/* A peer that reads slowly does read. */
 static void on_due(nt__timer_t* timer) {
-  finish(nt__container_of(timer, nt__tcp_t, timer), 0);
+  nt__tcp_t* tcp = nt__container_of(timer, nt__tcp_t, timer);
+
+  if (tcp->stream.taken != tcp->taken)
+    be_patient(tcp);
+  else
+    finish(tcp, 0);
 }
 
 /* Everything is with the system: end our side. */
