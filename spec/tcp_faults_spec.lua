@@ -253,9 +253,9 @@ describe("a peer", function()
 
   it("#168 #170 that reads slowly has the time it needs", function()
     -- For one large piece, of which nothing is done before all of it is.
-    local socket = tcp.scripted("slow-sink size=16384 every=20 room=65536")
+    local socket = tcp.scripted("slow-sink size=32768 every=20 room=65536")
     local begun = helper.now()
-    socket.task:write(("x"):rep(8 * MIB))
+    socket.task:write(("x"):rep(15 * MIB))
     local res = tcp.close(socket, 40000)
     assert.is_true(helper.now() - begun > 5500)
     assert.is_true(res.flushed)
