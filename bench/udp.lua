@@ -2,10 +2,9 @@
 --
 --   lua bench/udp.lua one|turn|burst|in HOST PORT PORT2 SIZE SECONDS
 --
--- one: a datagram a frame; turn: 64 a frame, to two peers in turn, so that no
--- two of them can go out together; burst: 64 a frame to one peer; in: what a
--- source floods us with. Those that are sent count when they are with the
--- system.
+-- one: a datagram a frame; turn: 64 a frame, to two peers in turn; burst: 64 a
+-- frame to one peer; in: what a source floods us with. Those that are sent
+-- count when they are with the system.
 
 local net = require "nettask"
 local measure = require "bench.measure"

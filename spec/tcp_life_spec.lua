@@ -325,4 +325,20 @@ describe("a TCP socket", function()
       tcp.finish(socket)
       same(-4, socket.errors[#socket.errors].errCode)]], nil, { lan = true })
   end)
+
+  it("has bindWifi, which looks up no interface as a name", function()
+    inside("silent", [[
+      local tcp = require "support.tcp"
+      tcp.defaults()
+      net.configure { wifiInterface = "gone0" }
+      local socket = tcp.create()
+      socket.task:bindWifi { BSSID = "" }
+      local begun = helper.now()
+      socket.task:connect { address = "127.0.0.1",
+        port = helper.servers.fault.tcp }
+      tcp.finish(socket)
+      assert(helper.now() - begun < 700 * helper.slow, helper.now() - begun)
+      tcp.check_order(socket, "error", "close")
+      same(-4, socket.errors[1].errCode)]])
+  end)
 end)

@@ -730,7 +730,8 @@ NT_API void nt_tcp_report(nt_context_t* context, nt_id_t id);
 NT_API uint64_t nt_tcp_buffered(const nt_context_t* context, nt_id_t id);
 
 /* Sends what is queued, ends our side, drops what still comes, and ends when
- * the peer does or after 5 seconds. Before the start it ends at once. */
+ * the peer does or 5 seconds after it took the last bytes. Before the start it
+ * ends at once. */
 NT_API int nt_tcp_close(nt_context_t* context, nt_id_t id);
 
 /* Of one that is started; NT_E_NOT_OPEN else. 0 ms turns keep-alive off. */

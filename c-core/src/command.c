@@ -19,7 +19,7 @@ nt__command_t* nt__command_new(nt__command_type_t type, nt_id_t id) {
  * what it holds back; we changed one of these, then look at io_sleeps: one of
  * us sees the other. */
 void nt__io_wake(nt_context_t* ctx) {
-  if (atomic_exchange(&ctx->io_sleeps, false))
+  if (atomic_load(&ctx->io_sleeps) && atomic_exchange(&ctx->io_sleeps, false))
     nt__wake_send(&ctx->io.wake);
 }
 

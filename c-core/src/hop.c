@@ -4,6 +4,7 @@
  * happened and return; the end comes in the next turn. I/O thread. */
 #include "hop.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,8 @@ enum {
   UPLOAD_BUFFER_SIZE = 256 * 1024,
   /* One buffer may inflate a thousandfold, all of which libcurl has to keep
    * when the stream is held back; it gives up at 64 MiB. */
-  STREAM_BUFFER_SIZE = 16 * 1024
+  STREAM_BUFFER_SIZE = 16 * 1024,
+  INTERFACE_SIZE = 128
 };
 
 /* ---- The answer ---------------------------------------------------------- */
@@ -358,6 +360,17 @@ static long ip_version(nt_family_t family) {
   }
 }
 
+/* What is no interface libcurl would look up as a name, on this thread. */
+static void set_interface(const char* name, CURL* curl) {
+  int family = strchr(name, ':') == NULL ? AF_INET : AF_INET6;
+  nt__sockaddr_t address;
+  char text[INTERFACE_SIZE];
+  bool literal = nt__address_parse(name, family, &address) == NT__HOST_LITERAL;
+
+  snprintf(text, sizeof(text), "%s!%s", literal ? "host" : "if", name);
+  curl_easy_setopt(curl, CURLOPT_INTERFACE, text);
+}
+
 static void set_connection(const nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_CONNECT_ONLY, 1L);
   curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
@@ -365,7 +378,7 @@ static void set_connection(const nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_HTTPPROXYTUNNEL, 1L);
   curl_easy_setopt(curl, CURLOPT_IPRESOLVE, ip_version(t->family));
   if (t->interface_name != NULL)
-    curl_easy_setopt(curl, CURLOPT_INTERFACE, t->interface_name);
+    set_interface(t->interface_name, curl);
   if (t->own_protocol)
     curl_easy_setopt(curl, CURLOPT_SSL_ENABLE_ALPN, 0L);
 }

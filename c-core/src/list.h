@@ -108,8 +108,10 @@ typedef struct nt__mailbox {
   _Atomic(nt__link_t*) top;
 } nt__mailbox_t;
 
+/* In order with the other atomics: who goes to sleep says so, and looks then.
+ */
 static inline bool nt__mailbox_empty(nt__mailbox_t* box) {
-  return atomic_load_explicit(&box->top, memory_order_relaxed) == NULL;
+  return atomic_load(&box->top) == NULL;
 }
 
 /* Moves all of `letters` into the box. */

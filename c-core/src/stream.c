@@ -187,7 +187,7 @@ void nt__stream_connect(nt__stream_t* stream) {
   nt__node_init(&stream->active);
   stream->ready = 0;
   stream->held = stream->blocked = stream->waits_input = false;
-  stream->broken = false;
+  stream->half_closed = stream->broken = false;
   stream->connecting = true;
   stream->transfer.ops = &transfer_ops;
   stream->owner.on_ready = on_ready;
@@ -315,6 +315,7 @@ static CURLcode write_some(nt__stream_t* stream) {
   if (code != CURLE_OK)
     return code;
   atomic_fetch_add_explicit(&ctx->bytes_out, sent, memory_order_relaxed);
+  stream->taken += sent;
   take_off(stream, sent);
   return CURLE_OK;
 }
@@ -349,6 +350,10 @@ static bool may_flush(const nt__stream_t* stream, int ready) {
 }
 
 /* ---- Reading ------------------------------------------------------------- */
+
+static bool reads(const nt__stream_t* stream) {
+  return stream->open && !stream->held && !stream->half_closed;
+}
 
 nt__chunk_t* nt__stream_steal(nt__stream_t* stream, const char* data,
                               size_t size) {
@@ -406,7 +411,7 @@ static void end_input(nt__stream_t* stream) {
   if (stream->broken)
     end(stream, NT_E_RESET);
   else if (ops->on_half_closed != NULL && ops->on_half_closed(stream))
-    stream->held = true;
+    stream->half_closed = true;
   else
     end(stream, 0);
 }
@@ -451,7 +456,7 @@ static bool read_on(nt__stream_t* stream) {
     hand_over(stream, rest.data, rest.size);
     nt__buf_free(&rest);
   }
-  while (stream->open && !stream->held)
+  while (reads(stream))
     if (left-- == 0)
       return true;
     else if (!read_some(stream))
@@ -462,7 +467,7 @@ static bool read_on(nt__stream_t* stream) {
 /* ---- The turn ------------------------------------------------------------ */
 
 static void watch(nt__stream_t* stream) {
-  int events = stream->held ? 0 : UV_READABLE;
+  int events = reads(stream) ? UV_READABLE : 0;
 
   if (stream->blocked)
     events |= stream->waits_input ? UV_READABLE : UV_WRITABLE;
@@ -480,7 +485,7 @@ static bool work(nt__stream_t* stream) {
     flush(stream, ready);
   if (stream->broken)
     ready |= UV_READABLE;
-  if (stream->open && !stream->held && (ready & UV_READABLE))
+  if (reads(stream) && (ready & UV_READABLE))
     more = read_on(stream);
   if (stream->open && may_flush(stream, 0)) /* an answer to what was read */
     flush(stream, 0);

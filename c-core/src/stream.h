@@ -49,6 +49,7 @@ struct nt__stream {
   uint64_t charge;      /* of what is with the system, since the start */
   uint64_t sends;
   uint64_t delivered; /* of `charge`: not dropped */
+  uint64_t taken;     /* bytes, by the system */
   char local_ip[64];
   int local_port;
   nt__buf_t rest;   /* bytes that on_data() has left */
@@ -57,6 +58,7 @@ struct nt__stream {
   bool open;        /* connected, not ended */
   bool plain;       /* no TLS: libcurl has no part in it any more */
   bool held;        /* does not read */
+  bool half_closed; /* there is no more to read: on_half_closed() */
   bool blocked;     /* the system took no more */
   bool waits_input; /* TLS has to read before it can write */
   bool broken;      /* writing has failed; reading tells why */

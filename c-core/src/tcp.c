@@ -22,9 +22,9 @@
 
 enum {
   DEFAULT_TIMEOUT_MS = 2000,
-  PATIENCE_MS = 5000,    /* with a peer that does not read, or not end */
-  STEAL_MIN = 16 * 1024, /* less is copied out of the large buffer */
-  ADDRESS_SIZE = 64,
+  PATIENCE_MS = 5000,       /* with a peer that does not read, or not end */
+  STEAL_MIN = 16 * 1024,    /* less is copied out of the large buffer */
+  KEEP_ALIVE_MAX_S = 32767, /* Linux's */
   URL_ROOM = sizeof("https://[%25]:65535/")
 };
 
@@ -48,8 +48,10 @@ typedef struct nt__tcp {
   /* I/O thread. */
   tcp_state_t state;
   bool opened;
-  bool peer_ended;   /* and was read to its end */
-  nt__timer_t timer; /* the end of patience */
+  bool delay_changed; /* since it began to connect */
+  bool peer_ended;    /* and was read to its end */
+  nt__timer_t timer;  /* the end of patience */
+  uint64_t taken;     /* of the stream, when it began */
 } nt__tcp_t;
 
 /* What the host wants of a socket that runs. */
@@ -91,12 +93,19 @@ static void finish(nt__tcp_t* tcp, int error) {
 }
 
 static void be_patient(nt__tcp_t* tcp) {
+  tcp->taken = tcp->stream.taken;
   nt__timer_set(&tcp->task.ctx->io.timers, &tcp->timer,
                 nt__now(tcp->task.ctx) + PATIENCE_MS);
 }
 
+/* A peer that reads slowly does read. */
 static void on_due(nt__timer_t* timer) {
-  finish(nt__container_of(timer, nt__tcp_t, timer), 0);
+  nt__tcp_t* tcp = nt__container_of(timer, nt__tcp_t, timer);
+
+  if (tcp->stream.taken != tcp->taken)
+    be_patient(tcp);
+  else
+    finish(tcp, 0);
 }
 
 /* Everything is with the system: end our side. */
@@ -125,8 +134,10 @@ static void set_option(nt__tcp_t* tcp, int level, int name, int value) {
 }
 
 static void apply_keep_alive(nt__tcp_t* tcp) {
-  int seconds = (int) ((tcp->keep_alive_ms + 999) / 1000);
+  int seconds = (int) (((uint64_t) tcp->keep_alive_ms + 999) / 1000);
 
+  if (seconds > KEEP_ALIVE_MAX_S)
+    seconds = KEEP_ALIVE_MAX_S;
   set_option(tcp, SOL_SOCKET, SO_KEEPALIVE, seconds > 0);
   if (seconds == 0)
     return;
@@ -135,6 +146,10 @@ static void apply_keep_alive(nt__tcp_t* tcp) {
 #elif defined(TCP_KEEPALIVE)
   set_option(tcp, IPPROTO_TCP, TCP_KEEPALIVE, seconds);
 #endif
+}
+
+static void apply_no_delay(nt__tcp_t* tcp) {
+  set_option(tcp, IPPROTO_TCP, TCP_NODELAY, !tcp->stream.transfer.nagle);
 }
 
 static void show_address(nt_address_t* address, const void* ip, int port) {
@@ -170,6 +185,8 @@ static void on_connected(nt__stream_t* stream) {
   nt__stage_rest(&stream->transfer);
   if (tcp->keep_alive_ms > 0)
     apply_keep_alive(tcp);
+  if (tcp->delay_changed)
+    apply_no_delay(tcp);
   if (post_open(tcp) != 0) {
     finish(tcp, NT_E_NOMEM);
     return;
@@ -297,8 +314,9 @@ static void run_wish(nt__tcp_t* tcp, const tcp_order_t* order) {
       return;
     case WISH_NO_DELAY:
       tcp->stream.transfer.nagle = order->value == 0;
+      tcp->delay_changed = true; /* libcurl has its copy */
       if (connected)
-        set_option(tcp, IPPROTO_TCP, TCP_NODELAY, order->value != 0);
+        apply_no_delay(tcp);
       return;
     case WISH_KEEP_ALIVE:
       tcp->keep_alive_ms = order->value;
@@ -555,9 +573,10 @@ uint64_t nt_tcp_buffered(const nt_context_t* ctx, nt_id_t id) {
   return tcp == NULL ? 0 : nt__send_queue_left(&tcp->queue);
 }
 
+/* Without memory for the order the reserved one says it, and nothing is
+ * flushed. */
 int nt_tcp_close(nt_context_t* ctx, nt_id_t id) {
   nt__tcp_t* tcp = find(ctx, id);
-  int err;
 
   if (tcp == NULL && nt_state(ctx, id) == NT_STATE_IDLE) {
     nt_fail(ctx, id, 0, "");
@@ -565,9 +584,11 @@ int nt_tcp_close(nt_context_t* ctx, nt_id_t id) {
   }
   if (tcp == NULL || tcp->closing)
     return NT_E_NOT_OPEN;
-  err = tell(ctx, id, WISH_CLOSE, 0);
-  tcp->closing = err == 0;
-  return err;
+  if (tell(ctx, id, WISH_CLOSE, 0) != 0)
+    nt_fail(ctx, id, 0, "");
+  else
+    tcp->closing = true;
+  return 0;
 }
 
 int nt_tcp_set_no_delay(nt_context_t* ctx, nt_id_t id, int on) {

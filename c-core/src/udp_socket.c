@@ -23,6 +23,7 @@ enum {
   BATCH = 20,                /* ... and reads so many at most */
   RUN_MAX = 64,              /* datagrams in one call, of the kernel's */
   RUN_BYTES = 65507,
+  STRANGERS = 16,       /* for others, in a row, that a run is gathered past */
   CALLS_A_TURN = 256,   /* of one socket; then the others have their turn */
   REPORTS_AT_ONCE = 64, /* read; what is left wakes the loop again */
   TRIES = 3,
@@ -293,24 +294,56 @@ static int send_one(nt__udp_t* udp, nt__datagram_t* datagram) {
 
 #ifdef UDP_SEGMENT
 
-/* How many of the first datagrams go out in one call: all of one size, but the
- * last may be shorter. */
-static size_t run_length(const nt__udp_t* udp, size_t* bytes) {
-  const nt__datagram_t* first = of_link(udp->out.first);
-  nt__link_t* link = udp->out.first;
-  size_t count = 0;
+/* Moves the one behind `before` up behind `last`. */
+static void move_up(nt__fifo_t* fifo, nt__link_t* last, nt__link_t* before) {
+  nt__link_t* link = before->next;
 
-  *bytes = 0;
+  if (before == last)
+    return;
+  before->next = link->next;
+  if (fifo->last == link)
+    fifo->last = before;
+  link->next = last->next;
+  last->next = link;
+}
+
+/* What is behind it in the run may not be larger. */
+static bool fits_run(const nt__datagram_t* datagram, size_t size,
+                     size_t bytes) {
+  return datagram->size > 0 && datagram->size <= size &&
+         bytes + datagram->size <= RUN_BYTES;
+}
+
+/* Puts what goes out in one call first, and returns how many they are: all to
+ * one peer and of one size, but the last may be shorter. Those for others wait
+ * for this one call longer; those for one peer keep their order. */
+static size_t gather_run(nt__udp_t* udp, size_t* bytes) {
+  const nt__datagram_t* first = of_link(udp->out.first);
+  nt__link_t* last = udp->out.first;
+  nt__link_t* before = last;
+  unsigned strangers = 0;
+  size_t count = 1;
+
+  *bytes = first->size;
   if (first->size == 0 || first->size > udp->run_limit)
     return 1;
-  for (; link != NULL && count < RUN_MAX; link = link->next) {
+  while (before->next != NULL && count < RUN_MAX && strangers < STRANGERS) {
+    nt__link_t* link = before->next;
     const nt__datagram_t* d = of_link(link);
 
-    if (d->size == 0 || d->size > first->size || *bytes + d->size > RUN_BYTES ||
-        !nt__address_equal(&d->to, &first->to))
+    if (!nt__address_equal(&d->to, &first->to)) {
+      strangers++;
+      before = link;
+      continue;
+    }
+    if (!fits_run(d, first->size, *bytes))
       break;
-    *bytes += d->size;
+    move_up(&udp->out, last, before);
+    before = before == last ? link : before;
+    last = link;
+    strangers = 0;
     count++;
+    *bytes += d->size;
     if (d->size < first->size)
       break;
   }
@@ -359,7 +392,7 @@ static int send_run(nt__udp_t* udp, size_t count) {
 
 #else
 
-static size_t run_length(const nt__udp_t* udp, size_t* bytes) {
+static size_t gather_run(nt__udp_t* udp, size_t* bytes) {
   (void) udp;
   *bytes = 0;
   return 1;
@@ -440,7 +473,7 @@ static void send_some(nt__udp_t* udp) {
 
   if (!udp->broadcasts && nt__address_is_broadcast(&first->to))
     nt__udp_set_broadcast(udp, true);
-  count = run_length(udp, &bytes);
+  count = gather_run(udp, &bytes);
   code = count > 1 ? try_send(udp, count) : UV_EAGAIN;
   if (code < 0) {
     send_first(udp, code != UV_EAGAIN);

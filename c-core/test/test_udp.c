@@ -266,7 +266,8 @@ static void other_ids(void** state) {
 /* ---- Bursts -------------------------------------------------------------- */
 
 enum {
-  BURST = 500 /* the kernel's backlog of loopback has room for 1000 */
+  BURST = 500, /* the kernel's backlog of loopback has room for 1000 */
+  MOST_PEERS = 40
 };
 
 /* The number, repeated up to that size. */
@@ -333,29 +334,43 @@ static void bursts_arrive_in_order(void** state) {
   burst(*state, largest, 20);
 }
 
-static void bursts_to_several(void** state) {
-  host_t* host = *state;
-  peer_t peers[3];
+/* Each of them gets its own in order. */
+static void burst_to_several(host_t* host, size_t (*size_of)(uint32_t),
+                             uint32_t count) {
+  static char data[1500];
+  peer_t peers[MOST_PEERS];
   nt_id_t id = udp_open(host, NT_FAMILY_IPV4);
-  char data[32];
   uint32_t i;
 
-  for (i = 0; i < COUNT(peers); i++)
+  for (i = 0; i < count; i++)
     peers[i] = peer_open(AF_INET);
   nt_cork(host->net);
   for (i = 0; i < BURST; i++) {
-    fill(data, sizeof(data), i);
-    nt_udp_send(host->net, id, "127.0.0.1", peers[i % 7 % 3].port, data,
-                sizeof(data));
+    fill(data, size_of(i), i);
+    nt_udp_send(host->net, id, "127.0.0.1", peers[i * 7919 % 47 % count].port,
+                data, size_of(i));
   }
   nt_uncork(host->net);
   for (i = 0; i < BURST; i++) {
-    fill(data, sizeof(data), i);
-    peer_expect(&peers[i % 7 % 3], data, sizeof(data));
+    fill(data, size_of(i), i);
+    peer_expect(&peers[i * 7919 % 47 % count], data, size_of(i));
+  }
+  for (i = 0; i < count; i++) {
+    assert_false(peer_readable(&peers[i], 0));
+    peer_close(&peers[i]);
   }
   udp_close(host, id);
-  for (i = 0; i < COUNT(peers); i++)
-    peer_close(&peers[i]);
+}
+
+static void bursts_to_several(void** state) {
+  static const uint32_t counts[] = { 2, 3, 10, MOST_PEERS };
+  size_t i;
+
+  for (i = 0; i < COUNT(counts); i++) {
+    burst_to_several(*state, same_size, counts[i]);
+    burst_to_several(*state, some_sizes, counts[i]);
+    burst_to_several(*state, short_ends, counts[i]);
+  }
 }
 
 static void bursts_come_in(void** state) {
@@ -467,6 +482,7 @@ static void nobody_listens(void** state) {
   nt_id_t id = udp_open(host, NT_FAMILY_IPV4);
   int port = closed_port();
   nt_event_t ev;
+  char text[200] = "";
   unsigned i;
 
   udp_send(host, id, "127.0.0.1", port, "?");
@@ -477,17 +493,19 @@ static void nobody_listens(void** state) {
   udp_send(host, id, "127.0.0.1", peer.port, "still here");
   peer_send(&peer, peer_expect_text(&peer, "still here"), "yes", 3);
   udp_expect_text(host, id, "yes");
-  /* No report costs a datagram that has nothing to do with it. */
+  /* No report costs a datagram that has nothing to do with it. Each goes by
+   * itself, since it is longer than the one before. */
   nt_cork(host->net);
   for (i = 0; i < 50; i++) {
-    udp_send(host, id, "127.0.0.1", port, "?");
-    udp_send(host, id, "127.0.0.1", peer.port, "one");
-    udp_send(host, id, "127.0.0.1", peer.port, "two");
+    text[i] = '?';
+    udp_send(host, id, "127.0.0.1", port, text);
+    udp_send(host, id, "127.0.0.1", peer.port, text);
   }
   nt_uncork(host->net);
+  memset(text, 0, sizeof(text));
   for (i = 0; i < 50; i++) {
-    peer_expect_text(&peer, "one");
-    peer_expect_text(&peer, "two");
+    text[i] = '?';
+    peer_expect_text(&peer, text);
     udp_expect_error(host, id, NT_E_REFUSED, &ev);
   }
   assert_int_equal(nt_poll(host->net, &ev), 0);

@@ -97,10 +97,15 @@ class Peer:
         self.writer.write(data)
         await self.writer.drain()
 
-    def deafen(self, room=0):
+    def narrow(self):
+        """Leaves room= bytes for what was not read yet."""
+        room = self.number("room")
         if room:
             sock = self.writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+
+    def deafen(self):
+        self.narrow()
         self.writer.transport.pause_reading()
 
     def reset(self):
@@ -121,6 +126,7 @@ async def sink(p):
 
 async def slow_sink(p):
     """Reads a little now and then."""
+    p.narrow()
     while await p.read(p.number("size", 65536)):
         await asyncio.sleep(p.number("every", 1) / 1000)
 
@@ -193,16 +199,25 @@ async def half(p):
 async def half_deaf(p):
     """Ends its side when something comes, and reads on once it is let go."""
     await p.read(1)
-    p.deafen(p.number("room"))
+    p.deafen()
     p.writer.write_eof()
     await gate(p.key).wait()
     p.writer.transport.resume_reading()
     await p.read_all()
 
 
+async def half_rst(p):
+    """Ends its side when something comes, and resets after a while."""
+    await p.read(1)
+    p.deafen()
+    p.writer.write_eof()
+    await asyncio.sleep(p.number("ms", 100) / 1000)
+    p.reset()
+
+
 async def deaf(p):
     """Reads nothing; with a key until it is let go."""
-    p.deafen(p.number("room"))
+    p.deafen()
     await (gate(p.key).wait() if p.key else asyncio.sleep(HOUR))
     p.writer.transport.resume_reading()
     await p.read_all()
@@ -210,7 +225,7 @@ async def deaf(p):
 
 async def deaf_rst(p):
     """Reads nothing, and resets after a while."""
-    p.deafen(p.number("room"))
+    p.deafen()
     await asyncio.sleep(p.number("ms", 100) / 1000)
     p.reset()
 
@@ -224,7 +239,7 @@ async def stay(p):
 VERBS = {
     "echo": echo,
     "sink": sink,                # counts
-    "slow-sink": slow_sink,      # size= every=MS
+    "slow-sink": slow_sink,      # size= every=MS room=BYTES
     "push": push,                # n= size= every=MS then=fin|rst|stay ms=
     "say": say,                  # hex=6162,63 every=MS
     "name": name,
@@ -234,6 +249,7 @@ VERBS = {
     "rst-on-data": rst_on_data,
     "half": half,
     "half-deaf": half_deaf,      # room=BYTES
+    "half-rst": half_rst,        # room=BYTES ms=
     "deaf": deaf,                # room=BYTES
     "deaf-rst": deaf_rst,        # room=BYTES ms=
     "stay": stay,
