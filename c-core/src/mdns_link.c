@@ -1,10 +1,11 @@
 /* Sockets of a scan for local services.
  *
  * libuv tells where a datagram came from, but not where to. So each interface
- * has sockets of its own, which hear the group there alone; an answer by
- * unicast may come to any of them, and then its sender's address tells the
- * interface. A sender that is no neighbour is not heard: it could only have
- * come through a router.
+ * has sockets of its own, which hear the group there alone. An answer by
+ * unicast may come to any of them, and over IPv6 Linux hands to all of them
+ * what came to the group on one interface: then the sender's address tells the
+ * interface, and a message that is taken twice says nothing new. A sender that
+ * is no neighbour is not heard: it could only have come through a router.
  *
  * A flood is read in portions, so that others on the loop have their turns. */
 #include "mdns_link.h"
