@@ -17,9 +17,9 @@
 
 enum {
   BLOCK_MAX = 1024 * 1024,
-  BLOCK_MIN = 512 * 1024,
+  BLOCK_MIN = 256 * 1024,
   SHARED_SIZE = 4 * 1024 * 1024, /* by the first blocks of all tasks */
-  MAX_BLOCKS = 3,
+  MAX_BLOCKS = 8,
   FLUSH_MS = 500 /* a slow source is written at this pace */
 };
 
