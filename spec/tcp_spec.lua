@@ -232,7 +232,9 @@ describe("connect", function()
     { "with a space", "a b" }, { "with a NUL", "127.0.0.1\0.example" },
     { "with a line break", "a\r\nb" }, { "a url", "http://127.0.0.1/" },
     { "with a port", "127.0.0.1:80" }, { "half a literal", "[::1" },
-    { "too long", ("a"):rep(300) },
+    { "too long", ("a"):rep(300) }, { "percent-encoded", "local%68ost" },
+    { "too short", "127.1" }, { "too large", "256.1.1.1" },
+    { "one number", "2130706433" }, { "hexadecimal", "0x7f.0.0.1" },
   } do
     it("#190 #171 reports an address that is " .. case[1], function()
       local socket = tcp.create()

@@ -714,9 +714,10 @@ NT_API void nt_tcp_options_init(nt_tcp_options_t* options);
 /* Like nt_request_open(), and NT_E_LIMIT when the policy allows no more now. */
 NT_API int nt_tcp_open(nt_context_t* context, nt_id_t* id);
 
-/* Connects. NT_E_ADDRESS for a `host` that is none, NT_E_PORT for one that the
- * policy forbids or that is out of range, NT_E_INVALID for a bad proxy,
- * NT_E_STATE if it was started before. On error it stays idle. */
+/* Connects. NT_E_ADDRESS for a `host` that is none, or of another family,
+ * NT_E_PORT for one that the policy forbids or that is out of range,
+ * NT_E_INVALID for a bad proxy, NT_E_STATE if it was started before. On error
+ * it stays idle. */
 NT_API int nt_tcp_start(nt_context_t* context, nt_id_t id,
                         const nt_tcp_options_t* options);
 

@@ -388,9 +388,14 @@ static void write_url(char* out, size_t size, const nt_tcp_options_t* options) {
              options->port);
 }
 
-/* Nothing that would end the host in a URL. */
-static bool is_host(const char* host) {
-  return host[0] != '\0' && strpbrk(host, "/?#@[]\\ \t\r\n") == NULL;
+/* As for UDP: libcurl would take more, 127.1 and the like. */
+static bool is_host(const char* host, nt_family_t family) {
+  bool v6 = family == NT_FAMILY_IPV6 ||
+            (family == NT_FAMILY_ANY && strchr(host, ':') != NULL);
+  nt__sockaddr_t address;
+
+  return nt__address_parse(host, v6 ? AF_INET6 : AF_INET, &address) !=
+         NT__HOST_BAD;
 }
 
 static int parse_address(nt__url_t* url, const nt_tcp_options_t* options) {
@@ -398,7 +403,7 @@ static int parse_address(nt__url_t* url, const nt_tcp_options_t* options) {
   char* text;
   int err;
 
-  if (!is_host(options->host))
+  if (!is_host(options->host, options->family))
     return NT_E_ADDRESS;
   text = nt__malloc(size);
   if (text == NULL)

@@ -86,14 +86,14 @@ local function method_of(message)
 end
 
 -- What onMessage gets.
-function endpoint.data(message, size, address, family, port, our_address,
-    our_family, our_port)
+function endpoint.data(message, size, ipv6, address, port, our_address,
+    our_port)
+  local family = ipv6 and "IPv6" or "IPv4"
   return {
     message = message,
     remoteInfo = { address = address, family = family, port = port,
       size = size },
-    localInfo = { address = our_address, family = our_family,
-      port = our_port },
+    localInfo = { address = our_address, family = family, port = our_port },
   }
 end
 

@@ -218,10 +218,6 @@ void ntl_endpoint_leave(lua_State* L, const ntl_state_t* s,
 
 static void push_address(lua_State* L, const nt_address_t* address) {
   lua_pushstring(L, address->ip);
-  if (address->ipv6)
-    lua_pushliteral(L, "IPv6");
-  else
-    lua_pushliteral(L, "IPv4");
   lua_pushinteger(L, address->port);
 }
 
@@ -235,9 +231,10 @@ void ntl_endpoint_message(lua_State* L, ntl_state_t* s, int record,
   ntl_push_ref(L, s->handlers[NTL_ON_DATA]);
   ntl_buffer_push(L, event->data, event->size);
   lua_pushinteger(L, (lua_Integer) event->size);
+  lua_pushboolean(L, remote->ipv6); /* and so is ours */
   push_address(L, remote);
   push_address(L, local);
-  lua_call(L, 8, 1);
+  lua_call(L, 7, 1);
   ntl_fire(L, s, record, kind, &ntl_message_list);
 }
 

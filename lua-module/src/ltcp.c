@@ -162,22 +162,13 @@ static int tcp_open(lua_State* L) {
   return 1;
 }
 
-/* Whether the text is an address of the other family; a name may be anything.
- */
-static bool is_foreign(const char* host, nt_family_t family) {
-  if (family == NT_FAMILY_IPV4)
-    return strchr(host, ':') != NULL;
-  return host[strspn(host, "0123456789.")] == '\0';
-}
-
 /* Borrows from the table and from the record at index 3. */
 static int read_options(lua_State* L, const ntl_tcp_t* self,
                         nt_tcp_options_t* options) {
   lua_getfield(L, 2, "port");
   options->port = ntl_endpoint_port(L, -1);
   lua_pop(L, 1);
-  if (ntl_get_text(L, 2, "host", &options->host) || options->host == NULL ||
-      is_foreign(options->host, self->family))
+  if (ntl_get_text(L, 2, "host", &options->host) || options->host == NULL)
     return NT_E_ADDRESS;
   if (ntl_get_text(L, 3, "interface", &options->interface_name))
     return NT_E_INVALID;

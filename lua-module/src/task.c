@@ -20,7 +20,24 @@ ntl_task_t* ntl_task_push(lua_State* L, const ntl_kind_t* kind, size_t size,
   return task;
 }
 
+/* In a method of a class, whose metatable is its second upvalue, the task is
+ * known without looking that up by name. */
+static ntl_task_t* test_own(lua_State* L, int arg) {
+  ntl_task_t* task = lua_touserdata(L, arg);
+
+  if (task == NULL || !lua_getmetatable(L, arg))
+    return NULL;
+  if (!lua_rawequal(L, -1, lua_upvalueindex(2)))
+    task = NULL;
+  lua_pop(L, 1);
+  return task;
+}
+
 ntl_task_t* ntl_task_check(lua_State* L, int arg, const ntl_kind_t* kind) {
+  ntl_task_t* task = test_own(L, arg);
+
+  if (task != NULL && task->kind == kind)
+    return task;
   return ntl_checkudata(L, arg, kind->type_name);
 }
 
@@ -166,10 +183,10 @@ static const char* state_name(lua_State* L, ntl_state_t* s, nt_id_t id) {
   return ntl_state_name(task_state(L, s, id));
 }
 
-/* Upvalue 3: the methods. */
+/* Upvalue 3: the methods, which check what they are called with. */
 static int task_index(lua_State* L) {
   ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
-  const ntl_task_t* task = check_self(L);
+  const ntl_task_t* task;
   const char* key;
 
   lua_settop(L, 2);
@@ -177,6 +194,7 @@ static int task_index(lua_State* L) {
   lua_rawget(L, lua_upvalueindex(3));
   if (!lua_isnil(L, -1) || lua_type(L, 2) != LUA_TSTRING)
     return 1;
+  task = check_self(L);
   key = lua_tostring(L, 2);
   if (strcmp(key, "state") == 0)
     lua_pushstring(L, state_name(L, s, task->id));
@@ -241,13 +259,26 @@ static void push_member(lua_State* L, const ntl_kind_t* kind,
   lua_pushcclosure(L, function, 2);
 }
 
+/* Add them to the table on top. */
+static void add_methods(lua_State* L, int metatable, const luaL_Reg* methods) {
+  for (; methods->name != NULL; methods++) {
+    ntl_push_state(L);
+    lua_pushvalue(L, metatable);
+    lua_pushcclosure(L, methods->func, 2);
+    lua_setfield(L, -2, methods->name);
+  }
+}
+
 void ntl_task_class(lua_State* L, const ntl_kind_t* kind,
                     const luaL_Reg* methods) {
+  int metatable;
+
   ntl_newmetatable(L, kind->type_name);
+  metatable = lua_gettop(L);
   ntl_push_state(L);
   lua_pushstring(L, kind->type_name);
   lua_newtable(L);
-  ntl_register(L, methods);
+  add_methods(L, metatable, methods);
   push_member(L, kind, task_abort);
   lua_setfield(L, -2, "abort");
   lua_pushcclosure(L, task_index, 3);
