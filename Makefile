@@ -232,8 +232,8 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 demo:
 	tools/deps.sh install core server $(LUA_NAME)
-	$(SUBMAKE) all
-	$(SUBMAKE) run-demo
+	+$(SUBMAKE) all
+	+$(SUBMAKE) run-demo
 
 run-demo:
 	tools/demo.sh $(SERVER) $(LUA_BUILD) $(LUA_NAME) examples/arcade.lua \
@@ -241,8 +241,8 @@ run-demo:
 
 demo-dialects:
 	tools/deps.sh install core server $(LUA_NAME)
-	$(SUBMAKE) all
-	$(SUBMAKE) run-demo-dialects
+	+$(SUBMAKE) all
+	+$(SUBMAKE) run-demo-dialects
 
 run-demo-dialects:
 	tools/demo.sh $(SERVER) $(LUA_BUILD) $(LUA_NAME) \
@@ -250,8 +250,8 @@ run-demo-dialects:
 
 test:
 	tools/deps.sh install core server test $(LUA_NAME)
-	$(SUBMAKE) all ctests
-	$(SUBMAKE) run-test
+	+$(SUBMAKE) all ctests
+	+$(SUBMAKE) run-test
 
 run-test:
 	$(PYTHON) spec/run.py --build $(BUILD) --lua $(LUA) \
@@ -260,20 +260,20 @@ run-test:
 
 stress:
 	tools/deps.sh install core server test $(LUA_NAME)
-	$(SUBMAKE) all ctests
+	+$(SUBMAKE) all ctests
 	STRESS_SCALE=1 $(PYTHON) spec/run.py --build $(BUILD) --lua $(LUA) \
 	  $(if $(SANITIZE),--sanitize $(SANITIZE)) --timeout 1800 \
 	  $(if $(SPEC),$(SPEC),--stress)
 
 bench:
 	tools/deps.sh install core server bench luajit $(LUA_NAME)
-	$(SUBMAKE) all benches
+	+$(SUBMAKE) all benches
 	bench/run --build $(BUILD) --lua $(LUA)
 
 FUZZ_SECONDS ?= 60
 fuzz:
 	tools/deps.sh install core fuzz
-	$(SUBMAKE) fuzzers
+	+$(SUBMAKE) fuzzers
 	set -e; for f in $(FUZZERS); do \
 	  mkdir -p $$f.corpus; \
 	  $$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$$f- \
@@ -283,7 +283,7 @@ fuzzers: $(FUZZERS)
 
 lint:
 	tools/deps.sh install core server test lint $(LUA_NAME)
-	$(SUBMAKE) run-lint
+	+$(SUBMAKE) run-lint
 
 C_FILES = $(wildcard c-core/*/*.[ch] c-core/test/fuzz/*.[ch] \
   lua-module/src/*.[ch] examples/*.c examples/*/*.[ch] \
@@ -318,7 +318,7 @@ install-deps:
 # ---- LuaRocks ---------------------------------------------------------------
 
 rock: rock-check
-	$(SUBMAKE) module
+	+$(SUBMAKE) module
 
 # "header:variable of LuaRocks"
 ROCK_HEADERS := lua.h:LUA_DIR uv.h:UV_DIR curl/curl.h:CURL_DIR \

@@ -33,7 +33,8 @@ import servers  # noqa: E402
 JOBS = 8
 SLOW_JOBS = 4
 # What takes longest is started first, or the end is spent waiting for it.
-LONG = ["test_websocket_held", "test_mdns", "websocket_held_spec",
+LONG = ["test_websocket_held", "tcp_patience_spec", "test_mdns",
+        "websocket_held_spec",
         "stress/websocket_spec", "stress/exit_spec", "stress/close_spec",
         "lifecycle_spec", "timeouts_spec", "tcp_faults_spec",
         "endpoint_life_spec", "dns_hang_spec", "udp_names_spec",

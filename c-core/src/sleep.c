@@ -25,19 +25,14 @@ static void on_due(nt__timer_t* timer) {
   nt__task_end(&sleep->task, 0);
 }
 
-/* The clock of the loop counts whole ms and is as old as the turn: one more,
- * and it is never early. */
+/* The clock of the loop is the same one in whole ms: rounded up it is never
+ * early. */
 static void sleep_start(nt__task_t* task) {
   nt__sleep_t* sleep = of_task(task);
-  nt_context_t* ctx = task->ctx;
-  uint64_t now = uv_hrtime();
-  uint64_t left_ms = 0;
 
   sleep->timer.on_due = on_due;
-  if (sleep->end > now)
-    left_ms = (sleep->end - now) / NS_PER_MS + 1;
-  uv_update_time(&ctx->io.loop);
-  nt__timer_set(&ctx->io.timers, &sleep->timer, nt__now(ctx) + left_ms);
+  nt__timer_set(&task->ctx->io.timers, &sleep->timer,
+                (sleep->end + NS_PER_MS - 1) / NS_PER_MS);
 }
 
 static void sleep_abort(nt__task_t* task) {

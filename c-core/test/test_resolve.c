@@ -316,6 +316,7 @@ static void who_left_is_not_called(void** state) {
     snprintf(name, sizeof(name), "host%zu.test", i);
     assert_int_equal(start(ctx, name, &waits[i]), 0);
   }
+  await(&asked, AT_ONCE);
   nt__resolve_cancel(&waits[0].wait);
   nt__resolve_cancel(&waits[AT_ONCE].wait); /* has not begun, and will not */
   answer(COUNT(waits));
