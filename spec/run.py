@@ -323,7 +323,7 @@ def show(result):
 
 def run_all(options, runner):
     results = []
-    at_once = SLOW_JOBS if options.sanitize == "thread" else JOBS
+    at_once = SLOW_JOBS if options.sanitize else JOBS
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         futures = [pool.submit(function, runner, options, path)
                    for function, path in jobs(options)]

@@ -143,7 +143,7 @@ describe("time-outs", function()
   it("firstByte starts anew with each hop", function()
     -- Each of the four answers takes less than the limit, together they take
     -- more.
-    local url = ("%s/redirect-loop?ms=%d"):format(fault.http, S / 2)
+    local url = ("%s/redirect-loop?ms=%d"):format(fault.http, S / 3)
     net.configure { limits = { redirects = 3 } }
     local record = helper.fetch { url = url, timeouts = { firstByte = S } }
     assert.equal("request:fail exceed max redirect count",

@@ -75,7 +75,8 @@ describe("a ping", function()
   end)
 
   it("is sent every pingInterval", function()
-    local socket, key = open("echo", nil, { pingInterval = 50 })
+    local socket, key = open("echo", nil, { pingInterval = 50,
+      pongTimeout = 2000 * helper.slow })
     helper.run_for(400)
     assert.equal(socket.task.OPEN, socket.task.readyState)
     sockets.close(socket)

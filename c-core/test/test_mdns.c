@@ -556,18 +556,25 @@ static void write_slow(packet_t* p) {
   p->writer.size = (size_t) (at - p->bytes);
 }
 
+/* The least of some: what else the machine does is not counted. */
 static uint64_t time_to_take(const packet_t* p) {
   static const nt__mdns_origin_t from;
   char text[NT__MDNS_TYPE_SIZE];
   nt__mdns_cache_t cache;
-  uint64_t start;
+  uint64_t least = UINT64_MAX;
 
   assert_true(nt__mdns_parse_type(TYPE, &cache.question, &cache.type, text));
   nt__mdns_cache_init(&cache, 1, 1, 1);
-  nt__mdns_take(&cache, p->bytes, p->writer.size, &from, 1);
-  start = uv_hrtime();
-  nt__mdns_take(&cache, p->bytes, p->writer.size, &from, 1);
-  return uv_hrtime() - start;
+  for (int i = 0; i < 10; i++) {
+    uint64_t start = uv_hrtime();
+    uint64_t took;
+
+    nt__mdns_take(&cache, p->bytes, p->writer.size, &from, 1);
+    took = uv_hrtime() - start;
+    if (took < least)
+      least = took;
+  }
+  return least;
 }
 
 static uint64_t bytes_in(host_t* host) {
@@ -577,7 +584,8 @@ static uint64_t bytes_in(host_t* host) {
   return stats.bytes_in;
 }
 
-/* Messages of 40 ms of work together are not taken in one go. */
+/* Messages of 40 ms of work together are not taken in one go: 10 ms of it, and
+ * then nothing for the rest of 100. The first 100 may have begun before. */
 static void flood_of_work(void** state) {
   host_t* host = *state;
   responder_t r = responder_open("127.0.0.1");
@@ -599,7 +607,7 @@ static void flood_of_work(void** state) {
   while (bytes_in(host) - before < count * p.writer.size)
     expect_nothing(host, 5);
   if (count * each >= 25u * 1000000)
-    assert_true(uv_hrtime() - start >= 90u * 1000000);
+    assert_true(uv_hrtime() - start >= 50u * 1000000);
   scan_stop(host, id);
   responder_close(&r);
 }
