@@ -18,7 +18,7 @@ local CLOSING = tonumber(fault.closing:match("(%d+)$"))
 local UNBOUND = 9
 
 local BATCH = 10
-local RELENTLESS_MS = 5000
+local RELENTLESS_MS = helper.rounds(100000)
 
 local function defaults()
   tcp.defaults()
