@@ -91,10 +91,18 @@ nt__task_t* nt__task_find(const nt_context_t* ctx, nt_id_t id,
                           const nt__task_class_t* class_) {
   const nt__entry_t* entry = nt__table_get(&ctx->entries, id);
 
+  if (atomic_load_explicit(&ctx->forked, memory_order_relaxed))
+    return NULL;
   if (entry == NULL || entry->ended || entry->muted || entry->task == NULL ||
       entry->task->class_ != class_)
     return NULL;
   return entry->task;
+}
+
+int nt__task_missing(const nt_context_t* ctx) {
+  return atomic_load_explicit(&ctx->forked, memory_order_relaxed)
+             ? NT_E_FORKED
+             : NT_E_NOT_OPEN;
 }
 
 void nt__task_start(nt_context_t* ctx, nt_id_t id, nt__task_t* task) {

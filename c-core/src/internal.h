@@ -179,10 +179,12 @@ int nt__task_open(nt_context_t* ctx, nt_id_t* id);
 void nt__task_forget(nt_context_t* ctx, nt_id_t id);
 /* 0 when the id is idle; NT_E_STATE, NT_E_CLOSED, NT_E_FORKED. */
 int nt__task_check_idle(nt_context_t* ctx, nt_id_t id);
-/* The block of a task of that class that runs, or NULL. The I/O thread uses it
- * as well. */
+/* The block of a task of that class that runs, or NULL, also after fork(). The
+ * I/O thread uses it as well. */
 nt__task_t* nt__task_find(const nt_context_t* ctx, nt_id_t id,
                           const nt__task_class_t* class_);
+/* Why there is none: NT_E_FORKED or NT_E_NOT_OPEN. */
+int nt__task_missing(const nt_context_t* ctx);
 /* Gives the block to the I/O thread. The id is idle. */
 void nt__task_start(nt_context_t* ctx, nt_id_t id, nt__task_t* task);
 

@@ -421,13 +421,12 @@ int nt_mdns_start(nt_context_t* ctx, nt_id_t id,
 }
 
 int nt_mdns_stop(nt_context_t* ctx, nt_id_t id) {
-  nt__task_t* task;
+  nt__task_t* task = nt__task_find(ctx, id, &scan_class);
   scan_t* scan;
 
-  if (atomic_load_explicit(&ctx->forked, memory_order_relaxed))
-    return NT_E_FORKED;
-  task = nt__task_find(ctx, id, &scan_class);
-  if (task == NULL || nt_state(ctx, id) == NT_STATE_CLOSING)
+  if (task == NULL)
+    return nt__task_missing(ctx);
+  if (nt_state(ctx, id) == NT_STATE_CLOSING)
     return NT_E_NOT_OPEN;
   scan = of_task(task);
   if (scan->stop == NULL)

@@ -501,11 +501,8 @@ int nt_tcp_start(nt_context_t* ctx, nt_id_t id,
 /* ---- What a host says to one that runs ----------------------------------- */
 
 static nt__tcp_t* find(const nt_context_t* ctx, nt_id_t id) {
-  nt__task_t* task;
+  nt__task_t* task = nt__task_find(ctx, id, &tcp_class);
 
-  if (atomic_load_explicit(&ctx->forked, memory_order_relaxed))
-    return NULL;
-  task = nt__task_find(ctx, id, &tcp_class);
   return task == NULL ? NULL : of_task(task);
 }
 
@@ -531,7 +528,9 @@ int nt_tcp_send(nt_context_t* ctx, nt_id_t id, const void* data, size_t size) {
   uint64_t max = ctx->policy->values.send_queue_bytes;
   tcp_order_t* order;
 
-  if (tcp == NULL || tcp->closing || nt_state(ctx, id) == NT_STATE_CLOSING)
+  if (tcp == NULL)
+    return nt__task_missing(ctx);
+  if (tcp->closing || nt_state(ctx, id) == NT_STATE_CLOSING)
     return NT_E_NOT_OPEN;
   if (size == 0)
     return 0;
@@ -556,7 +555,7 @@ static int tell(nt_context_t* ctx, nt_id_t id, tcp_wish_t wish,
   tcp_order_t* order;
 
   if (find(ctx, id) == NULL)
-    return NT_E_NOT_OPEN;
+    return nt__task_missing(ctx);
   order = new_order(ctx, id, wish, 0);
   if (order == NULL)
     return NT_E_NOMEM;
@@ -583,11 +582,13 @@ uint64_t nt_tcp_buffered(const nt_context_t* ctx, nt_id_t id) {
 int nt_tcp_close(nt_context_t* ctx, nt_id_t id) {
   nt__tcp_t* tcp = find(ctx, id);
 
-  if (tcp == NULL && nt_state(ctx, id) == NT_STATE_IDLE) {
+  if (tcp == NULL && nt__task_check_idle(ctx, id) == 0) {
     nt_fail(ctx, id, 0, "");
     return 0;
   }
-  if (tcp == NULL || tcp->closing)
+  if (tcp == NULL)
+    return nt__task_missing(ctx);
+  if (tcp->closing)
     return NT_E_NOT_OPEN;
   if (tell(ctx, id, WISH_CLOSE, 0) != 0)
     nt_fail(ctx, id, 0, "");

@@ -313,12 +313,11 @@ int nt_udp_open(nt_context_t* ctx, nt_family_t family, nt_id_t* id) {
 /* ---- What a host says to one that is open -------------------------------- */
 
 static int find(const nt_context_t* ctx, nt_id_t id, nt__udp_t** out) {
-  nt__task_t* task;
+  nt__task_t* task = nt__task_find(ctx, id, &udp_class);
 
-  if (atomic_load_explicit(&ctx->forked, memory_order_relaxed))
-    return NT_E_FORKED;
-  task = nt__task_find(ctx, id, &udp_class);
-  if (task == NULL || nt_state(ctx, id) == NT_STATE_CLOSING)
+  if (task == NULL)
+    return nt__task_missing(ctx);
+  if (nt_state(ctx, id) == NT_STATE_CLOSING)
     return NT_E_NOT_OPEN;
   *out = of_task(task);
   return (*out)->closing ? NT_E_NOT_OPEN : 0;

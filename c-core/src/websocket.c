@@ -356,19 +356,9 @@ int nt_websocket_start(nt_context_t* ctx, nt_id_t id,
 /* ---- Sending and closing ------------------------------------------------- */
 
 static nt__websocket_t* find(const nt_context_t* ctx, nt_id_t id) {
-  nt__task_t* task;
+  nt__task_t* task = nt__task_find(ctx, id, &websocket_class);
 
-  if (atomic_load_explicit(&ctx->forked, memory_order_relaxed))
-    return NULL;
-  task = nt__task_find(ctx, id, &websocket_class);
   return task == NULL ? NULL : nt__ws_of_task(task);
-}
-
-/* Why find() has found none. */
-static int error_of_none(const nt_context_t* ctx) {
-  return atomic_load_explicit(&ctx->forked, memory_order_relaxed)
-             ? NT_E_FORKED
-             : NT_E_NOT_OPEN;
 }
 
 static nt__ws_order_t* new_order(nt_context_t* ctx, nt_id_t id,
@@ -399,7 +389,7 @@ int nt_websocket_send(nt_context_t* ctx, nt_id_t id, nt_message_type_t type,
   nt__ws_order_t* order;
 
   if (ws == NULL)
-    return error_of_none(ctx);
+    return nt__task_missing(ctx);
   if (ws->closing || !ws->seen_open || nt_state(ctx, id) == NT_STATE_CLOSING)
     return NT_E_NOT_OPEN;
   if (type == NT_MESSAGE_TEXT && !nt__utf8_valid(data, size))
@@ -451,7 +441,7 @@ int nt_websocket_close(nt_context_t* ctx, nt_id_t id, int code,
       !nt__utf8_valid(reason, size))
     return NT_E_INVALID;
   if (ws == NULL)
-    return error_of_none(ctx);
+    return nt__task_missing(ctx);
   if (ws->closing || nt_state(ctx, id) == NT_STATE_CLOSING)
     return NT_E_NOT_OPEN;
   order = new_order(ctx, id, NT__WS_CLOSE, reason, size);

@@ -3,6 +3,7 @@
  * given back. */
 #include <curl/curl.h>
 #include <limits.h>
+#include <sys/wait.h>
 
 #include "failing.h"
 #include "host.h"
@@ -323,6 +324,44 @@ static void no_memory_from_then_on(void** state) {
   sweep(*state, FAILING_ALWAYS);
 }
 
+/* In a child: every call says what it is, and none of them does anything. */
+static int forked_calls(nt_context_t* net, nt_id_t open, nt_id_t idle) {
+  nt_id_t other;
+
+  return nt_tcp_open(net, &other) != NT_E_FORKED ||
+         nt_tcp_send(net, open, "x", 1) != NT_E_FORKED ||
+         nt_tcp_set_no_delay(net, open, 1) != NT_E_FORKED ||
+         nt_tcp_set_keep_alive(net, open, 1000) != NT_E_FORKED ||
+         nt_tcp_buffered(net, open) != 0 ||
+         nt_tcp_close(net, open) != NT_E_FORKED ||
+         nt_tcp_close(net, idle) != NT_E_FORKED;
+}
+
+static void after_fork(void** state) {
+  host_t* host = *state;
+  nt_id_t open, idle;
+  pid_t child;
+  int status;
+
+  serve(host, serve_echo);
+  open = connect_to(host, NULL);
+  await_open(host, open);
+  assert_int_equal(nt_tcp_open(host->net, &idle), 0);
+  fflush(stdout);
+  child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    host_is_child = true;
+    _exit(forked_calls(host->net, open, idle));
+  }
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_int_equal(status, 0);
+  assert_int_equal(nt_tcp_close(host->net, idle), 0);
+  host_expect(host, idle, 0);
+  assert_int_equal(nt_tcp_close(host->net, open), 0);
+  host_expect(host, open, 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(keep_libcurl_out),
@@ -330,6 +369,7 @@ int main(void) {
     HOST_TEST(no_delay_is_set),
     HOST_TEST(no_delay_is_set_while_it_connects),
     HOST_TEST(close_needs_no_memory),
+    HOST_TEST(after_fork),
     HOST_TEST(one_failure),
     HOST_TEST(no_memory_from_then_on),
   };
