@@ -3,6 +3,7 @@
 -- Lua state under them, and the collector at work meanwhile: nothing may stay
 -- behind.
 
+local collector = require "support.collector"
 local helper = require "helper"
 local residue = require "support.residue"
 local states = require "support.states"
@@ -20,17 +21,10 @@ local UNBOUND = 9
 local BATCH = 10
 local RELENTLESS_MS = helper.rounds(100000)
 
-local function defaults()
-  tcp.defaults()
-end
-
-local function quiet_collector()
-  collectgarbage("setpause", 200)
-  collectgarbage("setstepmul", 200)
-end
+local defaults = tcp.defaults
 
 local function verify()
-  quiet_collector()
+  collector.restore()
   states.verify()
   defaults()
 end
@@ -313,9 +307,7 @@ describe("under a collector that never rests", function()
   after_each(verify)
 
   it("TCP and UDP sockets keep what they need", function()
-    -- Always at work; a whole collection a step would be all that is done here.
-    collectgarbage("setpause", 0)
-    collectgarbage("setstepmul", 400)
+    collector.relentless()
     local until_ms = helper.now() + RELENTLESS_MS
     for _ = 1, helper.rounds(200) do
       if helper.now() > until_ms then break end
@@ -343,7 +335,7 @@ end)
 
 -- What these leave in the allocator's hands would count as growth of those that
 -- came behind them.
-local LARGE = { sending = true, half = true, flushing = true }
+local LARGE = { sending = true, half = true, flushing = true, waiting = true }
 
 local function large_last(names)
   local list = {}
@@ -372,7 +364,7 @@ for kind, support in pairs { tcp = tcp, udp = udp } do
           support.drop()
         end
         local rounds = math.max(10, helper.rounds(300))
-        measured(rounds, (LARGE[name] and 40 or 24) * 1024, round)
+        measured(rounds, (LARGE[name] and 40 or 8) * 1024, round)
       end)
     end
   end)

@@ -1,6 +1,7 @@
 -- Storms of opens and closes, net.close() in every state of a socket, 1,000
 -- times each, and the collector at work meanwhile: nothing may stay behind.
 
+local collector = require "support.collector"
 local helper = require "helper"
 local residue = require "support.residue"
 local sockets = require "support.sockets"
@@ -21,8 +22,7 @@ describe("a storm of sockets", function()
   end)
 
   after_each(function()
-    collectgarbage("setpause", 200)
-    collectgarbage("setstepmul", 200)
+    collector.restore()
     states.verify()
   end)
 
@@ -147,9 +147,7 @@ describe("a storm of sockets", function()
   end)
 
   it("under a collector that never rests", function()
-    -- Always at work; a whole collection a step would be all that is done here.
-    collectgarbage("setpause", 0)
-    collectgarbage("setstepmul", 400)
+    collector.relentless()
     local until_ms = helper.now() + RELENTLESS_MS
     for _ = 1, helper.rounds(200) do
       if helper.now() > until_ms then break end

@@ -174,6 +174,24 @@ end
 -- A sanitizer keeps what was freed.
 residue.SANITIZED = (os.getenv("NETTASK_TEST_PRELOAD") or "") ~= ""
 
+-- For after_each: closes the tasks of those records that are not done,
+-- whereupon all must end. A test that leaves something does not spoil the next.
+function residue.finish(records, defaults, close)
+  local ok, err = pcall(function()
+    net.resume()
+    for _, record in ipairs(records) do
+      if not record.done then
+        if close then close(record.task) else record.task:close() end
+      end
+    end
+    helper.verify()
+    residue.check_stats()
+  end)
+  if not ok then net.close() end
+  defaults()
+  if not ok then error(err, 0) end
+end
+
 -- Runs `round` n times, of which the first half shows how much is right.
 function residue.measured(n, reserve_kib, round)
   local half = math.max(1, math.floor(n / 2))

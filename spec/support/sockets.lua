@@ -289,28 +289,14 @@ end
 
 local GLOBAL = { "Open", "Message", "Error", "Close" }
 
-local function close_all()
-  for _, record in ipairs(started) do
-    if not record.done then
-      record.task:close { fail = function() end }
-    end
-  end
-  started = {}
-end
-
--- For after_each: closes what is open, whereupon all must end. A test that
--- leaves something does not spoil the next.
+-- For after_each, see residue.finish().
 function sockets.verify()
-  local ok, err = pcall(function()
-    net.resume()
-    close_all()
-    helper.verify()
-    residue.check_stats()
-  end)
-  for _, name in ipairs(GLOBAL) do net["offSocket" .. name]() end
-  if not ok then net.close() end
-  sockets.defaults()
-  if not ok then error(err, 0) end
+  local records = started
+  started = {}
+  residue.finish(records, function()
+    for _, name in ipairs(GLOBAL) do net["offSocket" .. name]() end
+    sockets.defaults()
+  end, function(task) task:close { fail = function() end } end)
 end
 
 -- Ends sockets whose peers would let a close wait for its 5 seconds.

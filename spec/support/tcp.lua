@@ -218,21 +218,11 @@ function tcp.defaults()
   }
 end
 
--- For after_each: closes what is open, whereupon all must end. A test that
--- leaves something does not spoil the next.
+-- For after_each, see residue.finish().
 function tcp.verify()
-  local ok, err = pcall(function()
-    net.resume()
-    for _, record in ipairs(started) do
-      if not record.done then record.task:close() end
-    end
-    helper.verify()
-    residue.check_stats()
-  end)
+  local records = started
   started = {}
-  if not ok then net.close() end
-  tcp.defaults()
-  if not ok then error(err, 0) end
+  residue.finish(records, tcp.defaults)
 end
 
 -- Ends sockets whose peers would let a close wait for its 5 seconds.

@@ -120,18 +120,9 @@ end
 udp.defaults = sockets.defaults
 
 function udp.verify()
-  local ok, err = pcall(function()
-    net.resume()
-    for _, record in ipairs(started) do
-      if not record.done then record.task:close() end
-    end
-    helper.verify()
-    residue.check_stats()
-  end)
+  local records = started
   started = {}
-  if not ok then net.close() end
-  udp.defaults()
-  if not ok then error(err, 0) end
+  residue.finish(records, udp.defaults)
 end
 
 function udp.drop()
