@@ -312,15 +312,14 @@ int nt_udp_open(nt_context_t* ctx, nt_family_t family, nt_id_t* id) {
 
 /* ---- What a host says to one that is open -------------------------------- */
 
-static int find(const nt_context_t* ctx, nt_id_t id, nt__udp_t** out) {
+/* NULL when there is none, or it is being closed. */
+static nt__udp_t* find(const nt_context_t* ctx, nt_id_t id) {
   nt__task_t* task = nt__task_find(ctx, id, &udp_class);
 
-  if (task == NULL)
-    return nt__task_missing(ctx);
-  if (nt_state(ctx, id) == NT_STATE_CLOSING)
-    return NT_E_NOT_OPEN;
-  *out = of_task(task);
-  return (*out)->closing ? NT_E_NOT_OPEN : 0;
+  if (task == NULL || nt_state(ctx, id) == NT_STATE_CLOSING ||
+      of_task(task)->closing)
+    return NULL;
+  return of_task(task);
 }
 
 /* With room for `size` bytes and, behind them, a name (or NULL). */
@@ -347,12 +346,11 @@ static udp_order_t* new_order(nt_context_t* ctx, const nt__udp_t* udp,
 }
 
 static int tell(nt_context_t* ctx, nt_id_t id, udp_wish_t wish, int value) {
-  nt__udp_t* udp;
+  nt__udp_t* udp = find(ctx, id);
   udp_order_t* order;
-  int err = find(ctx, id, &udp);
 
-  if (err)
-    return err;
+  if (udp == NULL)
+    return nt__task_missing(ctx);
   order = new_order(ctx, udp, wish, 0, NULL);
   if (order == NULL)
     return NT_E_NOMEM;
@@ -405,11 +403,11 @@ static int bind_udp(nt_context_t* ctx, nt__udp_t* udp, int port) {
 }
 
 int nt_udp_bind(nt_context_t* ctx, nt_id_t id, int port, int* bound_port) {
-  nt__udp_t* udp;
-  int err = find(ctx, id, &udp);
+  nt__udp_t* udp = find(ctx, id);
+  int err;
 
-  if (err)
-    return err;
+  if (udp == NULL)
+    return nt__task_missing(ctx);
   if (port < 0 || port > 65535)
     return NT_E_PORT;
   if (udp->port != 0)
@@ -471,12 +469,14 @@ int nt_udp_send(nt_context_t* ctx, nt_id_t id, const char* host, int port,
   nt__sockaddr_t to = { .sa.sa_family = AF_UNSPEC };
   const char* name = NULL;
   udp_order_t* order;
-  nt__udp_t* udp;
-  int err = find(ctx, id, &udp);
+  nt__udp_t* udp = find(ctx, id);
+  int err = 0;
 
-  if (err == 0 && host != NULL)
+  if (udp == NULL)
+    return nt__task_missing(ctx);
+  if (host != NULL)
     err = find_target(udp, host, port, &to, &name);
-  else if (err == 0 && !udp->has_peer)
+  else if (!udp->has_peer)
     err = NT_E_ADDRESS;
   if (err == 0)
     err = check_send(ctx, udp, size);
@@ -499,12 +499,12 @@ int nt_udp_connect(nt_context_t* ctx, nt_id_t id, const char* host, int port) {
   nt__sockaddr_t to;
   const char* name;
   udp_order_t* order;
-  nt__udp_t* udp;
-  int err = find(ctx, id, &udp);
+  nt__udp_t* udp = find(ctx, id);
+  int err;
 
-  if (err == 0)
-    err =
-        host == NULL ? NT_E_ADDRESS : find_target(udp, host, port, &to, &name);
+  if (udp == NULL)
+    return nt__task_missing(ctx);
+  err = host == NULL ? NT_E_ADDRESS : find_target(udp, host, port, &to, &name);
   if (err)
     return err;
   order = new_order(ctx, udp, WISH_CONNECT, 0, name);
@@ -518,9 +518,9 @@ int nt_udp_connect(nt_context_t* ctx, nt_id_t id, const char* host, int port) {
 }
 
 uint64_t nt_udp_buffered(const nt_context_t* ctx, nt_id_t id) {
-  nt__udp_t* udp;
+  nt__udp_t* udp = find(ctx, id);
 
-  return find(ctx, id, &udp) == 0 ? nt__send_queue_left(&udp->queue) : 0;
+  return udp == NULL ? 0 : nt__send_queue_left(&udp->queue);
 }
 
 /* ---- Options ------------------------------------------------------------- */
@@ -545,11 +545,10 @@ static int set_member(nt_context_t* ctx, nt_id_t id, udp_wish_t wish,
                       const char* group, const char* interface_name) {
   nt__sockaddr_t address;
   udp_order_t* order;
-  nt__udp_t* udp;
-  int err = find(ctx, id, &udp);
+  nt__udp_t* udp = find(ctx, id);
 
-  if (err)
-    return err;
+  if (udp == NULL)
+    return nt__task_missing(ctx);
   if (group == NULL ||
       nt__address_parse(group, udp->family, &address) != NT__HOST_LITERAL ||
       !nt__address_is_multicast(&address))
@@ -574,11 +573,10 @@ int nt_udp_leave(nt_context_t* ctx, nt_id_t id, const char* group,
 
 /* Without memory for the order the reserved one says it. */
 int nt_udp_close(nt_context_t* ctx, nt_id_t id) {
-  nt__udp_t* udp;
-  int err = find(ctx, id, &udp);
+  nt__udp_t* udp = find(ctx, id);
 
-  if (err)
-    return err;
+  if (udp == NULL)
+    return nt__task_missing(ctx);
   if (tell(ctx, id, WISH_CLOSE, 0) != 0)
     nt_fail(ctx, id, 0, "");
   else
