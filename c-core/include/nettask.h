@@ -87,6 +87,12 @@ typedef uint64_t nt_id_t;
   XX(REDIRECTS, -26, "too many redirects")                                     \
   XX(BODY_SIZE, -27, "response body larger than its cap")                      \
   XX(HEADER_SIZE, -28, "response headers larger than their cap")               \
+  XX(DOMAIN, -30, "the host is on no list of what is allowed")                 \
+  XX(PRIVATE, -31, "private addresses are refused")                            \
+  XX(SECRET, -32, "the secret is not for this host")                           \
+  XX(QUOTA, -33, "the policy allows no more bytes for now")                    \
+  XX(OWN_PROXY, -34, "only the host chooses the proxy")                        \
+  XX(INTERRUPTED, -35, "interrupted: in the background")                       \
   XX(RESOLVE, -40, "host name could not be resolved")                          \
   XX(REFUSED, -41, "connection refused")                                       \
   XX(RESET, -42, "connection reset")                                           \
@@ -104,6 +110,7 @@ typedef uint64_t nt_id_t;
   XX(CERT_DATE, -62, "certificate has expired or is not valid yet")            \
   XX(CERT_AUTHORITY, -63, "certificate authority is not trusted")              \
   XX(TRUST, -64, "trusted certificates could not be read")                     \
+  XX(PIN, -65, "the key of the server is none of those that are pinned")       \
   XX(EMPTY_RESPONSE, -80, "server closed without an answer")                   \
   XX(HTTP, -81, "answer is not HTTP")                                          \
   XX(HTTP2, -82, "HTTP/2 protocol error")                                      \
@@ -129,7 +136,8 @@ typedef uint64_t nt_id_t;
   XX(FILE_CHANGED, -109, "the file changed while it was sent")                 \
   XX(FILE, -110, "reading or writing the file failed")                         \
   XX(VALUE_SIZE, -111, "value larger than the store")                          \
-  XX(NOT_A_STORE, -112, "the file holds something else than a store")
+  XX(NOT_A_STORE, -112, "the file holds something else than a store")          \
+  XX(TEMP_SIZE, -113, "temporary files larger than their cap")
 
 typedef enum nt_error {
   NT_OK = 0,
@@ -142,6 +150,8 @@ typedef enum nt_error {
 NT_API const char* nt_error_name(int error);
 /* One line of English for people. Any thread. */
 NT_API const char* nt_error_message(int error);
+/* 1 for what the policy refused, 0 otherwise. Any thread. */
+NT_API int nt_error_is_refusal(int error);
 
 /* ---- The library ------------------------------------------------------- */
 
@@ -167,20 +177,75 @@ NT_API int nt_set_allocator(void* (*malloc_fn)(size_t),
 
 typedef enum nt_preset {
   NT_PRESET_MINIPROGRAM, /* the limits of the mini-program platforms */
-  NT_PRESET_OPEN         /* without them; TLS is verified all the same */
+  NT_PRESET_OPEN,        /* without them; TLS is verified all the same */
+  NT_PRESET_STRICT       /* MINIPROGRAM, and all that is not allowed expressly
+                          * is refused: hosts, private addresses, files,
+                          * connections without TLS, proxies of a task's own */
 } nt_preset_t;
 
 enum {
-  NT_POLICY_REQUIRE_SECURE = 1 << 0, /* https only */
-  NT_POLICY_NO_URL_PORT = 1 << 1     /* no explicit port in a URL */
+  NT_POLICY_REQUIRE_SECURE = 1 << 0,  /* of URLs only https and wss */
+  NT_POLICY_NO_URL_PORT = 1 << 1,     /* no explicit port in a URL */
+  NT_POLICY_REFUSE_PRIVATE = 1 << 2,  /* addresses that are not of the public
+                                       * internet, but for `allow_private` */
+  NT_POLICY_REQUIRE_DOMAINS = 1 << 3, /* what has no list of hosts may reach
+                                       * none */
+  NT_POLICY_REFUSE_PROXY = 1 << 4 /* tasks may bring no proxy of their own */
 };
+
+/* What a task reaches a host for. */
+typedef enum nt_access {
+  NT_ACCESS_REQUEST,
+  NT_ACCESS_DOWNLOAD,
+  NT_ACCESS_UPLOAD,
+  NT_ACCESS_SOCKET, /* WebSocket */
+  NT_ACCESS_TCP,
+  NT_ACCESS_UDP,
+  NT_ACCESS_COUNT
+} nt_access_t;
+
+/* `items` NULL: there is no list. One that is there may be empty. */
+typedef struct nt_list {
+  const char* const* items;
+  size_t count;
+} nt_list_t;
 
 typedef struct nt_port_range {
   uint16_t first, last;
 } nt_port_range_t;
 
-/* What tasks may do and use. Enforced on the first URL and on every redirect.
- */
+/* Keys of a host, whatever connects to it with TLS. */
+typedef struct nt_pin {
+  const char* host; /* "api.example.com", or "*.example.com" for those below */
+  nt_list_t keys;   /* "sha256/<base64>" of a SubjectPublicKeyInfo: one of them
+                     * is to be in the server's certificate */
+} nt_pin_t;
+
+/* Something that tasks may send and not know. */
+typedef struct nt_secret {
+  const char* name;        /* for messages */
+  const char* placeholder; /* text that stands for it in the values of
+                            * headers */
+  const char* value;
+  nt_list_t hosts; /* who may get it, as `domains`; a host without a scheme
+                    * only over TLS */
+} nt_secret_t;
+
+/* What tasks may do and use. Enforced on the first URL, on every redirect, and
+ * on the address that is connected to.
+ *
+ * `domains`: for each kind of access the hosts that it may reach, no list: all.
+ * An entry is "host", "host:port", "scheme://host", "scheme://host:port", where
+ * the host is a name, "*.name" for all below that name, or an address, IPv6 in
+ * brackets. Without a scheme any will do, and with one and no port only the
+ * scheme's own; ws and wss mean the same as http and https. The schemes of
+ * TCP are tcp and tls, that of UDP is udp; they have no port of their own.
+ *
+ * `allow_private`: names, addresses, and blocks of them like "10.0.0.0/8".
+ *
+ * Private are: 0/8, 10/8, 100.64/10, 127/8, 169.254/16, 172.16/12, 192.0.0/24,
+ * 192.168/16, 198.18/15, 224/4, 240/4; of IPv6 everything outside of 2000::/3;
+ * and whatever IPv6 address carries one of those IPv4 addresses. */
 typedef struct nt_policy {
   uint32_t flags;            /* NT_POLICY_* */
   uint32_t max_requests;     /* running at once, others wait in order; 10 */
@@ -196,6 +261,7 @@ typedef struct nt_policy {
                                 * sleep; 0 */
   const char* user_agent;      /* NULL: "nettask/x.y.z" */
   const char* ca_file;         /* PEM bundle; NULL: the system's */
+  const char* ca_data;         /* the same as text, before `ca_file` */
   uint32_t max_sockets;        /* WebSockets at once; 5 */
   uint32_t tcp_per_window;     /* TCP sockets opened in ... ; 20 */
   uint32_t tcp_window_ms;      /* ... the last so many ms; 300000 */
@@ -206,6 +272,7 @@ typedef struct nt_policy {
   uint64_t download_max_bytes;   /* of one file; 50 MiB */
   uint64_t upload_max_bytes;     /* of the files of one upload together; 0 */
   const char* temp_dir;          /* for temporary files; NULL: the system's */
+  uint64_t temp_max_bytes;       /* of those of the context together; 0 */
   const char* const* read_roots; /* folders below which files may be read;
                                   * NULL: anywhere */
   size_t read_root_count;
@@ -215,10 +282,32 @@ typedef struct nt_policy {
   uint32_t max_services;    /* that a scan knows at once; 256 */
   const char* store_file;   /* of nt_store_start(); NULL: in memory */
   uint64_t store_max_bytes; /* of keys and values in it; 16 MiB */
+  nt_list_t domains[NT_ACCESS_COUNT];
+  nt_list_t allow_private;
+  const char* proxy;    /* for requests, downloads, uploads, WebSockets
+                         * and TCP: http://, https:// or socks5://, with
+                         * "user:password@"; NULL: none. Not subject to
+                         * the lists. What a proxy resolves is checked
+                         * by name alone */
+  const nt_pin_t* pins; /* all that match a host hold for it */
+  size_t pin_count;
+  const nt_secret_t* secrets;
+  size_t secret_count;
+  uint64_t bytes_per_minute;    /* in and out, of all tasks: above it nothing
+                                 * is read and nothing is sent until the minute
+                                 * is over; 0 */
+  uint32_t requests_per_second; /* requests, downloads and uploads: others wait
+                                 * in order; 0 */
+  uint32_t background_grace_ms; /* see nt_background(); 5000 */
 } nt_policy_t;
 
 /* Fills in the preset. Any thread. */
 NT_API void nt_policy_init(nt_policy_t* policy, nt_preset_t preset);
+
+/* 0, or NT_E_INVALID and in `why` one line that names the field, what is wrong
+ * with it and what is expected. Any thread. */
+NT_API int nt_policy_check(const nt_policy_t* policy, char* why,
+                           size_t why_size);
 
 /* ---- The context ------------------------------------------------------- */
 
@@ -232,8 +321,16 @@ NT_API int nt_open(nt_context_t** context);
 NT_API void nt_close(nt_context_t* context, uint32_t deadline_ms);
 
 /* Tasks started from now on run under a copy of `policy`; those that run keep
- * theirs. The queue, lookup, context mark and spin settings hold at once. */
+ * theirs. The queue, lookup, context mark, quota and spin settings hold at
+ * once, and no connection that was made before is used again when what may be
+ * reached or trusted has changed. NT_E_INVALID: see nt_policy_check(). */
 NT_API int nt_policy_set(nt_context_t* context, const nt_policy_t* policy);
+
+/* Whether the game is in the background. While it is, nothing new starts
+ * (NT_E_INTERRUPTED), and the policy's background_grace_ms after it went there
+ * whatever still runs ends with that error, open WebSockets with code 1006 and
+ * the reason "interrupted". NT_E_NOMEM, NT_E_FORKED. */
+NT_API int nt_background(nt_context_t* context, int on);
 
 /* ---- Events ------------------------------------------------------------ */
 
@@ -253,7 +350,11 @@ typedef enum nt_event_type {
   NT_EV_FOUND,        /* a service, or one that has moved to another address
                        * or port */
   NT_EV_SERVICE_LOST, /* it said goodbye, or was not heard of any more */
-  NT_EV_RESOLVE_FAIL  /* there is one, but it does not say where */
+  NT_EV_RESOLVE_FAIL, /* there is one, but it does not say where */
+  NT_EV_REFUSED       /* the policy refused something: for the host's records,
+                       * beside what the task itself is told, and before its
+                       * NT_EV_END. At most 256 wait, and nt_stats_t counts all
+                       * of them */
 } nt_event_type_t;
 
 /* Response headers in the order they came, as received. */
@@ -318,10 +419,14 @@ typedef struct nt_service {
 
 typedef struct nt_event {
   nt_event_type_t type;
-  nt_id_t id;
+  nt_id_t id;           /* REFUSED: 0 when no task was made */
   int error;            /* END: 0, or why the task failed; ERROR,
-                         * RESOLVE_FAIL */
-  const char* message;  /* END, ERROR: detail for people; "" without error */
+                         * RESOLVE_FAIL, REFUSED */
+  const char* message;  /* END, ERROR: detail for people; "" without error.
+                         * REFUSED: what was to be reached, as
+                         * "https://host:port", or a file's path; "" when there
+                         * was nothing of the kind. Never a path of a URL, a
+                         * query, a password or a secret */
   int status;           /* HTTP status; 0 when no response came */
   nt_headers_t headers; /* HEADERS and END */
   const char* url;      /* HEADERS and END of a response: after redirects */
@@ -406,8 +511,10 @@ typedef struct nt_stats {
   uint64_t idle, queued, connecting, open, closing; /* tasks by state */
   uint64_t waiting_events, waiting_bytes; /* taken in, not delivered */
   uint64_t bytes_in, bytes_out;           /* on the wire, since nt_open() */
-  uint64_t dropped;          /* datagrams that came while a mark was reached */
+  uint64_t dropped;          /* datagrams that came while a mark was reached,
+                              * or from where the policy lets none come */
   uint64_t services_refused; /* answers for services above max_services */
+  uint64_t refusals;         /* NT_EV_REFUSED, also those that found no room */
 } nt_stats_t;
 
 NT_API void nt_stats(const nt_context_t* context, nt_stats_t* stats);
