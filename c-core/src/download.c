@@ -401,7 +401,7 @@ int nt_download_start(nt_context_t* ctx, nt_id_t id,
                       const nt_download_options_t* options) {
   unsigned char digest[NT__SHA256_SIZE];
   nt__download_t* download;
-  int err = nt__task_check_idle(ctx, id);
+  int err = nt__task_check_start(ctx, id);
 
   if (err == 0)
     err = check(options, digest);
