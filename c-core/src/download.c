@@ -91,7 +91,8 @@ static void on_close(void* owner, int error, const char* message, char* path) {
 
 /* What is left would be as wrong, or as large, the next time. */
 static bool is_hopeless(int error) {
-  return error == NT_E_FILE_SIZE || error == NT_E_DIGEST;
+  return error == NT_E_FILE_SIZE || error == NT_E_TEMP_SIZE ||
+         error == NT_E_DIGEST;
 }
 
 /* The host hears of the end when nothing is left of it on the disk. */
