@@ -186,6 +186,8 @@ double ntl_now_ms(void);
 void ntl_gate(lua_State* L, ntl_state_t* s, const char* name);
 /* Adds configure, seal, close and their like to the table on top. */
 void ntl_host_open(lua_State* L);
+/* Push what require "nettask.core" gives after the seal. */
+void ntl_push_door(lua_State* L);
 
 /* ---- update.c ----------------------------------------------------------- */
 
