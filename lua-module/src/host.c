@@ -29,6 +29,10 @@ void ntl_gate(lua_State* L, ntl_state_t* s, const char* name) {
   lua_pop(L, 1);
   if (is_host)
     lua_remove(L, 1);
+  else if (s->embedded && strcmp(name, "configure") == 0)
+    luaL_error(L,
+               "nettask: configure: the configuration is that of"
+               " nettask_configure(), only the host can call this");
   else if (s->sealed)
     luaL_error(L,
                "nettask: %s: the configuration is sealed, only the host"
@@ -108,6 +112,10 @@ static int seal(lua_State* L) {
 
   if (s->sealed)
     return luaL_error(L, "nettask: seal: the configuration is sealed already");
+  if (s->embedded && !s->sealing)
+    return luaL_error(L,
+                      "nettask: seal: the configuration is that of"
+                      " nettask_configure(), only the host can seal it");
   hide_parts(L);
   ntl_newuserdata(L, 1, 0);
   ntl_newmetatable(L, "nettask.host");
