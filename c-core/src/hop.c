@@ -329,9 +329,11 @@ static void set_fields(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, first);
 }
 
+/* What a window of HTTP/2 allows comes in whether it is wanted or not. */
 static bool may_multiplex(const nt__transfer_t* t) {
   return t->url.secure && (t->http & NT_HTTP_2) &&
-         !(t->flags & NT_REQUEST_STREAM);
+         !(t->flags & NT_REQUEST_STREAM) &&
+         nt__transfer_context(t)->meter.max == 0;
 }
 
 static void set_version(nt__transfer_t* t, CURL* curl) {
@@ -343,7 +345,8 @@ static void set_version(nt__transfer_t* t, CURL* curl) {
     /* Rather share a connection that is being made than make another. */
     curl_easy_setopt(curl, CURLOPT_PIPEWAIT, 1L);
   }
-  if (!(t->flags & NT_REQUEST_STREAM) && (t->http & NT_HTTP_3)) {
+  if (!(t->flags & NT_REQUEST_STREAM) && (t->http & NT_HTTP_3) &&
+      nt__transfer_context(t)->meter.max == 0) {
     nt_features(&features);
     if (features.http3 && t->url.secure)
       version = CURL_HTTP_VERSION_3;
