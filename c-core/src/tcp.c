@@ -16,6 +16,8 @@
 #  include <sys/socket.h>
 #endif
 
+#include "audit.h"
+#include "gate.h"
 #include "send_queue.h"
 #include "stage.h"
 #include "stream.h"
@@ -414,23 +416,33 @@ static int parse_address(nt__url_t* url, const nt_tcp_options_t* options) {
   return err == NT_E_URL ? NT_E_ADDRESS : err;
 }
 
-static bool is_proxy(const char* proxy) {
-  nt__url_t url;
-
-  if (proxy == NULL)
-    return true;
-  if (nt__url_parse(&url, NULL, proxy) != 0)
-    return false;
-  nt__url_free(&url);
-  return true;
+static int check(const nt_tcp_options_t* options) {
+  if (options == NULL || options->host == NULL ||
+      (options->proxy != NULL && !nt__url_is_proxy(options->proxy)))
+    return NT_E_INVALID;
+  return options->port < 1 || options->port > 65535 ? NT_E_PORT : 0;
 }
 
-static int check(const nt__policy_t* policy, const nt_tcp_options_t* options) {
-  if (options == NULL || options->host == NULL || !is_proxy(options->proxy))
-    return NT_E_INVALID;
-  if (options->port < 1 || options->port > 65535)
-    return NT_E_PORT;
-  return nt__policy_check_tcp_port(policy, options->port);
+/* What a name leads to is asked about when the connection is made. */
+static int check_policy(const nt__policy_t* policy,
+                        const nt_tcp_options_t* options) {
+  bool own_proxy = options->proxy != NULL;
+  int err = nt__policy_check_tcp_port(policy, options->port);
+
+  if (err == 0 && own_proxy && (policy->values.flags & NT_POLICY_REFUSE_PROXY))
+    err = NT_E_OWN_PROXY;
+  return err ? err
+             : nt__gate_host(policy, NT_ACCESS_TCP, options->host,
+                             options->port, options->flags & NT_TCP_TLS);
+}
+
+static int refuse(nt_context_t* ctx, nt_id_t id, int error,
+                  const nt_tcp_options_t* options) {
+  char text[NT__HOST_TEXT];
+
+  nt__host_show(options->flags & NT_TCP_TLS ? "tls" : "tcp", options->host,
+                options->port, text);
+  return nt__refuse(ctx, id, error, text);
 }
 
 static size_t text_size(const char* text) {
@@ -441,8 +453,11 @@ static const char* keep_text(char** cursor, const char* text) {
   return text == NULL ? NULL : nt__pack(cursor, text, text_size(text));
 }
 
-static nt__tcp_t* new_block(const nt_tcp_options_t* options) {
-  size_t size = text_size(options->proxy) + text_size(options->interface_name);
+static nt__tcp_t* new_block(const nt__policy_t* policy,
+                            const nt_tcp_options_t* options) {
+  const char* proxy =
+      options->proxy == NULL ? policy->values.proxy : options->proxy;
+  size_t size = text_size(proxy) + text_size(options->interface_name);
   nt__tcp_t* tcp = nt__calloc(sizeof(*tcp) + size);
   nt__transfer_t* t;
   char* cursor;
@@ -456,10 +471,11 @@ static nt__tcp_t* new_block(const nt_tcp_options_t* options) {
   t->task = &tcp->task;
   t->method = "GET";
   t->own_protocol = true;
+  t->access = NT_ACCESS_TCP;
   t->family = options->family;
   t->nagle = (options->flags & NT_TCP_NO_DELAY) == 0;
   t->timeouts.total = options->timeout_ms;
-  t->proxy = keep_text(&cursor, options->proxy);
+  t->proxy = keep_text(&cursor, proxy);
   t->interface_name = keep_text(&cursor, options->interface_name);
   return tcp;
 }
@@ -474,7 +490,7 @@ int nt_tcp_open(nt_context_t* ctx, nt_id_t* id) {
                        policy->tcp_window_ms, uv_hrtime() / 1000000);
   if (err)
     nt__task_forget(ctx, *id);
-  return err;
+  return nt__refuse(ctx, 0, err, NULL);
 }
 
 int nt_tcp_start(nt_context_t* ctx, nt_id_t id,
@@ -483,16 +499,22 @@ int nt_tcp_start(nt_context_t* ctx, nt_id_t id,
   int err = nt__task_check_idle(ctx, id);
 
   if (err == 0)
-    err = check(ctx->policy, options);
+    err = check(options);
   if (err)
     return err;
-  tcp = new_block(options);
+  tcp = new_block(ctx->policy, options);
   if (tcp == NULL)
     return NT_E_NOMEM;
   err = parse_address(&tcp->stream.transfer.url, options);
   if (err) {
     nt__free(tcp);
     return err;
+  }
+  err = check_policy(ctx->policy, options);
+  if (err) {
+    nt__transfer_fini(&tcp->stream.transfer);
+    nt__free(tcp);
+    return refuse(ctx, id, err, options);
   }
   nt__task_start(ctx, id, &tcp->task);
   return 0;
