@@ -22,8 +22,8 @@ typedef enum nt__host_kind {
 } nt__host_kind_t;
 
 enum {
-  NT__NAME_MAX = 253, /* of a host name, RFC 1035 */
-  NT__IP_SIZE = 64,   /* of an address with its zone, and a NUL */
+  NT__NAME_MAX = 253,               /* of a host name, RFC 1035 */
+  NT__IP_SIZE = 64,                 /* of an address with its zone, and a NUL */
   NT__HOST_TEXT = NT__NAME_MAX + 32 /* what nt__host_show() writes */
 };
 

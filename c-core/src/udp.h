@@ -27,7 +27,7 @@ typedef struct nt__datagram {
 typedef struct nt__udp {
   nt__task_t task;
   nt__send_queue_t queue;
-  int family; /* AF_INET, AF_INET6 */
+  int family;   /* AF_INET, AF_INET6 */
   bool guarded; /* the policy may refuse peers */
   uv_os_sock_t fd;
   bool taken; /* by the loop, which closes it: not with the block */
@@ -53,7 +53,7 @@ typedef struct nt__udp {
   int port_shown;   /* the port that it is bound to */
   bool blocked;     /* the system took no more */
   bool broadcasts;
-  nt__timer_t timer; /* the end of lingering */
+  nt__timer_t timer;    /* the end of lingering */
   nt__sockaddr_t heard; /* where the last datagram came from, if guarded */
   nt__udp_answerers_t* answerers; /* NULL: none */
 } nt__udp_t;

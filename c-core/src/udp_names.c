@@ -11,7 +11,7 @@ typedef struct udp_name {
   nt__resolve_t wait;
   nt__udp_t* udp;
   nt__fifo_t datagrams;
-  bool is_peer; /* what is found is the peer's address from then on */
+  bool is_peer;  /* what is found is the peer's address from then on */
   bool connects; /* nt_udp_connect() waits for it */
   char text[];
 } udp_name_t;
