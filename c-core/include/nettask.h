@@ -453,8 +453,8 @@ typedef struct nt_event {
   nt_address_t local;  /* OPEN of TCP, MESSAGE of UDP: our end, and the peer's.
                         * Of UDP it is the address that was bound */
   nt_address_t remote; /* ERROR: whom it is about, or "" */
-  const char*
-      operation;      /* ERROR: what failed, "send", "connect", "join", ... */
+  const char* operation; /* ERROR: what failed: "send", "connect", "join", ...
+                          */
   int code;           /* LOST, END: the close code, 1006 without a close
                        * frame; 0 in an END that was not opened or aborted */
   const char* reason; /* LOST, END: of the close; UTF-8 */
