@@ -342,7 +342,7 @@ static void scan_start(nt__task_t* task) {
 }
 
 static void scan_abort(nt__task_t* task) {
-  finish(of_task(task), NT_E_ABORTED);
+  finish(of_task(task), task->error);
 }
 
 /* The host listens again. */
@@ -414,7 +414,7 @@ static void free_scan(scan_t* scan) {
 int nt_mdns_start(nt_context_t* ctx, nt_id_t id,
                   const nt_mdns_options_t* options) {
   scan_t* scan;
-  int err = nt__task_check_idle(ctx, id);
+  int err = nt__task_check_start(ctx, id);
 
   if (err)
     return err;

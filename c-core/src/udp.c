@@ -203,7 +203,7 @@ static void udp_start(nt__task_t* task) {
 }
 
 static void udp_abort(nt__task_t* task) {
-  finish(of_task(task), NT_E_ABORTED);
+  finish(of_task(task), task->error);
 }
 
 static void udp_resume(nt__task_t* task) {
@@ -306,6 +306,11 @@ int nt_udp_open(nt_context_t* ctx, nt_family_t family, nt_id_t* id) {
 
   if (err)
     return err;
+  err = nt__task_check_start(ctx, *id);
+  if (err) {
+    nt__task_forget(ctx, *id);
+    return err;
+  }
   err = open_block(family, &udp);
   if (err) {
     nt__task_forget(ctx, *id);
@@ -481,11 +486,15 @@ static int find_target(nt_context_t* ctx, nt__udp_t* udp, const char* host,
 
 static int check_send(nt_context_t* ctx, nt__udp_t* udp, size_t size) {
   uint64_t max = ctx->policy->values.send_queue_bytes;
+  int err;
 
   if (size > DATAGRAM_MAX)
     return NT_E_TOO_BIG;
   if (!nt__send_queue_has_room(&udp->queue, max, size))
     return NT_E_QUEUE_FULL;
+  err = nt__meter_check(ctx, udp->task.id);
+  if (err)
+    return err;
   return udp->port == 0 ? bind_udp(ctx, udp, 0) : 0;
 }
 
@@ -515,6 +524,7 @@ int nt_udp_send(nt_context_t* ctx, nt_id_t id, const char* host, int port,
   order->to_peer = host == NULL;
   order->datagram.to = to;
   order->datagram.port = port;
+  order->datagram.minute = nt__meter_give(ctx, size);
   nt__send_queue_add(&udp->queue, size);
   nt__command_post(ctx, &order->command);
   return 0;
