@@ -814,8 +814,8 @@ typedef struct nt_tcp_options {
   uint32_t timeout_ms;        /* until it is connected; 2000 */
   uint32_t keep_alive_ms;     /* silence before the first probe; 0: off */
   const char* interface_name; /* to go out by, or NULL */
-  const char* proxy;          /* http://, https:// or socks5://; NULL: the
-                               * policy's */
+  const char* proxy;          /* http://, https:// or socks5://; "": none,
+                               * NULL: the policy's */
 } nt_tcp_options_t;
 
 /* Fills in the defaults named above. */

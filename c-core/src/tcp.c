@@ -427,23 +427,21 @@ static int parse_address(nt__url_t* url, const nt_tcp_options_t* options) {
 }
 
 static int check(const nt_tcp_options_t* options) {
-  if (options == NULL || options->host == NULL ||
-      (options->proxy != NULL && !nt__url_is_proxy(options->proxy)))
+  if (options == NULL || options->host == NULL)
     return NT_E_INVALID;
   return options->port < 1 || options->port > 65535 ? NT_E_PORT : 0;
 }
 
 /* What a name leads to is asked about when the connection is made. */
-static int check_policy(const nt__policy_t* policy,
-                        const nt_tcp_options_t* options) {
-  bool own_proxy = options->proxy != NULL;
-  int err = nt__policy_check_tcp_port(policy, options->port);
+static int check_policy(const nt__policy_t* policy, const nt__transfer_t* t) {
+  int err = nt__policy_check_tcp_port(policy, t->url.port);
 
-  if (err == 0 && own_proxy && (policy->values.flags & NT_POLICY_REFUSE_PROXY))
-    err = NT_E_OWN_PROXY;
-  return err ? err
-             : nt__gate_host(policy, NT_ACCESS_TCP, options->host,
-                             options->port, options->flags & NT_TCP_TLS);
+  if (err == 0)
+    err = nt__gate_proxy(policy, NT_ACCESS_TCP, t->proxy);
+  if (err == 0)
+    err = nt__gate_host(policy, NT_ACCESS_TCP, t->url.host, t->url.port,
+                        t->url.secure);
+  return err;
 }
 
 static int refuse(nt_context_t* ctx, nt_id_t id, int error,
@@ -463,11 +461,8 @@ static const char* keep_text(char** cursor, const char* text) {
   return text == NULL ? NULL : nt__pack(cursor, text, text_size(text));
 }
 
-static nt__tcp_t* new_block(const nt__policy_t* policy,
-                            const nt_tcp_options_t* options) {
-  const char* proxy =
-      options->proxy == NULL ? policy->values.proxy : options->proxy;
-  size_t size = text_size(proxy) + text_size(options->interface_name);
+static nt__tcp_t* new_block(const nt_tcp_options_t* options) {
+  size_t size = text_size(options->proxy) + text_size(options->interface_name);
   nt__tcp_t* tcp = nt__calloc(sizeof(*tcp) + size);
   nt__transfer_t* t;
   char* cursor;
@@ -485,7 +480,7 @@ static nt__tcp_t* new_block(const nt__policy_t* policy,
   t->family = options->family;
   t->nagle = (options->flags & NT_TCP_NO_DELAY) == 0;
   t->timeouts.total = options->timeout_ms;
-  t->proxy = keep_text(&cursor, proxy);
+  t->proxy = keep_text(&cursor, options->proxy);
   t->interface_name = keep_text(&cursor, options->interface_name);
   return tcp;
 }
@@ -509,16 +504,12 @@ int nt_tcp_start(nt_context_t* ctx, nt_id_t id,
   int err = nt__task_check_start(ctx, id);
 
   if (err == 0)
-<<<<<<< HEAD
     err = check(options);
-=======
-    err = check(ctx->policy, options);
   if (err == 0)
     err = nt__meter_check(ctx, id);
->>>>>>> issue8
   if (err)
     return err;
-  tcp = new_block(ctx->policy, options);
+  tcp = new_block(options);
   if (tcp == NULL)
     return NT_E_NOMEM;
   err = parse_address(&tcp->stream.transfer.url, options);
@@ -526,7 +517,7 @@ int nt_tcp_start(nt_context_t* ctx, nt_id_t id,
     nt__free(tcp);
     return err;
   }
-  err = check_policy(ctx->policy, options);
+  err = check_policy(ctx->policy, &tcp->stream.transfer);
   if (err) {
     nt__transfer_fini(&tcp->stream.transfer);
     nt__free(tcp);
