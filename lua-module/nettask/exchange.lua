@@ -131,14 +131,27 @@ function exchange.params(record, given, list, base_url, timeout)
     http2 = fast or given.enableHttp2,
     http3 = fast or given.enableQuic,
     profile = given.enableProfile ~= false,
+    proxy = given.proxy,
   }
+end
+
+-- The core found a proxy that is none.
+function exchange.proxy_fault(code, given)
+  if code == E.INVALID and given.proxy then
+    return errors.option("proxy", given.proxy)
+  end
 end
 
 local function start_fault(code, header, given, api, settings)
   -- Without a name it is the media type of a part.
   if code == E.HEADER then return errors.header(header or "content-type") end
   if code == E.METHOD then return errors.method(given.method) end
-  local fault = api.fault and api.fault(code, given, settings)
+  local fault
+  if api.fault then
+    fault = api.fault(code, given, settings)
+  else
+    fault = exchange.proxy_fault(code, given)
+  end
   return fault or errors.of_code(code, nil, given.url,
     settings.requireSecure, api.codes)
 end
