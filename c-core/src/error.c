@@ -30,3 +30,26 @@ const char* nt_error_message(int error) {
       return "unknown error";
   }
 }
+
+int nt_error_is_refusal(int error) {
+  switch (error) {
+    case NT_E_LIMIT:
+    case NT_E_URL_TOO_LONG:
+    case NT_E_SCHEME:
+    case NT_E_PORT:
+    case NT_E_BODY_SIZE:
+    case NT_E_DOMAIN:
+    case NT_E_PRIVATE:
+    case NT_E_SECRET:
+    case NT_E_QUOTA:
+    case NT_E_OWN_PROXY:
+    case NT_E_PIN:
+    case NT_E_WS_SIZE:
+    case NT_E_OUTSIDE:
+    case NT_E_FILE_SIZE:
+    case NT_E_TEMP_SIZE:
+      return 1;
+    default:
+      return 0;
+  }
+}

@@ -6,12 +6,13 @@
 
 static void put(nt__io_t* io, nt__event_t* event) {
   nt__fifo_push(&io->outbox, &event->link);
-  io->outbox_count++;
+  io->outbox_count += nt__event_count(event);
   io->outbox_cost += event->cost;
 }
 
 void nt__event_post(nt_context_t* ctx, nt__event_t* event, size_t payload) {
   event->cost = payload + NT__EVENT_COST;
+  event->refused = nt__audit_concerns(event);
   ctx->io.posted += event->cost;
   if (event->task != NULL)
     event->task->posted += event->cost;

@@ -16,6 +16,7 @@
 
 #include "address.h"
 #include "alloc.h"
+#include "audit.h"
 #include "buf.h"
 #include "fate.h"
 #include "header.h"
@@ -84,10 +85,16 @@ typedef struct nt__event {
   nt__batch_t batch; /* used in the first of a batch */
   int type;          /* nt_event_type_t or NT__EV_STATE */
   nt_id_t id;
-  int error;        /* END; the new state for NT__EV_STATE */
+  int error;        /* the new state for NT__EV_STATE */
+  bool refused;     /* the policy has: there is a record to be made */
   size_t cost;      /* what it counts against the high-water marks */
   nt__task_t* task; /* of all but CHUNK: the block it lies in */
 } nt__event_t;
+
+/* What it counts among those that wait: with its record, if there is one. */
+static inline size_t nt__event_count(const nt__event_t* event) {
+  return event->refused ? 2 : 1;
+}
 
 typedef struct nt__chunk { /* CHUNK or MESSAGE */
   nt__event_t event;
@@ -259,6 +266,7 @@ struct nt_context {
   size_t spare_count;
   uint32_t socket_count; /* WebSockets that count in max_sockets */
   nt__quota_t tcp_opened;
+  nt__audit_t audit;
   nt__address_texts_t address_texts; /* of the datagrams shown last */
   uv_thread_t thread;
   bool joined; /* by exit(): a late nt_close() may still come */

@@ -474,7 +474,7 @@ int nt_tcp_open(nt_context_t* ctx, nt_id_t* id) {
                        policy->tcp_window_ms, uv_hrtime() / 1000000);
   if (err)
     nt__task_forget(ctx, *id);
-  return err;
+  return nt__refuse(ctx, 0, err, NULL);
 }
 
 int nt_tcp_start(nt_context_t* ctx, nt_id_t id,
