@@ -118,7 +118,14 @@ bool nt__audit_concerns(const nt__event_t* event) {
   return error != 0 && nt_error_is_refusal(error);
 }
 
-/* Messages are targets, or "<what the error means>: <target>". */
+static bool is_url(const char* message) {
+  size_t scheme = strspn(message, "abcdefghijklmnopqrstuvwxyz");
+
+  return scheme > 0 && strncmp(message + scheme, "://", 3) == 0;
+}
+
+/* Of messages those are targets that are a URL, and what is behind "<what the
+ * error means>: ", a file. Others are prose. */
 static const char* target_of(const nt__event_t* event) {
   const char* message = event->type == NT_EV_END
                             ? event->task->message
@@ -126,10 +133,12 @@ static const char* target_of(const nt__event_t* event) {
   const char* meaning = nt_error_message(error_of(event));
   size_t size = strlen(meaning);
 
-  if (message == NULL || strncmp(message, meaning, size) != 0)
+  if (message == NULL || is_url(message))
     return message;
-  message += size;
-  return strncmp(message, ": ", 2) == 0 ? message + 2 : NULL;
+  if (strncmp(message, meaning, size) == 0 &&
+      strncmp(message + size, ": ", 2) == 0)
+    return message + size + 2;
+  return NULL;
 }
 
 void nt__audit_see(nt_context_t* ctx, const nt__event_t* event) {

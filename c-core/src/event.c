@@ -104,7 +104,8 @@ void nt__events_publish(nt_context_t* ctx) {
 }
 
 bool nt__is_over_mark(nt_context_t* ctx, nt__task_t* task) {
-  return task->posted - atomic_load(&task->credited) >=
+  return nt__meter_is_spent(&ctx->meter) ||
+         task->posted - atomic_load(&task->credited) >=
              task->policy->values.task_high_water ||
          ctx->io.posted - atomic_load(&ctx->credited) >=
              ctx->io.policy->values.context_high_water;

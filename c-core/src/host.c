@@ -87,6 +87,12 @@ int nt__task_check_idle(nt_context_t* ctx, nt_id_t id) {
   return entry->started ? NT_E_STATE : 0;
 }
 
+int nt__task_check_start(nt_context_t* ctx, nt_id_t id) {
+  int err = nt__task_check_idle(ctx, id);
+
+  return err == 0 && ctx->in_background ? NT_E_INTERRUPTED : err;
+}
+
 nt__task_t* nt__task_find(const nt_context_t* ctx, nt_id_t id,
                           const nt__task_class_t* class_) {
   const nt__entry_t* entry = nt__table_get(&ctx->entries, id);

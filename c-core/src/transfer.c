@@ -19,7 +19,18 @@ struct nt__transfers {
   nt__node_t queue;    /* wait for others to end */
   nt__node_t starting; /* start their hop in this turn */
   size_t running;
+  nt__quota_t begun; /* in the last second */
+  nt__timer_t timer; /* when more may begin */
 };
+
+enum {
+  SECOND_MS = 1000
+};
+
+/* The turn that follows begins them. */
+static void on_second_over(nt__timer_t* timer) {
+  (void) timer;
+}
 
 int nt__transfers_open(nt_context_t* ctx) {
   nt__transfers_t* transfers = nt__calloc(sizeof(*transfers));
@@ -28,12 +39,17 @@ int nt__transfers_open(nt_context_t* ctx) {
   if (transfers == NULL)
     return NT_E_NOMEM;
   transfers->ctx = ctx;
+  transfers->timer.on_due = on_second_over;
   nt__list_init(&transfers->queue);
   nt__list_init(&transfers->starting);
   return 0;
 }
 
 void nt__transfers_free(nt__transfers_t* transfers) {
+  if (transfers == NULL)
+    return;
+  nt__timer_clear(&transfers->ctx->io.timers, &transfers->timer);
+  nt__quota_free(&transfers->begun);
   nt__free(transfers);
 }
 
@@ -266,10 +282,43 @@ static void on_done(nt__easy_t* easy, CURLcode code) {
 
 /* ---- The queue ----------------------------------------------------------- */
 
-static bool has_place(const nt__transfers_t* transfers) {
-  uint32_t max = transfers->ctx->io.policy->values.max_requests;
+static const nt_policy_t* policy_of(const nt__transfers_t* transfers) {
+  return &transfers->ctx->io.policy->values;
+}
 
-  return max == 0 || transfers->running < max;
+static bool has_place(const nt__transfers_t* transfers) {
+  uint32_t max = policy_of(transfers)->max_requests;
+
+  return (max == 0 || transfers->running < max) &&
+         !nt__meter_is_spent(&transfers->ctx->meter);
+}
+
+/* Whether this second lets one more begin; else the timer is set. Without the
+ * memory to count them none begins, until there is some. */
+static bool is_in_time(nt__transfers_t* transfers) {
+  nt_context_t* ctx = transfers->ctx;
+  nt__timer_t* timer = &transfers->timer;
+  uint64_t now = nt__now(ctx);
+  uint64_t due;
+
+  if (nt__quota_due(&transfers->begun,
+                    policy_of(transfers)->requests_per_second, SECOND_MS,
+                    &due) != 0)
+    due = now + SECOND_MS;
+  if (due <= now)
+    return true;
+  if (timer->index == 0 || timer->due > due)
+    nt__timer_set(&ctx->io.timers, timer, due);
+  return false;
+}
+
+/* Takes the place of one that begins now, if there is one. */
+static bool take_place(nt__transfers_t* transfers) {
+  if (!has_place(transfers) || !is_in_time(transfers))
+    return false;
+  nt__quota_take(&transfers->begun, policy_of(transfers)->requests_per_second,
+                 SECOND_MS, nt__now(transfers->ctx));
+  return true;
 }
 
 static void start_clocks(nt__transfer_t* t) {
@@ -300,6 +349,9 @@ static bool prepare(nt__transfer_t* t) {
   int err =
       t->own_protocol ? 0 : nt__policy_check_url(t->task->policy, &t->url);
 
+  if (err == 0 && nt__meter_is_spent(&nt__transfer_context(t)->meter))
+    err = NT_E_QUOTA;
+
   nt__node_init(&t->node);
   t->timer.on_due = on_due;
   t->easy.on_done = on_done;
@@ -322,7 +374,7 @@ void nt__transfer_submit(nt__transfer_t* t) {
 
   if (!prepare(t))
     return;
-  if (has_place(transfers) && nt__list_empty(&transfers->queue)) {
+  if (nt__list_empty(&transfers->queue) && take_place(transfers)) {
     begin(transfers, t);
     return;
   }
@@ -337,18 +389,19 @@ static void start(nt__transfer_t* t) {
     finish(t, err, "");
 }
 
-bool nt__transfers_pending(const nt__transfers_t* transfers) {
+bool nt__transfers_pending(nt__transfers_t* transfers) {
   return !nt__list_empty(&transfers->starting) ||
-         (!nt__list_empty(&transfers->queue) && has_place(transfers));
+         (!nt__list_empty(&transfers->queue) && has_place(transfers) &&
+          is_in_time(transfers));
 }
 
 void nt__transfers_run(nt__transfers_t* transfers) {
   nt__node_t* node;
 
   for (;;) {
-    while (has_place(transfers) &&
-           (node = nt__list_shift(&transfers->queue)) != NULL) {
-      nt__transfer_t* t = nt__container_of(node, nt__transfer_t, node);
+    while (!nt__list_empty(&transfers->queue) && take_place(transfers)) {
+      nt__transfer_t* t = nt__container_of(nt__list_shift(&transfers->queue),
+                                           nt__transfer_t, node);
 
       nt__event_post_state(transfers->ctx, t->task->id, NT_STATE_CONNECTING);
       begin(transfers, t);

@@ -103,6 +103,9 @@ struct nt__transfer {
   uint64_t header_bytes;
   uint64_t discarded; /* bytes of the body of a redirect */
   uint64_t uploaded;
+  uint64_t read_offset; /* of a body in memory that is read piecewise */
+  uint64_t metered_in;  /* of this hop, in the quota of the minute */
+  uint64_t metered_out;
   unsigned alloc_failures; /* of the process, when the hop began */
   int failure;             /* why one of our callbacks refused to go on */
   bool waiting;            /* for the owner's disk */
@@ -112,6 +115,7 @@ struct nt__transfer {
   bool following; /* this response is a redirect to be followed */
   bool complete;  /* all that is wanted is here: end the hop */
   bool again;     /* the same hop once more */
+  bool piecewise; /* libcurl reads the body, rather than having it */
   bool expecting; /* a refused Expect is libcurl's to deal with, once */
 };
 
@@ -135,7 +139,7 @@ void nt__transfers_free(nt__transfers_t* transfers);
 /* The part of a turn: what has its turn starts. */
 void nt__transfers_run(nt__transfers_t* transfers);
 /* Something became ready to start after it ran. */
-bool nt__transfers_pending(const nt__transfers_t* transfers);
+bool nt__transfers_pending(nt__transfers_t* transfers);
 
 /* Host thread: takes the owner's block in and frees what it made. */
 void nt__transfer_fini(nt__transfer_t* transfer);

@@ -4,9 +4,9 @@
 -- not. Locals instead of globals and fields: see init.lua.
 
 local pairs, tonumber, type = pairs, tonumber, type
-local find, format, gsub, sub = string.find, string.format, string.gsub,
-  string.sub
-local match, sort, upper = string.match, table.sort, string.upper
+local concat, sort = table.concat, table.sort
+local find, format, gsub = string.find, string.format, string.gsub
+local match, sub, upper = string.match, string.sub, string.upper
 
 local set_policy = require "nettask.core".setPolicy
 local unknown = require "nettask.names".unknown
@@ -69,7 +69,7 @@ local function one_of(...)
     for i = 1, #list do
       if value == list[i] then return end
     end
-    return 'must be one of "' .. table.concat(list, '", "') .. '"'
+    return 'must be one of "' .. concat(list, '", "') .. '"'
   end
 end
 

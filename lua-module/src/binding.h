@@ -37,6 +37,8 @@ typedef struct ntl_state {
   bool dead;             /* lua_close() has begun; for good */
   bool paused;
   bool sealed;
+  bool embedded;      /* the policy is that of nettask_configure() */
+  bool sealing;       /* inside nettask_seal() */
   bool background;    /* the game is in it; also for contexts to come */
   bool own_proxies;   /* the host has allowed them, whatever the seal says */
   bool updating;      /* inside the drain of update() */
@@ -45,6 +47,7 @@ typedef struct ntl_state {
   nt_policy_t policy; /* its strings are anchored by policy_strings */
   struct ntl_secret* secrets; /* but for those that lsecret.c made */
   nt_secret_t* secret_items;  /* and what `policy` then has as its list */
+  const nt_policy_t* given;   /* to nettask_configure(), which runs */
 
   /* Registry references, made once. */
   int core;        /* what luaopen returned */
@@ -192,6 +195,8 @@ double ntl_now_ms(void);
 void ntl_gate(lua_State* L, ntl_state_t* s, const char* name);
 /* Adds seal, close and their like to the table on top. */
 void ntl_host_open(lua_State* L);
+/* Push what require "nettask.core" gives after the seal. */
+void ntl_push_door(lua_State* L);
 
 /* ---- lpolicy.c ---------------------------------------------------------- */
 
