@@ -14,7 +14,12 @@ local DEFAULTS = {
   spinMicros = 0,
   limits = { maxRequests = 10, maxLookups = 16, redirects = 20,
     responseMaxBytes = 64 * MIB, headerMaxBytes = 256 * 1024,
-    highWaterBytes = MIB, contextHighWaterBytes = 64 * MIB },
+    highWaterBytes = MIB, contextHighWaterBytes = 64 * MIB,
+    bytesPerMinute = 0, requestsPerSecond = 0, tempMaxBytes = 0,
+    backgroundGraceMs = 5000 },
+  caData = false, pins = false, proxy = false, allowPrivate = false,
+  domains = { request = false, download = false, upload = false,
+    socket = false, tcp = false, udp = false },
 }
 
 -- The url of a port without a server, as if it had none.
@@ -68,7 +73,23 @@ describe("configure", function()
     math.huge }
   local NO_TIME = { "10", true, false, {}, 0, -1, NAN, math.huge }
 
+  local NO_LIST = { 1, true, "a.example", print, { 1 }, { "" }, { "a", true },
+    { a = "b" }, { "a", nil, "c" }, { "a\nb" }, { "a\0b" } }
+  local NO_PINS = { 1, true, "x", print, { "sha256/x" }, { [""] = { "x" } } }
+  local NO_PEM = { 1, true, {}, print, "", "text",
+    "-----BEGIN CERTIFICATE-----\0" }
+
   local wrong = {
+    denyPrivateAddresses = NO_FLAG, allowProxy = NO_FLAG,
+    allowPrivate = NO_LIST, pins = NO_PINS, caData = NO_PEM, proxy = NO_TEXT,
+    domains = { 1, "x", true, false, print },
+    ["domains.request"] = NO_LIST, ["domains.download"] = NO_LIST,
+    ["domains.upload"] = NO_LIST, ["domains.socket"] = NO_LIST,
+    ["domains.tcp"] = NO_LIST, ["domains.udp"] = NO_LIST,
+    ["limits.backgroundGraceMs"] = NO_COUNT,
+    ["limits.bytesPerMinute"] = NO_COUNT,
+    ["limits.requestsPerSecond"] = NO_COUNT,
+    ["limits.tempMaxBytes"] = NO_COUNT,
     baseUrl = NO_URL, caFile = NO_TEXT, userAgent = NO_TEXT,
     defaultContentType = NO_TEXT,
     dialect = { "WX", "", 1, false, {} },
@@ -126,13 +147,27 @@ describe("configure", function()
   end)
 
   it("names a key that this version cannot honour", function()
-    refused({ policy = "strict" }, 'policy "strict" is not supported')
-    local later = { "domains", "pins", "denyPrivateAddresses", "proxy" }
+    local later = { "origin", "cacheDir", "cacheMaxBytes", "cookieFile",
+      "appid", "version", "page", "query", "cellularInterface" }
     for _, key in ipairs(later) do
-      refused({ [key] = {} }, key .. " is not supported by this version")
+      refused({ [key] = "x" }, key .. " is not supported by this version")
     end
-    refused({ limits = { backgroundGraceMs = 5 } },
-      "limits%.backgroundGraceMs is not supported by this version")
+  end)
+
+  it("names the entry of a list that the core finds wrong", function()
+    local key = ("A"):rep(43) .. "="
+    refused({ domains = { request = { "a.example", "http//x" } } },
+      'domains%.request%[2%] "http//x": expected ')
+    refused({ domains = { udp = { "udp://" } } },
+      'domains%.udp%[1%] "udp://": expected ')
+    refused({ allowPrivate = { "10.0.0.0/8", "10.0.0.0/33" } },
+      'allowPrivate%[2%] "10%.0%.0%.0/33": expected ')
+    refused({ pins = { ["b.example"] = { "sha256/" .. key },
+      ["a.example"] = { "sha256/" .. key, "sha256/short" } } },
+      'pins%["a%.example"%].*sha256/short')
+    refused({ proxy = "nonsense" }, 'proxy "nonsense": expected ')
+    refused({ caData = "-----BEGIN CERTIFICATE-----\nnonsense\n" },
+      "caData.* expected ")
   end)
 
   it("takes nothing but a table", function()
@@ -576,13 +611,19 @@ describe("seal", function()
       refused(net.configure, { userAgent = "x" })
       refused(net.configure, {})
       refused(net.configure, 5)
-      for _, name in ipairs { "setLogger", "onError", "pause", "resume",
-        "close" } do
+      for _, name in ipairs { "setLogger", "onError", "onAudit", "pause",
+        "resume", "close", "setBackground" } do
         refused(net[name], print)
         refused(net[name])
         refused(net[name], host)
       end
       refused(net.seal)
+      for name, f in pairs(net.secrets) do
+        local ok, err = pcall(f, "name", { value = "v", hosts = { "a" } })
+        assert(not ok and err:find("secrets." .. name .. ": the configuration"
+          .. " is sealed", 1, true), err)
+        refused(f, host, "name", { value = "v", hosts = { "a" } })
+      end
     ]]
   end)
 
@@ -591,12 +632,18 @@ describe("seal", function()
       local host = net.seal()
       local names = {}
       for name, f in pairs(host) do
-        assert(type(f) == "function")
+        assert(type(f) == (name == "secrets" and "table" or "function"))
         names[#names + 1] = name
+      end
+      for name, f in pairs(host.secrets) do
+        assert(type(f) == "function")
+        assert(net.secrets[name] ~= f)
+        names[#names + 1] = "secrets." .. name
       end
       table.sort(names)
       assert(table.concat(names, " ")
-        == "close configure onError pause resume setLogger")
+        == "close configure onAudit onError pause resume secrets secrets.list"
+        .. " secrets.remove secrets.set setBackground setLogger")
       for name, f in pairs(host) do assert(net[name] ~= f) end
     ]]
   end)
@@ -678,33 +725,46 @@ describe("seal", function()
     ]]
   end)
 
-  it("is not undone through the parts", function()
+  it("takes the parts out of reach", function()
     child [[
       net.configure { requireSecure = true }
-      local host = net.seal()
-      local function parts(reload)
-        if reload then
-          for name in pairs(package.loaded) do
-            if name:find("^nettask") then package.loaded[name] = nil end
-          end
-        end
-        return require "nettask.core", require "nettask.config"
+      net.seal()
+      for name in pairs(package.loaded) do
+        assert(not name:find("^nettask%."), name)
       end
+      local core = require "nettask.core"
+      refused(function() return core.setPolicy end)
+      refused(function() return core.requestOpen end)
+      refused(function() return core[1] end)
+      assert(core.module() == net)
+      assert(core.module {} == net)
+      assert(getmetatable(core) == false)
+      core.module = nil
+      refused(require, "nettask.config")
+      refused(require, "nettask.exchange")
+      assert(is_secure())
+    ]]
+  end)
+
+  it("is not undone through parts that were found before", function()
+    child [[
+      net.configure { requireSecure = true }
+      local core = require "nettask.core"
+      local config = require "nettask.config"
+      local host = net.seal()
       local handlers = { report = print, log = print, finish = print,
         profile = print }
-      for _, reload in ipairs { false, true } do
-        local core, config = parts(reload)
-        refused(core.setPolicy, { open = true })
-        refused(core.bind, handlers)
-        refused(core.module, {})
-        refused(core.close)
-        refused(core.pause)
-        refused(core.resume)
-        refused(core.seal)
-        refused(core.gate, "configure")
-        refused(config.apply, config.new(), { requireSecure = false })
-        refused(config.apply, config.new(), { requireSecure = false }, host)
-      end
+      refused(core.setPolicy, { open = true })
+      refused(core.bind, handlers)
+      refused(core.module, {})
+      refused(core.promises, {}, print, print, {})
+      refused(core.close)
+      refused(core.pause)
+      refused(core.resume)
+      refused(core.seal)
+      refused(core.gate, "configure")
+      refused(config.apply, config.new(), { requireSecure = false })
+      refused(config.apply, config.new(), { requireSecure = false }, host)
       assert(is_secure())
     ]]
   end)
@@ -712,8 +772,8 @@ describe("seal", function()
   it("is not undone by what looks like a capability", function()
     child [[
       net.configure { requireSecure = true }
-      local host = net.seal()
       local core = require "nettask.core"
+      local host = net.seal()
       local fakes = { io.stdout, net.buffer("x"), net.null,
         net.request { url = fault.silent .. "/" }, host, {}, "host", 1, true,
         newproxy and newproxy() or print }
@@ -729,24 +789,35 @@ describe("seal", function()
   it("is not undone by other functions in the parts", function()
     child [[
       net.configure { requireSecure = true }
-      local host = net.seal()
-      -- Everything that a script can reach becomes a spy that lets all pass.
-      local stolen = {}
+      local core, parts = require "nettask.core", {}
       for name, part in pairs(package.loaded) do
         if name:find("^nettask.") and type(part) == "table" then
-          for key, value in pairs(part) do
-            if type(value) == "function" then
-              part[key] = function(...)
-                for i = 1, select("#", ...) do
-                  stolen[#stolen + 1] = (select(i, ...))
-                end
-                return value(...)
+          parts[#parts + 1] = part
+          for _, inner in pairs(part) do
+            if type(inner) == "table" then parts[#parts + 1] = inner end
+          end
+        end
+      end
+      local host = net.seal()
+      -- Everything that a script has found before becomes a spy that lets all
+      -- pass.
+      local stolen = {}
+      assert(#parts > 20)
+      local pause = core.pause
+      for _, part in ipairs(parts) do
+        part.fault = part.fault or function() end
+        for key, value in pairs(part) do
+          if type(value) == "function" then
+            part[key] = function(...)
+              for i = 1, select("#", ...) do
+                stolen[#stolen + 1] = (select(i, ...))
               end
+              return value(...)
             end
           end
         end
       end
-      package.loaded["nettask.core"].gate = function() end
+      core.gate = function() end
       refused(net.configure, { userAgent = "x" })
       refused(net.setLogger, print)
       refused(net.onError, print)
@@ -758,11 +829,20 @@ describe("seal", function()
       host.pause()
       host.resume()
       net.request { url = fault.http .. "/", unknown = 1,
-        success = function() error("x") end }
+        retry = { unknown = 1 }, success = function() error("x") end }
+      net.request { url = fault.http .. "/" , failover = true }
+      for _, f in ipairs { net.downloadFile, net.uploadFile,
+        net.connectSocket } do
+        f { url = "http://127.0.0.1:0x/" }
+      end
+      net.sendSocketMessage { data = "x" }
+      net.closeSocket { unknown = 1 }
+      net.startLocalServiceDiscovery { serviceType = 1 }
+      net.stopLocalServiceDiscovery {}
       net.run(5000)
       local before = logged
       for _, value in ipairs(stolen) do
-        assert(type(value) ~= "userdata")
+        if type(value) == "userdata" then refused(pause, value) end
         if type(value) == "table" then
           assert(value.requireSecure == nil, "the settings")
           assert(value.set == nil, "the logger")

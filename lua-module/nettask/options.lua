@@ -1,13 +1,16 @@
 -- The options of each API: which there are, their types, and what is said about
 -- those that this version does not know or does not honour.
 
+local pairs, select, type = pairs, select, type -- see init.lua
+local sort = table.sort
+
 local abort = require "nettask.abort"
 local core = require "nettask.core"
 local errors = require "nettask.errors"
 local group = require "nettask.group"
 local is_jsonp = require "nettask.jsonp".is_wanted
 local names = require "nettask.names"
-local retry = require "nettask.retry"
+local retry_fault = require "nettask.retry".fault
 
 local options = {}
 
@@ -128,7 +131,6 @@ local function without_failover(value, given)
 end
 local REMARKS = {
   enableCache = when_true, enableHttpDNS = when_true, enableCookie = always,
-  proxy = always,
   cache = function(value) return value ~= "no-store" and IGNORED end,
   credentials = function(value) return value ~= "omit" and IGNORED end,
 }
@@ -158,7 +160,7 @@ local function first_fault(types, given, only)
       wrong[#wrong + 1] = name
     end
   end
-  table.sort(wrong)
+  sort(wrong)
   return wrong[1] and fault_of(types, wrong[1], given[wrong[1]])
 end
 
@@ -174,14 +176,9 @@ local function timeouts_fault(api, timeouts, log)
   end
 end
 
--- What sockets do honour.
-local HONOURED = { [SOCKET] = { proxy = true } }
-
 local function remark(api, types, name, given, log)
   if not types[name] then
     return log.once("warn", api .. ": " .. names.unknown("option", name, types))
-  elseif HONOURED[types] and HONOURED[types][name] then
-    return
   end
   local text = REMARKS[name](given[name], given)
   if text then
@@ -251,7 +248,7 @@ function options.request(given, log)
   local fault, unusual = check("request", REQUEST, given, log)
   if unusual and not fault then
     fault = backup_fault(given.backup)
-      or given.retry and retry.fault(given.retry, log)
+      or given.retry and retry_fault(given.retry, log)
   end
   return fault, unusual
 end
