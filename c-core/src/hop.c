@@ -20,6 +20,8 @@ enum {
   /* One buffer may inflate a thousandfold, all of which libcurl has to keep
    * when the stream is held back; it gives up at 64 MiB. */
   STREAM_BUFFER_SIZE = 16 * 1024,
+  METERED_SIZE = 16 * 1024, /* read or sent at once under a quota, which is
+                             * passed by no more */
   INTERFACE_SIZE = 128
 };
 
@@ -181,6 +183,8 @@ static size_t on_read(char* out, size_t one, size_t count, void* arg) {
     nt__task_hold(t->task);
     return CURL_READFUNC_PAUSE;
   }
+  if (meter->max != 0 && size > METERED_SIZE)
+    size = METERED_SIZE;
   result = t->ops->on_read == NULL ? copy_body(t, out, &size)
                                    : t->ops->on_read(t, out, &size);
   if (result == 0) {
@@ -325,9 +329,11 @@ static void set_fields(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, first);
 }
 
+/* What a window of HTTP/2 allows comes in whether it is wanted or not. */
 static bool may_multiplex(const nt__transfer_t* t) {
   return t->url.secure && (t->http & NT_HTTP_2) &&
-         !(t->flags & NT_REQUEST_STREAM);
+         !(t->flags & NT_REQUEST_STREAM) &&
+         nt__transfer_context(t)->meter.max == 0;
 }
 
 static void set_version(nt__transfer_t* t, CURL* curl) {
@@ -339,7 +345,8 @@ static void set_version(nt__transfer_t* t, CURL* curl) {
     /* Rather share a connection that is being made than make another. */
     curl_easy_setopt(curl, CURLOPT_PIPEWAIT, 1L);
   }
-  if (!(t->flags & NT_REQUEST_STREAM) && (t->http & NT_HTTP_3)) {
+  if (!(t->flags & NT_REQUEST_STREAM) && (t->http & NT_HTTP_3) &&
+      nt__transfer_context(t)->meter.max == 0) {
     nt_features(&features);
     if (features.http3 && t->url.secure)
       version = CURL_HTTP_VERSION_3;
@@ -375,6 +382,15 @@ static void set_proxy(const nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 }
 
+static void set_buffer(nt__transfer_t* t, CURL* curl) {
+  if (nt__transfer_context(t)->meter.max != 0)
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) METERED_SIZE);
+  else if (t->raw)
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) DOWNLOAD_BUFFER_SIZE);
+  else if (t->flags & NT_REQUEST_STREAM)
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER_SIZE);
+}
+
 static void set_exchange(nt__transfer_t* t, CURL* curl) {
   const char* agent = nt__transfer_policy(t)->user_agent;
 
@@ -382,10 +398,7 @@ static void set_exchange(nt__transfer_t* t, CURL* curl) {
                    agent == NULL ? "nettask/" NT_VERSION : agent);
   curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, t->raw ? "identity" : "");
   curl_easy_setopt(curl, CURLOPT_HTTP_CONTENT_DECODING, t->raw ? 0L : 1L);
-  if (t->raw)
-    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) DOWNLOAD_BUFFER_SIZE);
-  else if (t->flags & NT_REQUEST_STREAM)
-    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER_SIZE);
+  set_buffer(t, curl);
   set_version(t, curl);
   set_method(t, curl);
   set_fields(t, curl);
