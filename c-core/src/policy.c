@@ -150,6 +150,7 @@ nt__policy_t* nt__policy_new(const nt_policy_t* given) {
   if (policy == NULL)
     return NULL;
   atomic_init(&policy->refs, 1);
+  policy->trust = 0;
   policy->values = values;
   keep(&policy->values, policy->bytes);
   if (policy->values.task_high_water < TASK_HIGH_WATER_MIN)

@@ -11,6 +11,8 @@
  * last reference, on whatever thread that goes. */
 typedef struct nt__policy {
   atomic_uint refs;
+  unsigned trust;     /* changes with what may be reached and who is trusted; the
+                       * same while connections may serve both */
   nt_policy_t values; /* its lists and strings lie in `bytes` */
   _Alignas(void*) char bytes[];
 } nt__policy_t;
