@@ -173,6 +173,9 @@ NT_API int nt_set_allocator(void* (*malloc_fn)(size_t),
                             void* (*realloc_fn)(void*, size_t),
                             void (*free_fn)(void*));
 
+/* Fills `out` with bytes that nobody can guess. NT_E_SYSTEM. Any thread. */
+NT_API int nt_random(void* out, size_t size);
+
 /* ---- Policy ------------------------------------------------------------ */
 
 typedef enum nt_preset {
