@@ -1,4 +1,4 @@
--- A script that wants out: what a host leaves to it, tried against a policy that
+-- A script that wants out: what a host leaves to it, against a policy that
 -- is sealed. Each attempt has a process of its own, where the host configures,
 -- seals, withholds what docs/security.md says, and then runs the guest on the
 -- globals that are left. Whatever that does, no byte may reach the server that
