@@ -1,4 +1,4 @@
-/* Names and texts of the error codes, from the one list in nettask.h. */
+/* Names, texts and kinds of the error codes, from the one list in nettask.h. */
 #include <stddef.h>
 
 #include "nettask.h"

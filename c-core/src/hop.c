@@ -366,7 +366,11 @@ static void set_answer(nt__transfer_t* t, CURL* curl) {
 }
 
 static void set_proxy(const nt__transfer_t* t, CURL* curl) {
-  curl_easy_setopt(curl, CURLOPT_PROXY, t->proxy);
+  const char* proxy = nt__transfer_proxy(t);
+
+  if (proxy == NULL)
+    return;
+  curl_easy_setopt(curl, CURLOPT_PROXY, proxy);
   /* Its answer to CONNECT is nobody's header. */
   curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 }
@@ -426,8 +430,7 @@ static void set_options(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_CURLU, t->url.handle);
   curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->task->message);
-  if (t->proxy != NULL)
-    set_proxy(t, curl);
+  set_proxy(t, curl);
   set_milestones(t, curl);
   if (t->connects)
     set_connection(t, curl);

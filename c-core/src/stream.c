@@ -136,8 +136,10 @@ static bool make_output(nt__streams_t* streams) {
 }
 
 static bool is_plain(const nt__transfer_t* t) {
+  const char* proxy = nt__transfer_proxy(t);
+
   return !t->url.secure &&
-         (t->proxy == NULL || !curl_strnequal(t->proxy, "https:", 6));
+         (proxy == NULL || !curl_strnequal(proxy, "https:", 6));
 }
 
 static nt__socket_t* get_socket(nt__stream_t* stream) {

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "failure.h"
+#include "gate.h"
 #include "hop.h"
 #include "stage.h"
 
@@ -205,7 +206,7 @@ static int find_next(nt__transfer_t* t, nt__url_t* next) {
   err = nt__url_parse(next, t->url.text, location);
   if (err)
     return err;
-  err = nt__policy_check_url(t->task->policy, next);
+  err = nt__gate_url(t->task->policy, t->access, next);
   if (err)
     nt__url_free(next);
   return err;
@@ -240,7 +241,7 @@ static void ask_again(nt__transfer_t* t) {
 static int failure_of(const nt__transfer_t* t, CURLcode code) {
   int err = nt__failure(t->easy.curl, code, t->task->message);
 
-  if (t->proxy != NULL && code == CURLE_COULDNT_CONNECT)
+  if (nt__transfer_proxy(t) != NULL && code == CURLE_COULDNT_CONNECT)
     return NT_E_PROXY;
   return err;
 }
@@ -344,10 +345,20 @@ void nt__transfer_proceed(nt__transfer_t* t) {
   prepare_hop(t);
 }
 
+/* Where the first hop leads; what has a protocol of its own was checked by its
+ * owner. */
+static int check(const nt__transfer_t* t) {
+  const nt__policy_t* policy = t->task->policy;
+  int err = 0;
+
+  if (!t->own_protocol)
+    err = nt__gate_url(policy, t->access, &t->url);
+  return err ? err : nt__gate_proxy(policy, t->access, t->proxy);
+}
+
 /* False: the policy refuses it, and it has ended. */
 static bool prepare(nt__transfer_t* t) {
-  int err =
-      t->own_protocol ? 0 : nt__policy_check_url(t->task->policy, &t->url);
+  int err = check(t);
 
   if (err == 0 && nt__meter_is_spent(&nt__transfer_context(t)->meter))
     err = NT_E_QUOTA;

@@ -78,7 +78,8 @@ struct nt__transfer {
   nt_redirect_t redirect;
   uint32_t http;
   uint32_t flags;
-  const char* proxy;          /* URL; NULL: none */
+  nt_access_t access;         /* which list of the policy holds */
+  const char* proxy;          /* URL; "": none, NULL: the policy's */
   const char* interface_name; /* to go out by; NULL: any */
   nt_family_t family;         /* of the address */
   bool nagle;                 /* TCP may wait for more to send */
@@ -125,6 +126,14 @@ static inline nt_context_t* nt__transfer_context(const nt__transfer_t* t) {
 
 static inline const nt_policy_t* nt__transfer_policy(const nt__transfer_t* t) {
   return &t->task->policy->values;
+}
+
+/* The URL of the proxy that it goes through, or NULL. */
+static inline const char* nt__transfer_proxy(const nt__transfer_t* t) {
+  const char* proxy =
+      t->proxy != NULL ? t->proxy : nt__transfer_policy(t)->proxy;
+
+  return proxy == NULL || proxy[0] == '\0' ? NULL : proxy;
 }
 
 static inline uint64_t nt__transfer_now(const nt__transfer_t* t) {

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gate.h"
+
 enum {
   DEFAULT_TOTAL_MS = 60000
 };
@@ -321,7 +323,7 @@ static int make(nt_context_t* ctx, const nt_websocket_options_t* options,
   fill(ws, policy, options);
   err = parse_url(&ws->stream.transfer.url, options);
   if (err == 0) /* what the URL alone shows is told at once */
-    err = nt__policy_check_url(ctx->policy, &ws->stream.transfer.url);
+    err = nt__gate_url(ctx->policy, NT_ACCESS_SOCKET, &ws->stream.transfer.url);
   if (err == 0)
     err = write_request(ws, policy, options);
   if (err)
