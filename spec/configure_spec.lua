@@ -678,33 +678,46 @@ describe("seal", function()
     ]]
   end)
 
-  it("is not undone through the parts", function()
+  it("takes the parts out of reach", function()
     child [[
       net.configure { requireSecure = true }
-      local host = net.seal()
-      local function parts(reload)
-        if reload then
-          for name in pairs(package.loaded) do
-            if name:find("^nettask") then package.loaded[name] = nil end
-          end
-        end
-        return require "nettask.core", require "nettask.config"
+      net.seal()
+      for name in pairs(package.loaded) do
+        assert(not name:find("^nettask%."), name)
       end
+      local core = require "nettask.core"
+      refused(function() return core.setPolicy end)
+      refused(function() return core.requestOpen end)
+      refused(function() return core[1] end)
+      assert(core.module() == net)
+      assert(core.module {} == net)
+      assert(getmetatable(core) == false)
+      core.module = nil
+      refused(require, "nettask.config")
+      refused(require, "nettask.exchange")
+      assert(is_secure())
+    ]]
+  end)
+
+  it("is not undone through parts that were found before", function()
+    child [[
+      net.configure { requireSecure = true }
+      local core = require "nettask.core"
+      local config = require "nettask.config"
+      local host = net.seal()
       local handlers = { report = print, log = print, finish = print,
         profile = print }
-      for _, reload in ipairs { false, true } do
-        local core, config = parts(reload)
-        refused(core.setPolicy, { open = true })
-        refused(core.bind, handlers)
-        refused(core.module, {})
-        refused(core.close)
-        refused(core.pause)
-        refused(core.resume)
-        refused(core.seal)
-        refused(core.gate, "configure")
-        refused(config.apply, config.new(), { requireSecure = false })
-        refused(config.apply, config.new(), { requireSecure = false }, host)
-      end
+      refused(core.setPolicy, { open = true })
+      refused(core.bind, handlers)
+      refused(core.module, {})
+      refused(core.promises, {}, print, print, {})
+      refused(core.close)
+      refused(core.pause)
+      refused(core.resume)
+      refused(core.seal)
+      refused(core.gate, "configure")
+      refused(config.apply, config.new(), { requireSecure = false })
+      refused(config.apply, config.new(), { requireSecure = false }, host)
       assert(is_secure())
     ]]
   end)
@@ -712,8 +725,8 @@ describe("seal", function()
   it("is not undone by what looks like a capability", function()
     child [[
       net.configure { requireSecure = true }
-      local host = net.seal()
       local core = require "nettask.core"
+      local host = net.seal()
       local fakes = { io.stdout, net.buffer("x"), net.null,
         net.request { url = fault.silent .. "/" }, host, {}, "host", 1, true,
         newproxy and newproxy() or print }
@@ -729,24 +742,35 @@ describe("seal", function()
   it("is not undone by other functions in the parts", function()
     child [[
       net.configure { requireSecure = true }
-      local host = net.seal()
-      -- Everything that a script can reach becomes a spy that lets all pass.
-      local stolen = {}
+      local core, parts = require "nettask.core", {}
       for name, part in pairs(package.loaded) do
         if name:find("^nettask.") and type(part) == "table" then
-          for key, value in pairs(part) do
-            if type(value) == "function" then
-              part[key] = function(...)
-                for i = 1, select("#", ...) do
-                  stolen[#stolen + 1] = (select(i, ...))
-                end
-                return value(...)
+          parts[#parts + 1] = part
+          for _, inner in pairs(part) do
+            if type(inner) == "table" then parts[#parts + 1] = inner end
+          end
+        end
+      end
+      local host = net.seal()
+      -- Everything that a script has found before becomes a spy that lets all
+      -- pass.
+      local stolen = {}
+      assert(#parts > 20)
+      local pause = core.pause
+      for _, part in ipairs(parts) do
+        part.fault = part.fault or function() end
+        for key, value in pairs(part) do
+          if type(value) == "function" then
+            part[key] = function(...)
+              for i = 1, select("#", ...) do
+                stolen[#stolen + 1] = (select(i, ...))
               end
+              return value(...)
             end
           end
         end
       end
-      package.loaded["nettask.core"].gate = function() end
+      core.gate = function() end
       refused(net.configure, { userAgent = "x" })
       refused(net.setLogger, print)
       refused(net.onError, print)
@@ -758,11 +782,20 @@ describe("seal", function()
       host.pause()
       host.resume()
       net.request { url = fault.http .. "/", unknown = 1,
-        success = function() error("x") end }
+        retry = { unknown = 1 }, success = function() error("x") end }
+      net.request { url = fault.http .. "/" , failover = true }
+      for _, f in ipairs { net.downloadFile, net.uploadFile,
+        net.connectSocket } do
+        f { url = "http://127.0.0.1:0x/" }
+      end
+      net.sendSocketMessage { data = "x" }
+      net.closeSocket { unknown = 1 }
+      net.startLocalServiceDiscovery { serviceType = 1 }
+      net.stopLocalServiceDiscovery {}
       net.run(5000)
       local before = logged
       for _, value in ipairs(stolen) do
-        assert(type(value) ~= "userdata")
+        if type(value) == "userdata" then refused(pause, value) end
         if type(value) == "table" then
           assert(value.requireSecure == nil, "the settings")
           assert(value.set == nil, "the logger")

@@ -241,11 +241,15 @@ typedef struct nt_secret {
  * scheme's own; ws and wss mean the same as http and https. The schemes of
  * TCP are tcp and tls, that of UDP is udp; they have no port of their own.
  *
- * `allow_private`: names, addresses, and blocks of them like "10.0.0.0/8".
+ * Names are written in ASCII ("xn--..." for others).
+ *
+ * `allow_private`: names, "*.name", addresses, and blocks of them like
+ * "10.0.0.0/8".
  *
  * Private are: 0/8, 10/8, 100.64/10, 127/8, 169.254/16, 172.16/12, 192.0.0/24,
  * 192.168/16, 198.18/15, 224/4, 240/4; of IPv6 everything outside of 2000::/3;
- * and whatever IPv6 address carries one of those IPv4 addresses. */
+ * and whatever IPv6 address carries one of those IPv4 addresses. ::ffff:0:0/96
+ * and 64:ff9b::/96 are as the IPv4 address in them. */
 typedef struct nt_policy {
   uint32_t flags;            /* NT_POLICY_* */
   uint32_t max_requests;     /* running at once, others wait in order; 10 */

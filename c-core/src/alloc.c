@@ -71,6 +71,13 @@ char* nt__strdup(const char* text) {
   return copy;
 }
 
+void nt__wipe(void* bytes, size_t size) {
+  volatile unsigned char* at = bytes; /* or compilers would leave it out */
+
+  while (size-- > 0)
+    *at++ = 0;
+}
+
 static void* calloc_array(size_t count, size_t size) {
   if (size != 0 && count > (size_t) -1 / size)
     return NULL;

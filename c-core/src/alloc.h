@@ -10,6 +10,8 @@ void* nt__calloc(size_t size);
 void* nt__realloc(void* ptr, size_t size);
 void nt__free(void* ptr);
 char* nt__strdup(const char* text);
+/* Zeros what nobody is to find, also right before it is freed. */
+void nt__wipe(void* bytes, size_t size);
 
 /* How many allocations have failed: a change tells that memory ran out. */
 unsigned nt__alloc_failures(void);

@@ -65,6 +65,7 @@ void nt__command_discard(nt__command_t* command) {
       break;
     case NT__CMD_ABORT:
     case NT__CMD_TELL:
+    case NT__CMD_BACKGROUND:
       break;
   }
   nt__free(command);
@@ -91,6 +92,7 @@ static void run_tell(nt_context_t* ctx, nt__command_t* command) {
 static void run_policy(nt_context_t* ctx, nt__policy_t* policy) {
   nt__policy_unref(ctx->io.policy);
   ctx->io.policy = nt__policy_ref(policy);
+  nt__meter_set(ctx);
 }
 
 static void run(nt_context_t* ctx, nt__command_t* command) {
@@ -106,6 +108,9 @@ static void run(nt_context_t* ctx, nt__command_t* command) {
       return;
     case NT__CMD_POLICY:
       run_policy(ctx, command->policy);
+      break;
+    case NT__CMD_BACKGROUND:
+      nt__background_set(ctx, command->on);
       break;
     case NT__CMD_STOP:
       ctx->io.stopping = true;

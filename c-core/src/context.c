@@ -294,6 +294,8 @@ int nt_policy_set(nt_context_t* ctx, const nt_policy_t* values) {
     return NT_E_INVALID;
   if (atomic_load(&ctx->forked))
     return NT_E_FORKED;
+  if (nt_policy_check(values, NULL, 0) != 0)
+    return NT_E_INVALID;
   policy = nt__policy_new(values);
   if (policy == NULL)
     return NT_E_NOMEM;

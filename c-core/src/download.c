@@ -91,7 +91,8 @@ static void on_close(void* owner, int error, const char* message, char* path) {
 
 /* What is left would be as wrong, or as large, the next time. */
 static bool is_hopeless(int error) {
-  return error == NT_E_FILE_SIZE || error == NT_E_DIGEST;
+  return error == NT_E_FILE_SIZE || error == NT_E_TEMP_SIZE ||
+         error == NT_E_DIGEST;
 }
 
 /* The host hears of the end when nothing is left of it on the disk. */
@@ -401,7 +402,7 @@ int nt_download_start(nt_context_t* ctx, nt_id_t id,
                       const nt_download_options_t* options) {
   unsigned char digest[NT__SHA256_SIZE];
   nt__download_t* download;
-  int err = nt__task_check_idle(ctx, id);
+  int err = nt__task_check_start(ctx, id);
 
   if (err == 0)
     err = check(options, digest);

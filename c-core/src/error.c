@@ -1,4 +1,4 @@
-/* Names and texts of the error codes, from the one list in nettask.h. */
+/* Names, texts and kinds of the error codes, from the one list in nettask.h. */
 #include <stddef.h>
 
 #include "nettask.h"
@@ -28,5 +28,28 @@ const char* nt_error_message(int error) {
 #undef XX
     default:
       return "unknown error";
+  }
+}
+
+int nt_error_is_refusal(int error) {
+  switch (error) {
+    case NT_E_LIMIT:
+    case NT_E_URL_TOO_LONG:
+    case NT_E_SCHEME:
+    case NT_E_PORT:
+    case NT_E_BODY_SIZE:
+    case NT_E_DOMAIN:
+    case NT_E_PRIVATE:
+    case NT_E_SECRET:
+    case NT_E_QUOTA:
+    case NT_E_OWN_PROXY:
+    case NT_E_PIN:
+    case NT_E_WS_SIZE:
+    case NT_E_OUTSIDE:
+    case NT_E_FILE_SIZE:
+    case NT_E_TEMP_SIZE:
+      return 1;
+    default:
+      return 0;
   }
 }

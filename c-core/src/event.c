@@ -6,12 +6,13 @@
 
 static void put(nt__io_t* io, nt__event_t* event) {
   nt__fifo_push(&io->outbox, &event->link);
-  io->outbox_count++;
+  io->outbox_count += nt__event_count(event);
   io->outbox_cost += event->cost;
 }
 
 void nt__event_post(nt_context_t* ctx, nt__event_t* event, size_t payload) {
   event->cost = payload + NT__EVENT_COST;
+  event->refused = nt__audit_concerns(event);
   ctx->io.posted += event->cost;
   if (event->task != NULL)
     event->task->posted += event->cost;
@@ -103,7 +104,8 @@ void nt__events_publish(nt_context_t* ctx) {
 }
 
 bool nt__is_over_mark(nt_context_t* ctx, nt__task_t* task) {
-  return task->posted - atomic_load(&task->credited) >=
+  return nt__meter_is_spent(&ctx->meter) ||
+         task->posted - atomic_load(&task->credited) >=
              task->policy->values.task_high_water ||
          ctx->io.posted - atomic_load(&ctx->credited) >=
              ctx->io.policy->values.context_high_water;

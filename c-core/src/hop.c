@@ -72,7 +72,7 @@ static bool end_headers(nt__transfer_t* t) {
   t->following = is_redirect(t);
   if (t->following) {
     /* The rest of the body would be sent for nothing. */
-    t->complete = t->ops->on_read != NULL && t->uploaded < t->body_size;
+    t->complete = t->piecewise && t->uploaded < t->body_size;
     return !t->complete;
   }
   result = t->ops->on_headers(t);
@@ -115,6 +115,16 @@ static size_t discard(nt__transfer_t* t, size_t size) {
   return 0;
 }
 
+/* The quota of the minute, if there is one, with what has come by now. */
+static bool is_spent(nt__transfer_t* t) {
+  nt__meter_t* meter = &nt__transfer_context(t)->meter;
+
+  if (meter->max == 0)
+    return false;
+  nt__profile_meter(t);
+  return nt__meter_is_spent(meter);
+}
+
 static size_t on_write(char* data, size_t one, size_t size, void* arg) {
   nt__transfer_t* t = arg;
   int result;
@@ -123,7 +133,7 @@ static size_t on_write(char* data, size_t one, size_t size, void* arg) {
   nt__stage_touch(t);
   if (t->following || !t->headers_done)
     return discard(t, size);
-  result = t->ops->on_body(t, data, size);
+  result = is_spent(t) ? NT__HOLD : t->ops->on_body(t, data, size);
   if (result == 0)
     return size;
   if (result == NT__HOLD) {
@@ -146,15 +156,38 @@ void nt__hop_resume(nt__transfer_t* t) {
   nt__driver_continue(&t->easy);
 }
 
-/* ---- A body that is not in memory ---------------------------------------- */
+/* ---- A body that is sent piecewise --------------------------------------- */
+
+/* Up to `*size` bytes of a body in memory. */
+static int copy_body(nt__transfer_t* t, char* out, size_t* size) {
+  uint64_t left = t->body_size - t->read_offset;
+
+  if (*size > left)
+    *size = (size_t) left;
+  if (*size > 0)
+    memcpy(out, (const char*) t->body + t->read_offset, *size);
+  t->read_offset += *size;
+  return 0;
+}
 
 static size_t on_read(char* out, size_t one, size_t count, void* arg) {
   nt__transfer_t* t = arg;
+  nt__meter_t* meter = &nt__transfer_context(t)->meter;
   size_t size = one * count;
-  int result = t->ops->on_read(t, out, &size);
+  int result;
 
-  if (result == 0)
+  if (nt__meter_is_spent(meter)) {
+    nt__stage_hold(t);
+    nt__task_hold(t->task);
+    return CURL_READFUNC_PAUSE;
+  }
+  result = t->ops->on_read == NULL ? copy_body(t, out, &size)
+                                   : t->ops->on_read(t, out, &size);
+  if (result == 0) {
+    nt__meter_count(meter, size);
+    t->metered_out += size;
     return size;
+  }
   if (result == NT__WAIT) {
     nt__stage_wait(t);
     return CURL_READFUNC_PAUSE;
@@ -168,7 +201,10 @@ static int on_seek(void* arg, curl_off_t offset, int origin) {
 
   if (origin != SEEK_SET || offset < 0 || (uint64_t) offset > t->body_size)
     return CURL_SEEKFUNC_FAIL;
-  t->ops->on_rewind(t, (uint64_t) offset);
+  if (t->ops->on_rewind == NULL)
+    t->read_offset = (uint64_t) offset;
+  else
+    t->ops->on_rewind(t, (uint64_t) offset);
   return CURL_SEEKFUNC_OK;
 }
 
@@ -233,12 +269,15 @@ static void set_body(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_POST, 1L);
   curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
                    (curl_off_t) t->body_size);
-  if (t->body_size == 0 || t->ops->on_read == NULL) {
+  /* Of what libcurl has in memory it sends as much as it can. */
+  t->piecewise = t->body_size > 0 && (t->ops->on_read != NULL ||
+                                      nt__transfer_context(t)->meter.max != 0);
+  if (!t->piecewise) {
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, t->body_size > 0 ? t->body : "");
     return;
   }
-  t->expecting = true;
-  t->ops->on_rewind(t, 0);
+  t->expecting = t->ops->on_read != NULL;
+  on_seek(t, 0, SEEK_SET);
   curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
   curl_easy_setopt(curl, CURLOPT_READDATA, t);
   curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, on_seek);
@@ -327,7 +366,11 @@ static void set_answer(nt__transfer_t* t, CURL* curl) {
 }
 
 static void set_proxy(const nt__transfer_t* t, CURL* curl) {
-  curl_easy_setopt(curl, CURLOPT_PROXY, t->proxy);
+  const char* proxy = nt__transfer_proxy(t);
+
+  if (proxy == NULL)
+    return;
+  curl_easy_setopt(curl, CURLOPT_PROXY, proxy);
   /* Its answer to CONNECT is nobody's header. */
   curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 }
@@ -387,8 +430,7 @@ static void set_options(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_CURLU, t->url.handle);
   curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->task->message);
-  if (t->proxy != NULL)
-    set_proxy(t, curl);
+  set_proxy(t, curl);
   set_milestones(t, curl);
   if (t->connects)
     set_connection(t, curl);
@@ -409,10 +451,11 @@ int nt__hop_start(nt__transfer_t* t) {
   t->header_bytes = 0;
   t->discarded = 0;
   t->uploaded = 0;
+  t->metered_in = t->metered_out = 0;
   t->held_since = 0;
   t->alloc_failures = nt__alloc_failures();
   t->headers_done = t->following = t->complete = t->again = false;
-  t->waiting = t->expecting = false;
+  t->waiting = t->expecting = t->piecewise = false;
   nt__headers_reset(&t->headers);
   t->task->message[0] = '\0';
   t->easy.kind = multi_of(t);

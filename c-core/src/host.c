@@ -87,6 +87,12 @@ int nt__task_check_idle(nt_context_t* ctx, nt_id_t id) {
   return entry->started ? NT_E_STATE : 0;
 }
 
+int nt__task_check_start(nt_context_t* ctx, nt_id_t id) {
+  int err = nt__task_check_idle(ctx, id);
+
+  return err == 0 && ctx->in_background ? NT_E_INTERRUPTED : err;
+}
+
 nt__task_t* nt__task_find(const nt_context_t* ctx, nt_id_t id,
                           const nt__task_class_t* class_) {
   const nt__entry_t* entry = nt__table_get(&ctx->entries, id);
@@ -214,6 +220,8 @@ static void sort_in(nt_context_t* ctx, nt__event_t* event) {
     nt__free(event);
     return;
   }
+  if (event->refused) /* also when nobody hears of the task any more */
+    nt__audit_see(ctx, event);
   if (entry == NULL || entry->ended ||
       (entry->muted && event->type != NT_EV_END)) {
     drop_event(ctx, event);
@@ -245,7 +253,7 @@ static void sort_some(nt_context_t* ctx, size_t count) {
   while (count-- > 0 && (link = nt__fifo_shift(&ctx->incoming)) != NULL) {
     nt__event_t* event = nt__container_of(link, nt__event_t, link);
 
-    ctx->incoming_count--;
+    ctx->incoming_count -= nt__event_count(event);
     ctx->incoming_cost -= event->cost;
     sort_in(ctx, event);
   }
@@ -266,6 +274,7 @@ static void take_in(nt_context_t* ctx) {
 }
 
 size_t nt_collect(nt_context_t* ctx) {
+  nt__audit_collect(ctx);
   if (ctx->ended.first != NULL)
     take_in_ended(ctx);
   if (!nt__mailbox_empty(&ctx->events) &&
@@ -339,6 +348,7 @@ void nt_fail(nt_context_t* ctx, nt_id_t id, int error, const char* message) {
   if (entry == NULL || entry->ended || entry->muted ||
       atomic_load_explicit(&ctx->forked, memory_order_relaxed))
     return;
+  nt__audit_fail(ctx, id, error);
   entry->error = error;
   entry->message = message == NULL ? NULL : nt__strdup(message);
   if (has_fate(entry)) {
@@ -370,6 +380,7 @@ static void take_back(nt_context_t* ctx) {
     free_entry(ctx->lent_entry);
   if (ctx->lent_event != NULL)
     free_event(ctx, ctx->lent_event);
+  nt__audit_take_back(ctx);
   ctx->lent_task = NULL;
   ctx->lent_entry = NULL;
   ctx->lent_event = NULL;
@@ -482,6 +493,8 @@ int nt_poll(nt_context_t* ctx, nt_event_t* out) {
     if (nt_collect(ctx) == 0)
       return 0;
 
+  if (nt__audit_show(ctx, out))
+    return 1;
   node = nt__list_shift(&ctx->ready);
   entry = nt__container_of(node, nt__entry_t, ready);
   memset(out, 0, sizeof(*out));
@@ -560,6 +573,7 @@ void nt_stats(const nt_context_t* ctx, nt_stats_t* stats) {
   stats->bytes_out = atomic_load(&ctx->bytes_out);
   stats->dropped = atomic_load(&ctx->dropped);
   stats->services_refused = atomic_load(&ctx->services_refused);
+  stats->refusals = ctx->audit.total;
 }
 
 /* The I/O thread has ended, so both mailboxes are ours. */
@@ -580,6 +594,7 @@ void nt__host_free(nt_context_t* ctx) {
     nt__command_discard(nt__container_of(link, nt__command_t, link));
   nt__requests_free(ctx);
   nt__quota_free(&ctx->tcp_opened);
+  nt__audit_free(ctx);
   nt__spare_free(&ctx->chunks);
   nt__spare_free(&ctx->pieces);
   nt__table_free(&ctx->entries);

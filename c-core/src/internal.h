@@ -16,10 +16,13 @@
 
 #include "address.h"
 #include "alloc.h"
+#include "audit.h"
+#include "background.h"
 #include "buf.h"
 #include "fate.h"
 #include "header.h"
 #include "list.h"
+#include "meter.h"
 #include "nettask.h"
 #include "policy.h"
 #include "quota.h"
@@ -41,10 +44,11 @@ typedef struct nt__warm nt__warm_t;
 /* ---- Commands: host to I/O --------------------------------------------- */
 
 typedef enum nt__command_type {
-  NT__CMD_START,  /* `task`: takes it */
-  NT__CMD_ABORT,  /* `id` */
-  NT__CMD_TELL,   /* `id`: the task's class takes it, or discards it */
-  NT__CMD_POLICY, /* `policy`: takes the reference */
+  NT__CMD_START,      /* `task`: takes it */
+  NT__CMD_ABORT,      /* `id` */
+  NT__CMD_TELL,       /* `id`: the task's class takes it, or discards it */
+  NT__CMD_POLICY,     /* `policy`: takes the reference */
+  NT__CMD_BACKGROUND, /* `on` */
   NT__CMD_STOP
 } nt__command_type_t;
 
@@ -54,6 +58,7 @@ typedef struct nt__command {
   nt_id_t id;
   nt__task_t* task;
   nt__policy_t* policy;
+  bool on;
 } nt__command_t;
 
 /* command.c, host thread. */
@@ -84,10 +89,16 @@ typedef struct nt__event {
   nt__batch_t batch; /* used in the first of a batch */
   int type;          /* nt_event_type_t or NT__EV_STATE */
   nt_id_t id;
-  int error;        /* END; the new state for NT__EV_STATE */
+  int error;        /* the new state for NT__EV_STATE */
+  bool refused;     /* the policy has: there is a record to be made */
   size_t cost;      /* what it counts against the high-water marks */
   nt__task_t* task; /* of all but CHUNK: the block it lies in */
 } nt__event_t;
+
+/* What it counts among those that wait: with its record, if there is one. */
+static inline size_t nt__event_count(const nt__event_t* event) {
+  return event->refused ? 2 : 1;
+}
 
 typedef struct nt__chunk { /* CHUNK or MESSAGE */
   nt__event_t event;
@@ -137,8 +148,9 @@ bool nt__is_over_mark(nt_context_t* ctx, nt__task_t* task);
 typedef struct nt__task_class {
   /* The task is in the table of the loop; it ends through nt__task_end(). */
   void (*start)(nt__task_t* task);
-  /* Ends with nt__task_end(), at once if the loop is stopping or the task has
-   * no fate: then its host has been told already. */
+  /* Ends with nt__task_end() and with task->error, which is set: NT_E_ABORTED
+   * or NT_E_INTERRUPTED. At once if the loop is stopping or the task has no
+   * fate: then its host has been told already. */
   void (*abort)(nt__task_t* task);
   /* Below its mark again: read on. */
   void (*resume)(nt__task_t* task);
@@ -152,7 +164,8 @@ typedef struct nt__task_class {
   void (*disown)(nt__task_t* task);
   /* Frees the block. No thread uses it any more. */
   void (*release)(nt__task_t* task);
-  bool opens_at_once; /* its state once it is started is OPEN */
+  bool opens_at_once;       /* its state once it is started is OPEN */
+  bool stays_in_background; /* nt_background() does not concern it */
 } nt__task_class_t;
 
 struct nt__task {
@@ -167,6 +180,7 @@ struct nt__task {
                          * from here */
   uint64_t posted;      /* cost of its events so far */
   atomic_uint_fast64_t credited; /* of that, what the host has delivered */
+  bool interrupted;              /* by nt_background() */
   int error;                     /* how it ended, with `message` */
   char message[256];
   nt__event_t last; /* END, reserved */
@@ -179,6 +193,8 @@ int nt__task_open(nt_context_t* ctx, nt_id_t* id);
 void nt__task_forget(nt_context_t* ctx, nt_id_t id);
 /* 0 when the id is idle; NT_E_STATE, NT_E_CLOSED, NT_E_FORKED. */
 int nt__task_check_idle(nt_context_t* ctx, nt_id_t id);
+/* The same for what does not start in the background: NT_E_INTERRUPTED. */
+int nt__task_check_start(nt_context_t* ctx, nt_id_t id);
 /* The block of a task of that class that runs, or NULL, also after fork(). The
  * I/O thread uses it as well. */
 nt__task_t* nt__task_find(const nt_context_t* ctx, nt_id_t id,
@@ -204,6 +220,10 @@ bool nt__tasks_can_resume(nt_context_t* ctx);
 /* Ends all of them. */
 void nt__tasks_abort(nt_context_t* ctx);
 
+/* I/O thread: bytes that have come in, or gone out. */
+void nt__count_in(nt_context_t* ctx, uint64_t bytes);
+void nt__count_out(nt_context_t* ctx, uint64_t bytes);
+
 /* Monotonic loop time, and Unix time, both in ms. */
 uint64_t nt__now(const nt_context_t* ctx);
 int64_t nt__unix_ms(void);
@@ -225,8 +245,9 @@ typedef struct nt__io {
   size_t outbox_count;
   uint64_t outbox_cost;
   nt__policy_t* policy; /* newest; for what all tasks share */
-  uint64_t posted;      /* cost of all events so far */
-  uint64_t active_at;   /* uv_hrtime() of the last work, for spinning */
+  nt__background_t background;
+  uint64_t posted;    /* cost of all events so far */
+  uint64_t active_at; /* uv_hrtime() of the last work, for spinning */
   bool stopping;
   nt__driver_t* driver;
   nt__lookups_t* lookups;
@@ -259,6 +280,8 @@ struct nt_context {
   size_t spare_count;
   uint32_t socket_count; /* WebSockets that count in max_sockets */
   nt__quota_t tcp_opened;
+  nt__audit_t audit;
+  bool in_background;
   nt__address_texts_t address_texts; /* of the datagrams shown last */
   uv_thread_t thread;
   bool joined; /* by exit(): a late nt_close() may still come */
@@ -272,6 +295,7 @@ struct nt_context {
   atomic_bool stop_posted;
   atomic_uint_fast64_t credited; /* cost of the events delivered so far */
   atomic_uint_fast64_t bytes_in, bytes_out;
+  nt__meter_t meter;
   atomic_uint_fast64_t dropped; /* datagrams above a mark */
   atomic_uint_fast64_t services_refused;
   atomic_uint spin_us;

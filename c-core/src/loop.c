@@ -118,6 +118,8 @@ int nt__io_init(nt_context_t* ctx) {
   nt__table_init(&io->tasks);
   nt__list_init(&io->held);
   nt__list_init(&io->scans);
+  nt__background_init(ctx);
+  nt__meter_init(ctx);
   if (uv_loop_init(&io->loop) != 0)
     return NT_E_SYSTEM;
   if (init_handles(ctx) != 0)

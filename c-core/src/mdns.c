@@ -340,7 +340,7 @@ static void scan_start(nt__task_t* task) {
 }
 
 static void scan_abort(nt__task_t* task) {
-  finish(of_task(task), NT_E_ABORTED);
+  finish(of_task(task), task->error);
 }
 
 /* The host listens again. */
@@ -407,7 +407,7 @@ static int new_scan(nt_id_t id, const char* type, scan_t** out) {
 int nt_mdns_start(nt_context_t* ctx, nt_id_t id,
                   const nt_mdns_options_t* options) {
   scan_t* scan;
-  int err = nt__task_check_idle(ctx, id);
+  int err = nt__task_check_start(ctx, id);
 
   if (err)
     return err;

@@ -153,7 +153,7 @@ static bool count_in(nt__mdns_link_t* link, size_t size, uint64_t took_ns) {
   nt_context_t* ctx = link->links->ctx;
   uint64_t now = nt__now(ctx);
 
-  atomic_fetch_add_explicit(&ctx->bytes_in, size, memory_order_relaxed);
+  nt__count_in(ctx, size);
   if (now - link->portion_at >= PORTION_MS) {
     link->portion_at = now;
     link->portion_count = link->portion_bytes = 0;
@@ -223,11 +223,11 @@ uint64_t nt__mdns_links_resume(nt__mdns_links_t* links) {
 void nt__mdns_link_send(nt__mdns_link_t* link, const void* data, size_t size) {
   uv_buf_t buf = uv_buf_init((char*) data, (unsigned) size);
 
-  if (uv_udp_try_send(&link->handle, &buf, 1, &link->group.sa) < 0)
+  if (nt__meter_is_spent(&link->links->ctx->meter) ||
+      uv_udp_try_send(&link->handle, &buf, 1, &link->group.sa) < 0)
     return;
   link->asked = true;
-  atomic_fetch_add_explicit(&link->links->ctx->bytes_out, size,
-                            memory_order_relaxed);
+  nt__count_out(link->links->ctx, size);
 }
 
 bool nt__mdns_link_is_new(const nt__mdns_link_t* link) {

@@ -275,6 +275,10 @@ int nt__part_write(nt__part_file_t* part, const void* data, size_t size) {
 
   if (part->error != 0 || atomic_load(part->cancelled))
     return part->error;
+  if (part->temporary &&
+      nt__temp_dirs_grow(&part->files->temp, part->policy->temp_max_bytes,
+                         size) != 0)
+    return refuse(part, NT_E_TEMP_SIZE, part->target);
   err = nt__file_write(part->file, data, &size, part->size);
   part->size += size; /* also the part of it that a full disk has taken */
   if (err)

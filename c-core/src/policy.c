@@ -1,5 +1,5 @@
-/* Policy: presets, snapshots, and the gate for URLs. Pure logic but for the
- * reference count, which both threads touch. */
+/* Policy: presets and snapshots. Pure logic but for the reference count, which
+ * both threads touch. What the lists mean is in gate.c. */
 #include "policy.h"
 
 #include <string.h>
@@ -30,132 +30,275 @@ static void forbid_ports(nt_policy_t* policy) {
       sizeof(forbidden_ports) / sizeof(forbidden_ports[0]);
 }
 
+static void limit_numbers(nt_policy_t* policy) {
+  policy->tcp_per_window = 20;
+  policy->tcp_window_ms = 300000;
+  policy->mdns_scan_ms = 30000;
+  policy->max_requests = 10;
+  policy->max_sockets = 5;
+  policy->download_max_bytes = 50 * MIB;
+  forbid_ports(policy);
+}
+
+/* Nothing, until the host says what. */
+static void limit_reach(nt_policy_t* policy) {
+  static const char* const none[] = { NULL };
+
+  policy->flags = NT_POLICY_REQUIRE_SECURE | NT_POLICY_REFUSE_PRIVATE |
+                  NT_POLICY_REQUIRE_DOMAINS | NT_POLICY_REFUSE_PROXY;
+  policy->read_roots = none;
+  policy->write_roots = none;
+}
+
 void nt_policy_init(nt_policy_t* policy, nt_preset_t preset) {
   memset(policy, 0, sizeof(*policy));
-  if (preset == NT_PRESET_MINIPROGRAM) {
-    policy->tcp_per_window = 20;
-    policy->tcp_window_ms = 300000;
-    forbid_ports(policy);
-  }
-  policy->mdns_scan_ms = preset == NT_PRESET_MINIPROGRAM ? 30000 : 0;
+  if (preset != NT_PRESET_OPEN)
+    limit_numbers(policy);
+  if (preset == NT_PRESET_STRICT)
+    limit_reach(policy);
   policy->max_services = 256;
-  policy->max_requests = preset == NT_PRESET_MINIPROGRAM ? 10 : 0;
   policy->max_lookups = 16;
   policy->max_redirects = 20;
   policy->header_max_bytes = 256 * KIB;
   policy->response_max_bytes = 64 * MIB;
   policy->task_high_water = 1 * MIB;
   policy->context_high_water = 64 * MIB;
-  policy->max_sockets = preset == NT_PRESET_MINIPROGRAM ? 5 : 0;
   policy->send_queue_bytes = 16 * MIB;
   policy->message_max_bytes = 16 * MIB;
   policy->store_max_bytes = 16 * MIB;
-  policy->download_max_bytes = preset == NT_PRESET_MINIPROGRAM ? 50 * MIB : 0;
+  policy->background_grace_ms = 5000;
 }
 
-static size_t text_size(const char* text) {
-  return text == NULL ? 0 : strlen(text) + 1;
+/* ---- Keeping ------------------------------------------------------------- */
+
+/* Walks over what is to be copied twice: without `bytes` it measures, and with
+ * them it copies. */
+typedef struct keeper {
+  char* bytes;
+  size_t size;
+} keeper_t;
+
+/* Room for `size` bytes; NULL while it measures. */
+static void* keep_room(keeper_t* keeper, size_t size, size_t align) {
+  size_t at = (keeper->size + align - 1) / align * align;
+
+  keeper->size = at + size;
+  return keeper->bytes == NULL ? NULL : keeper->bytes + at;
 }
 
-/* Copies `*text` to `*cursor`, points it there and moves on. */
-static void keep_text(const char** text, char** cursor) {
-  size_t size = text_size(*text);
+static void* keep_bytes(keeper_t* keeper, const void* bytes, size_t size,
+                        size_t align) {
+  void* room = keep_room(keeper, size, align);
 
-  if (size == 0)
+  if (room != NULL && size > 0)
+    memcpy(room, bytes, size);
+  return room;
+}
+
+static void keep_text(keeper_t* keeper, const char** text) {
+  const char* copy;
+
+  if (*text == NULL)
     return;
-  memcpy(*cursor, *text, size);
-  *text = *cursor;
-  *cursor += size;
+  copy = keep_bytes(keeper, *text, strlen(*text) + 1, 1);
+  if (copy != NULL)
+    *text = copy;
 }
 
-/* The count of a list that is not there does not matter. */
-static size_t list_count(const char* const* list, size_t count) {
-  return list == NULL ? 0 : count;
-}
-
-static size_t list_size(const char* const* list, size_t count) {
-  size_t size = count * sizeof(*list);
+/* An empty list that is there stays one, and the count of one that is not does
+ * not matter. */
+static void keep_list(keeper_t* keeper, nt_list_t* list) {
+  const char** items;
   size_t i;
 
-  for (i = 0; i < count; i++)
-    size += text_size(list[i]);
-  return size;
+  if (list->items == NULL) {
+    list->count = 0;
+    return;
+  }
+  items = keep_bytes(keeper, list->items, list->count * sizeof(*items),
+                     _Alignof(const char*));
+  for (i = 0; i < list->count; i++) {
+    const char* text = list->items[i];
+
+    keep_text(keeper, &text);
+    if (items != NULL)
+      items[i] = text;
+  }
+  if (items != NULL)
+    list->items = items;
 }
 
-/* The same for a list. Its pointers need their alignment, so lists come first
- * and their texts behind. An empty list that is there stays one. */
-static const char** keep_list(const char* const** list, size_t count,
-                              char** cursor) {
-  const char** copy = (const char**) (void*) *cursor;
+static void keep_roots(keeper_t* keeper, const char* const** roots,
+                       size_t* count) {
+  nt_list_t list = { *roots, *count };
 
-  if (*list == NULL)
-    return NULL;
-  *cursor += count * sizeof(*copy);
-  if (count > 0)
-    memcpy(copy, *list, count * sizeof(*copy));
-  *list = copy;
-  return copy;
+  keep_list(keeper, &list);
+  *roots = list.items;
+  *count = list.count;
 }
 
-static void keep_texts(const char** list, size_t count, char** cursor) {
+static void keep_ports(keeper_t* keeper, nt_policy_t* values) {
+  const nt_port_range_t* ports;
+
+  if (values->tcp_forbidden_ports == NULL) {
+    values->tcp_forbidden_count = 0;
+    return;
+  }
+  ports = keep_bytes(keeper, values->tcp_forbidden_ports,
+                     values->tcp_forbidden_count * sizeof(*ports),
+                     _Alignof(nt_port_range_t));
+  if (ports != NULL)
+    values->tcp_forbidden_ports = ports;
+}
+
+static void keep_pins(keeper_t* keeper, nt_policy_t* values) {
+  nt_pin_t* pins;
   size_t i;
 
-  for (i = 0; i < count; i++)
-    keep_text(&list[i], cursor);
+  if (values->pins == NULL) {
+    values->pin_count = 0;
+    return;
+  }
+  pins = keep_bytes(keeper, values->pins, values->pin_count * sizeof(*pins),
+                    _Alignof(nt_pin_t));
+  for (i = 0; i < values->pin_count; i++) {
+    nt_pin_t pin = values->pins[i];
+
+    keep_text(keeper, &pin.host);
+    keep_list(keeper, &pin.keys);
+    if (pins != NULL)
+      pins[i] = pin;
+  }
+  if (pins != NULL)
+    values->pins = pins;
 }
 
-static size_t bytes_of(const nt_policy_t* values) {
-  return values->tcp_forbidden_count * sizeof(nt_port_range_t) +
-         list_size(values->read_roots, values->read_root_count) +
-         list_size(values->write_roots, values->write_root_count) +
-         text_size(values->user_agent) + text_size(values->ca_file) +
-         text_size(values->temp_dir) + text_size(values->store_file);
+static void keep_secrets(keeper_t* keeper, nt_policy_t* values) {
+  nt_secret_t* secrets;
+  size_t i;
+
+  if (values->secrets == NULL) {
+    values->secret_count = 0;
+    return;
+  }
+  secrets = keep_bytes(keeper, values->secrets,
+                       values->secret_count * sizeof(*secrets),
+                       _Alignof(nt_secret_t));
+  for (i = 0; i < values->secret_count; i++) {
+    nt_secret_t secret = values->secrets[i];
+
+    keep_text(keeper, &secret.name);
+    keep_text(keeper, &secret.placeholder);
+    keep_text(keeper, &secret.value);
+    keep_list(keeper, &secret.hosts);
+    if (secrets != NULL)
+      secrets[i] = secret;
+  }
+  if (secrets != NULL)
+    values->secrets = secrets;
 }
 
-static void keep_ports(nt_policy_t* values, char** cursor) {
-  size_t size = values->tcp_forbidden_count * sizeof(nt_port_range_t);
-
-  if (size > 0)
-    memcpy(*cursor, values->tcp_forbidden_ports, size);
-  values->tcp_forbidden_ports = (const nt_port_range_t*) (void*) *cursor;
-  *cursor += size;
+static void keep_texts(keeper_t* keeper, nt_policy_t* values) {
+  keep_text(keeper, &values->user_agent);
+  keep_text(keeper, &values->ca_file);
+  keep_text(keeper, &values->ca_data);
+  keep_text(keeper, &values->temp_dir);
+  keep_text(keeper, &values->store_file);
+  keep_text(keeper, &values->proxy);
 }
 
-static void keep(nt_policy_t* values, char* cursor) {
-  size_t read_count = values->read_root_count;
-  size_t write_count = values->write_root_count;
-  const char** read = keep_list(&values->read_roots, read_count, &cursor);
-  const char** write = keep_list(&values->write_roots, write_count, &cursor);
+/* Room for the patterns of a list, which are read once it is full. */
+static void keep_patterns(keeper_t* keeper, nt__patterns_t* patterns,
+                          const nt_list_t* list) {
+  patterns->count = list->count;
+  patterns->items = keep_room(keeper, list->count * sizeof(*patterns->items),
+                              _Alignof(nt__pattern_t));
+}
 
-  keep_ports(values, &cursor); /* before text, for their alignment */
-  keep_texts(read, read_count, &cursor);
-  keep_texts(write, write_count, &cursor);
-  keep_text(&values->user_agent, &cursor);
-  keep_text(&values->ca_file, &cursor);
-  keep_text(&values->temp_dir, &cursor);
-  keep_text(&values->store_file, &cursor);
+static void keep(keeper_t* keeper, nt__policy_t* policy) {
+  nt_policy_t* values = &policy->values;
+  int i;
+
+  keep_ports(keeper, values);
+  keep_roots(keeper, &values->read_roots, &values->read_root_count);
+  keep_roots(keeper, &values->write_roots, &values->write_root_count);
+  for (i = 0; i < NT_ACCESS_COUNT; i++) {
+    keep_list(keeper, &values->domains[i]);
+    keep_patterns(keeper, &policy->domains[i], &values->domains[i]);
+  }
+  keep_list(keeper, &values->allow_private);
+  keep_patterns(keeper, &policy->allow_private, &values->allow_private);
+  keep_pins(keeper, values);
+  keep_secrets(keeper, values);
+  keep_texts(keeper, values);
+}
+
+/* ---- Snapshots ----------------------------------------------------------- */
+
+/* One that cannot be read, which nt_policy_check() refuses, matches nothing. */
+static void read_domains(nt__policy_t* policy, nt_access_t access) {
+  const nt_list_t* list = &policy->values.domains[access];
+  nt__pattern_t* items = policy->domains[access].items;
+  size_t i;
+
+  for (i = 0; i < list->count; i++)
+    if (!nt__pattern_read(&items[i], list->items[i], access))
+      memset(&items[i], 0, sizeof(items[i]));
+}
+
+static void read_allowed(nt__policy_t* policy) {
+  const nt_list_t* list = &policy->values.allow_private;
+  nt__pattern_t* items = policy->allow_private.items;
+  size_t i;
+
+  for (i = 0; i < list->count; i++)
+    if (!nt__pattern_read_block(&items[i], list->items[i]))
+      memset(&items[i], 0, sizeof(items[i]));
+}
+
+static void read_patterns(nt__policy_t* policy) {
+  int i;
+
+  for (i = 0; i < NT_ACCESS_COUNT; i++)
+    read_domains(policy, (nt_access_t) i);
+  read_allowed(policy);
+}
+
+static bool limits_hosts(const nt_policy_t* values) {
+  int i;
+
+  for (i = 0; i < NT_ACCESS_COUNT; i++)
+    if (values->domains[i].items != NULL)
+      return true;
+  return (values->flags &
+          (NT_POLICY_REFUSE_PRIVATE | NT_POLICY_REQUIRE_DOMAINS)) != 0;
+}
+
+static void raise_marks(nt_policy_t* values) {
+  if (values->task_high_water < TASK_HIGH_WATER_MIN)
+    values->task_high_water = TASK_HIGH_WATER_MIN;
+  if (values->context_high_water < values->task_high_water)
+    values->context_high_water = values->task_high_water;
 }
 
 nt__policy_t* nt__policy_new(const nt_policy_t* given) {
-  nt_policy_t values = *given;
+  nt__policy_t measured = { .values = *given };
+  keeper_t keeper = { NULL, 0 };
   nt__policy_t* policy;
 
-  values.read_root_count =
-      list_count(values.read_roots, values.read_root_count);
-  values.write_root_count =
-      list_count(values.write_roots, values.write_root_count);
-  if (values.tcp_forbidden_ports == NULL)
-    values.tcp_forbidden_count = 0;
-  policy = nt__malloc(sizeof(*policy) + bytes_of(&values));
+  keep(&keeper, &measured);
+  policy = nt__malloc(sizeof(*policy) + keeper.size);
   if (policy == NULL)
     return NULL;
+  *policy = measured;
+  policy->size = keeper.size;
+  keeper.bytes = policy->bytes;
+  keeper.size = 0;
+  keep(&keeper, policy);
   atomic_init(&policy->refs, 1);
-  policy->values = values;
-  keep(&policy->values, policy->bytes);
-  if (policy->values.task_high_water < TASK_HIGH_WATER_MIN)
-    policy->values.task_high_water = TASK_HIGH_WATER_MIN;
-  if (policy->values.context_high_water < policy->values.task_high_water)
-    policy->values.context_high_water = policy->values.task_high_water;
+  raise_marks(&policy->values);
+  read_patterns(policy);
+  policy->limits_hosts = limits_hosts(&policy->values);
   return policy;
 }
 
@@ -167,22 +310,10 @@ nt__policy_t* nt__policy_ref(nt__policy_t* policy) {
 void nt__policy_unref(nt__policy_t* policy) {
   if (policy == NULL)
     return;
-  if (atomic_fetch_sub_explicit(&policy->refs, 1, memory_order_acq_rel) == 1)
-    nt__free(policy);
-}
-
-int nt__policy_check_url(const nt__policy_t* policy, const nt__url_t* url) {
-  const nt_policy_t* values = &policy->values;
-
-  if (values->url_max_bytes != 0 && strlen(url->text) > values->url_max_bytes)
-    return NT_E_URL_TOO_LONG;
-  if (!url->http)
-    return NT_E_SCHEME;
-  if (!url->secure && (values->flags & NT_POLICY_REQUIRE_SECURE))
-    return NT_E_SCHEME;
-  if (url->explicit_port && (values->flags & NT_POLICY_NO_URL_PORT))
-    return NT_E_PORT;
-  return 0;
+  if (atomic_fetch_sub_explicit(&policy->refs, 1, memory_order_acq_rel) != 1)
+    return;
+  nt__wipe(policy->bytes, policy->size); /* secrets, and the proxy's password */
+  nt__free(policy);
 }
 
 int nt__policy_check_tcp_port(const nt__policy_t* policy, int port) {

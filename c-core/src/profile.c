@@ -95,8 +95,17 @@ void nt__profile_read(nt__transfer_t* t) {
 /* Over HTTP/1.1 a small body goes out with the header, and libcurl counts it
  * twice. */
 static bool is_counted_with_header(nt__transfer_t* t, uint64_t request_size) {
-  return t->body_size < SMALL_BODY_MAX && request_size >= t->body_size &&
+  return !t->piecewise && t->body_size < SMALL_BODY_MAX &&
+         request_size >= t->body_size &&
          strcmp(protocol_name(t->easy.curl), "http/1.1") == 0;
+}
+
+/* What goes into the quota while the hop goes on, and the rest at its end. */
+static void meter(nt__transfer_t* t, uint64_t* metered, uint64_t total) {
+  if (total <= *metered)
+    return;
+  nt__meter_count(&nt__transfer_context(t)->meter, total - *metered);
+  *metered = total;
 }
 
 void nt__profile_count(nt__transfer_t* t) {
@@ -118,4 +127,15 @@ void nt__profile_count(nt__transfer_t* t) {
   t->profile.bytes_received += received;
   atomic_fetch_add_explicit(&ctx->bytes_out, sent, memory_order_relaxed);
   atomic_fetch_add_explicit(&ctx->bytes_in, received, memory_order_relaxed);
+  meter(t, &t->metered_out, sent);
+  meter(t, &t->metered_in, received);
+}
+
+void nt__profile_meter(nt__transfer_t* t) {
+  long header_size = 0;
+
+  curl_easy_getinfo(t->easy.curl, CURLINFO_HEADER_SIZE, &header_size);
+  meter(t, &t->metered_in,
+        (uint64_t) header_size +
+            (uint64_t) info(t->easy.curl, CURLINFO_SIZE_DOWNLOAD_T));
 }

@@ -31,6 +31,18 @@ static int resize(nt__quota_t* quota, uint32_t max) {
   return 0;
 }
 
+int nt__quota_due(nt__quota_t* quota, uint32_t max, uint32_t window_ms,
+                  uint64_t* due_ms) {
+  *due_ms = 0;
+  if (max == 0 || window_ms == 0)
+    return 0;
+  if (quota->capacity != max && resize(quota, max) != 0)
+    return NT_E_NOMEM;
+  if (quota->times[quota->next] != 0)
+    *due_ms = quota->times[quota->next] + window_ms;
+  return 0;
+}
+
 int nt__quota_take(nt__quota_t* quota, uint32_t max, uint32_t window_ms,
                    uint64_t now_ms) {
   uint64_t* oldest;

@@ -198,7 +198,7 @@ int nt_request_open(nt_context_t* ctx, nt_id_t* id) {
 int nt_request_start(nt_context_t* ctx, nt_id_t id,
                      const nt_request_options_t* options) {
   nt__request_t* request;
-  int err = nt__task_check_idle(ctx, id);
+  int err = nt__task_check_start(ctx, id);
 
   if (err == 0)
     err = options == NULL ? NT_E_INVALID : nt__outgoing_check(options);

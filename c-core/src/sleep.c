@@ -63,7 +63,8 @@ static const nt__task_class_t sleep_class = { .start = sleep_start,
                                               .resume = sleep_resume,
                                               .show = sleep_show,
                                               .release = sleep_release,
-                                              .opens_at_once = true };
+                                              .opens_at_once = true,
+                                              .stays_in_background = true };
 
 int nt_sleep_open(nt_context_t* ctx, nt_id_t* id) {
   return nt__task_open(ctx, id);

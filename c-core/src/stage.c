@@ -45,6 +45,8 @@ void nt__stage_arm(nt__transfer_t* t) {
   uint32_t limit = stage_limit(t);
   uint64_t due = t->total_due;
 
+  if (t->held_since != 0) /* an answer has come while sending is held back */
+    return;
   if (limit != 0 && (due == 0 || t->stage_since + limit < due))
     due = t->stage_since + limit;
   if (due == 0)
@@ -81,7 +83,8 @@ void nt__stage_touch(nt__transfer_t* t) {
 }
 
 void nt__stage_hold(nt__transfer_t* t) {
-  t->held_since = nt__transfer_now(t);
+  if (t->held_since == 0)
+    t->held_since = nt__transfer_now(t);
   nt__timer_clear(&nt__transfer_context(t)->io.timers, &t->timer);
 }
 

@@ -121,7 +121,8 @@ static const nt__task_class_t store_class = { .start = store_start,
                                               .resume = store_resume,
                                               .show = store_show,
                                               .release = store_release,
-                                              .opens_at_once = true };
+                                              .opens_at_once = true,
+                                              .stays_in_background = true };
 
 int nt_store_open(nt_context_t* ctx, nt_id_t* id) {
   return nt__task_open(ctx, id);

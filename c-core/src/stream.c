@@ -81,10 +81,12 @@ static void activate(nt__stream_t* stream) {
 /* ---- Ending -------------------------------------------------------------- */
 
 void nt__stream_drop(nt__stream_t* stream, nt__piece_t* piece) {
+  nt_context_t* ctx = nt__transfer_context(&stream->transfer);
+
+  nt__meter_settle(&ctx->meter, piece->minute, piece->charge);
   stream->charge += piece->charge;
   stream->sends += piece->sends;
-  nt__spare_give(&nt__transfer_context(&stream->transfer)->pieces,
-                 &piece->block);
+  nt__spare_give(&ctx->pieces, &piece->block);
 }
 
 void nt__stream_close(nt__stream_t* stream) {
@@ -134,8 +136,10 @@ static bool make_output(nt__streams_t* streams) {
 }
 
 static bool is_plain(const nt__transfer_t* t) {
+  const char* proxy = nt__transfer_proxy(t);
+
   return !t->url.secure &&
-         (t->proxy == NULL || !curl_strnequal(t->proxy, "https:", 6));
+         (proxy == NULL || !curl_strnequal(proxy, "https:", 6));
 }
 
 static nt__socket_t* get_socket(nt__stream_t* stream) {
@@ -314,7 +318,7 @@ static CURLcode write_some(nt__stream_t* stream) {
 
   if (code != CURLE_OK)
     return code;
-  atomic_fetch_add_explicit(&ctx->bytes_out, sent, memory_order_relaxed);
+  nt__count_out(ctx, sent);
   stream->taken += sent;
   take_off(stream, sent);
   return CURLE_OK;
@@ -438,10 +442,16 @@ static bool read_some(nt__stream_t* stream) {
     end_input(stream);
     return false;
   }
-  atomic_fetch_add_explicit(&ctx->bytes_in, size, memory_order_relaxed);
+  nt__count_in(ctx, size);
   hand_over(stream, streams->in->data, size);
   /* Less than asked for was all there is, unless TLS has more. */
   return size == READ_SIZE || !stream->plain;
+}
+
+/* The quota is spent, and the owner waits for the next minute. */
+static bool has_to_wait(nt__stream_t* stream) {
+  return nt__meter_is_spent(&nt__transfer_context(&stream->transfer)->meter) &&
+         stream->ops->on_spent(stream);
 }
 
 /* True when there may be more than what a turn reads. */
@@ -456,7 +466,7 @@ static bool read_on(nt__stream_t* stream) {
     hand_over(stream, rest.data, rest.size);
     nt__buf_free(&rest);
   }
-  while (reads(stream))
+  while (reads(stream) && !has_to_wait(stream))
     if (left-- == 0)
       return true;
     else if (!read_some(stream))

@@ -13,6 +13,7 @@ typedef struct nt__piece {
   char* data; /* what is left to send */
   size_t size;
   uint64_t charge;         /* what it counts in the send queue */
+  unsigned minute;         /* of the quota that it counts in; 0: none */
   unsigned sends;          /* how many of the host's sends it completes */
   nt__spare_block_t block; /* its memory */
 } nt__piece_t;
@@ -25,6 +26,9 @@ typedef struct nt__stream_ops {
   /* Returns how many bytes it used. The rest it gets again, first, once
    * nt__stream_resume() lets the stream read on; until then nothing is read. */
   size_t (*on_data)(nt__stream_t* stream, const char* data, size_t size);
+  /* The quota of the minute is spent: holds the stream until the task is
+   * resumed, and returns true; or false, to read all the same. */
+  bool (*on_spent)(nt__stream_t* stream);
   /* Some of the host's sends are with the system; `charge` and `sends` of all
    * so far are in the stream. */
   void (*on_sent)(nt__stream_t* stream);

@@ -8,6 +8,16 @@ uint64_t nt__now(const nt_context_t* ctx) {
   return uv_now(&ctx->io.loop);
 }
 
+void nt__count_in(nt_context_t* ctx, uint64_t bytes) {
+  atomic_fetch_add_explicit(&ctx->bytes_in, bytes, memory_order_relaxed);
+  nt__meter_count(&ctx->meter, bytes);
+}
+
+void nt__count_out(nt_context_t* ctx, uint64_t bytes) {
+  atomic_fetch_add_explicit(&ctx->bytes_out, bytes, memory_order_relaxed);
+  nt__meter_count(&ctx->meter, bytes);
+}
+
 int64_t nt__unix_ms(void) {
   struct timespec now;
 
@@ -18,8 +28,9 @@ int64_t nt__unix_ms(void) {
 void nt__task_begin(nt_context_t* ctx, nt__task_t* task) {
   nt__io_t* io = &ctx->io;
 
-  /* Two timers for it and for each of the others, and one for the warm-up. */
-  if (nt__timers_reserve(&io->timers, 2 * io->tasks.count + 3) != 0 ||
+  /* Two timers for it and for each of the others. */
+  if (nt__timers_reserve(&io->timers,
+                         2 * io->tasks.count + 2 + NT__OWN_TIMERS) != 0 ||
       nt__table_add(&io->tasks, task->id, task) != 0) {
     task->error = NT_E_NOMEM;
     nt__task_end(task, 0);

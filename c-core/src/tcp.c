@@ -220,6 +220,16 @@ static bool post_chunk(nt__tcp_t* tcp, const char* data, size_t size) {
   return true;
 }
 
+static void hold(nt__tcp_t* tcp) {
+  nt__stream_hold(&tcp->stream);
+  nt__task_hold(&tcp->task);
+}
+
+static bool on_spent(nt__stream_t* stream) {
+  hold(of_stream(stream));
+  return true;
+}
+
 static size_t on_data(nt__stream_t* stream, const char* data, size_t size) {
   nt__tcp_t* tcp = of_stream(stream);
 
@@ -228,8 +238,7 @@ static size_t on_data(nt__stream_t* stream, const char* data, size_t size) {
   if (!post_chunk(tcp, data, size)) {
     finish(tcp, NT_E_NOMEM);
   } else if (nt__is_over_mark(tcp->task.ctx, &tcp->task)) {
-    nt__stream_hold(stream);
-    nt__task_hold(&tcp->task);
+    hold(tcp);
   }
   return size;
 }
@@ -264,6 +273,7 @@ static void on_end(nt__stream_t* stream, int error) {
 
 static const nt__stream_ops_t stream_ops = { .on_connected = on_connected,
                                              .on_data = on_data,
+                                             .on_spent = on_spent,
                                              .on_sent = on_sent,
                                              .on_half_closed = on_half_closed,
                                              .on_end = on_end };
@@ -279,7 +289,7 @@ static void tcp_start(nt__task_t* task) {
 }
 
 static void tcp_abort(nt__task_t* task) {
-  finish(of_task(task), NT_E_ABORTED);
+  finish(of_task(task), task->error);
 }
 
 static void tcp_resume(nt__task_t* task) {
@@ -474,16 +484,18 @@ int nt_tcp_open(nt_context_t* ctx, nt_id_t* id) {
                        policy->tcp_window_ms, uv_hrtime() / 1000000);
   if (err)
     nt__task_forget(ctx, *id);
-  return err;
+  return nt__refuse(ctx, 0, err, NULL);
 }
 
 int nt_tcp_start(nt_context_t* ctx, nt_id_t id,
                  const nt_tcp_options_t* options) {
   nt__tcp_t* tcp;
-  int err = nt__task_check_idle(ctx, id);
+  int err = nt__task_check_start(ctx, id);
 
   if (err == 0)
     err = check(ctx->policy, options);
+  if (err == 0)
+    err = nt__meter_check(ctx, id);
   if (err)
     return err;
   tcp = new_block(options);
@@ -527,6 +539,7 @@ int nt_tcp_send(nt_context_t* ctx, nt_id_t id, const void* data, size_t size) {
   nt__tcp_t* tcp = find(ctx, id);
   uint64_t max = ctx->policy->values.send_queue_bytes;
   tcp_order_t* order;
+  int err;
 
   if (tcp == NULL)
     return nt__task_missing(ctx);
@@ -538,6 +551,9 @@ int nt_tcp_send(nt_context_t* ctx, nt_id_t id, const void* data, size_t size) {
     nt_tcp_report(ctx, id);
     return NT_E_QUEUE_FULL;
   }
+  err = nt__meter_check(ctx, id);
+  if (err)
+    return err;
   order = new_order(ctx, id, WISH_SEND, size);
   if (order == NULL)
     return NT_E_NOMEM;
@@ -545,6 +561,7 @@ int nt_tcp_send(nt_context_t* ctx, nt_id_t id, const void* data, size_t size) {
   order->piece.data = order->data;
   order->piece.size = order->piece.charge = size;
   order->piece.sends = 1;
+  order->piece.minute = nt__meter_give(ctx, size);
   nt__send_queue_add(&tcp->queue, size);
   nt__command_post(ctx, &order->command);
   return 0;

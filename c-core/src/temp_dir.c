@@ -32,6 +32,7 @@ typedef struct folder {
 void nt__temp_dirs_init(nt__temp_dirs_t* dirs) {
   nt__list_init(&dirs->folders);
   dirs->files = 0;
+  dirs->bytes = 0;
 }
 
 /* The system's place, if none is given; to be freed. */
@@ -266,4 +267,50 @@ int nt__temp_dirs_name(nt__temp_dirs_t* dirs, const char* base, char** out) {
   snprintf(name, sizeof(name), "%lu", ++dirs->files);
   *out = nt__file_join(folder->path, name, "");
   return *out == NULL ? NT_E_NOMEM : 0;
+}
+
+/* ---- Counting ------------------------------------------------------------ */
+
+typedef struct sum {
+  const char* folder;
+  uint64_t bytes;
+} sum_t;
+
+static void add_entry(void* arg, const char* name) {
+  sum_t* sum = arg;
+  char path[PATH_SIZE];
+  nt__file_info_t info;
+  int size = snprintf(path, sizeof(path), "%s/%s", sum->folder, name);
+
+  if (size > 0 && size < (int) sizeof(path) &&
+      nt__file_look(path, &info) == 0 && info.regular)
+    sum->bytes += info.size;
+}
+
+/* Files go in many ways, of some of which nobody tells us: an abort, a host
+ * that moves what it got. So what was written is added up, and only when that
+ * is too much we look at what there is. */
+static void recount(nt__temp_dirs_t* dirs) {
+  nt__node_t* node;
+
+  dirs->bytes = 0;
+  for (node = dirs->folders.next; node != &dirs->folders; node = node->next) {
+    sum_t sum = { nt__container_of(node, folder_t, node)->path, 0 };
+
+    nt__file_list(sum.folder, MAX_ENTRIES, add_entry, &sum);
+    dirs->bytes += sum.bytes;
+  }
+}
+
+static bool has_room(const nt__temp_dirs_t* dirs, uint64_t max, uint64_t size) {
+  return max == 0 || (dirs->bytes <= max && size <= max - dirs->bytes);
+}
+
+int nt__temp_dirs_grow(nt__temp_dirs_t* dirs, uint64_t max, uint64_t size) {
+  if (!has_room(dirs, max, size))
+    recount(dirs);
+  if (!has_room(dirs, max, size))
+    return NT_E_TEMP_SIZE;
+  dirs->bytes += size;
+  return 0;
 }

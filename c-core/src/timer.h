@@ -24,6 +24,11 @@ int nt__timers_init(nt__timers_t* timers, uv_loop_t* loop);
 /* The loop must run once more before it is closed. */
 void nt__timers_close(nt__timers_t* timers);
 
+enum {
+  NT__OWN_TIMERS = 4 /* of the context: the warm-up, and of its rules the grace,
+                      * the minute and the second */
+};
+
 /* Room for `count` timers at once, so that setting one cannot fail. */
 int nt__timers_reserve(nt__timers_t* timers, size_t count);
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "failure.h"
+#include "gate.h"
 #include "hop.h"
 #include "stage.h"
 
@@ -19,7 +20,18 @@ struct nt__transfers {
   nt__node_t queue;    /* wait for others to end */
   nt__node_t starting; /* start their hop in this turn */
   size_t running;
+  nt__quota_t begun; /* in the last second */
+  nt__timer_t timer; /* when more may begin */
 };
+
+enum {
+  SECOND_MS = 1000
+};
+
+/* The turn that follows begins them. */
+static void on_second_over(nt__timer_t* timer) {
+  (void) timer;
+}
 
 int nt__transfers_open(nt_context_t* ctx) {
   nt__transfers_t* transfers = nt__calloc(sizeof(*transfers));
@@ -28,12 +40,17 @@ int nt__transfers_open(nt_context_t* ctx) {
   if (transfers == NULL)
     return NT_E_NOMEM;
   transfers->ctx = ctx;
+  transfers->timer.on_due = on_second_over;
   nt__list_init(&transfers->queue);
   nt__list_init(&transfers->starting);
   return 0;
 }
 
 void nt__transfers_free(nt__transfers_t* transfers) {
+  if (transfers == NULL)
+    return;
+  nt__timer_clear(&transfers->ctx->io.timers, &transfers->timer);
+  nt__quota_free(&transfers->begun);
   nt__free(transfers);
 }
 
@@ -189,7 +206,7 @@ static int find_next(nt__transfer_t* t, nt__url_t* next) {
   err = nt__url_parse(next, t->url.text, location);
   if (err)
     return err;
-  err = nt__policy_check_url(t->task->policy, next);
+  err = nt__gate_url(t->task->policy, t->access, next);
   if (err)
     nt__url_free(next);
   return err;
@@ -224,7 +241,7 @@ static void ask_again(nt__transfer_t* t) {
 static int failure_of(const nt__transfer_t* t, CURLcode code) {
   int err = nt__failure(t->easy.curl, code, t->task->message);
 
-  if (t->proxy != NULL && code == CURLE_COULDNT_CONNECT)
+  if (nt__transfer_proxy(t) != NULL && code == CURLE_COULDNT_CONNECT)
     return NT_E_PROXY;
   return err;
 }
@@ -266,10 +283,43 @@ static void on_done(nt__easy_t* easy, CURLcode code) {
 
 /* ---- The queue ----------------------------------------------------------- */
 
-static bool has_place(const nt__transfers_t* transfers) {
-  uint32_t max = transfers->ctx->io.policy->values.max_requests;
+static const nt_policy_t* policy_of(const nt__transfers_t* transfers) {
+  return &transfers->ctx->io.policy->values;
+}
 
-  return max == 0 || transfers->running < max;
+static bool has_place(const nt__transfers_t* transfers) {
+  uint32_t max = policy_of(transfers)->max_requests;
+
+  return (max == 0 || transfers->running < max) &&
+         !nt__meter_is_spent(&transfers->ctx->meter);
+}
+
+/* Whether this second lets one more begin; else the timer is set. Without the
+ * memory to count them none begins, until there is some. */
+static bool is_in_time(nt__transfers_t* transfers) {
+  nt_context_t* ctx = transfers->ctx;
+  nt__timer_t* timer = &transfers->timer;
+  uint64_t now = nt__now(ctx);
+  uint64_t due;
+
+  if (nt__quota_due(&transfers->begun,
+                    policy_of(transfers)->requests_per_second, SECOND_MS,
+                    &due) != 0)
+    due = now + SECOND_MS;
+  if (due <= now)
+    return true;
+  if (timer->index == 0 || timer->due > due)
+    nt__timer_set(&ctx->io.timers, timer, due);
+  return false;
+}
+
+/* Takes the place of one that begins now, if there is one. */
+static bool take_place(nt__transfers_t* transfers) {
+  if (!has_place(transfers) || !is_in_time(transfers))
+    return false;
+  nt__quota_take(&transfers->begun, policy_of(transfers)->requests_per_second,
+                 SECOND_MS, nt__now(transfers->ctx));
+  return true;
 }
 
 static void start_clocks(nt__transfer_t* t) {
@@ -295,10 +345,23 @@ void nt__transfer_proceed(nt__transfer_t* t) {
   prepare_hop(t);
 }
 
+/* Where the first hop leads; what has a protocol of its own was checked by its
+ * owner. */
+static int check(const nt__transfer_t* t) {
+  const nt__policy_t* policy = t->task->policy;
+  int err = 0;
+
+  if (!t->own_protocol)
+    err = nt__gate_url(policy, t->access, &t->url);
+  return err ? err : nt__gate_proxy(policy, t->access, t->proxy);
+}
+
 /* False: the policy refuses it, and it has ended. */
 static bool prepare(nt__transfer_t* t) {
-  int err =
-      t->own_protocol ? 0 : nt__policy_check_url(t->task->policy, &t->url);
+  int err = check(t);
+
+  if (err == 0 && nt__meter_is_spent(&nt__transfer_context(t)->meter))
+    err = NT_E_QUOTA;
 
   nt__node_init(&t->node);
   t->timer.on_due = on_due;
@@ -322,7 +385,7 @@ void nt__transfer_submit(nt__transfer_t* t) {
 
   if (!prepare(t))
     return;
-  if (has_place(transfers) && nt__list_empty(&transfers->queue)) {
+  if (nt__list_empty(&transfers->queue) && take_place(transfers)) {
     begin(transfers, t);
     return;
   }
@@ -337,18 +400,19 @@ static void start(nt__transfer_t* t) {
     finish(t, err, "");
 }
 
-bool nt__transfers_pending(const nt__transfers_t* transfers) {
+bool nt__transfers_pending(nt__transfers_t* transfers) {
   return !nt__list_empty(&transfers->starting) ||
-         (!nt__list_empty(&transfers->queue) && has_place(transfers));
+         (!nt__list_empty(&transfers->queue) && has_place(transfers) &&
+          is_in_time(transfers));
 }
 
 void nt__transfers_run(nt__transfers_t* transfers) {
   nt__node_t* node;
 
   for (;;) {
-    while (has_place(transfers) &&
-           (node = nt__list_shift(&transfers->queue)) != NULL) {
-      nt__transfer_t* t = nt__container_of(node, nt__transfer_t, node);
+    while (!nt__list_empty(&transfers->queue) && take_place(transfers)) {
+      nt__transfer_t* t = nt__container_of(nt__list_shift(&transfers->queue),
+                                           nt__transfer_t, node);
 
       nt__event_post_state(transfers->ctx, t->task->id, NT_STATE_CONNECTING);
       begin(transfers, t);

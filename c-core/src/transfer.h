@@ -78,7 +78,8 @@ struct nt__transfer {
   nt_redirect_t redirect;
   uint32_t http;
   uint32_t flags;
-  const char* proxy;          /* URL; NULL: none */
+  nt_access_t access;         /* which list of the policy holds */
+  const char* proxy;          /* URL; "": none, NULL: the policy's */
   const char* interface_name; /* to go out by; NULL: any */
   nt_family_t family;         /* of the address */
   bool nagle;                 /* TCP may wait for more to send */
@@ -103,6 +104,9 @@ struct nt__transfer {
   uint64_t header_bytes;
   uint64_t discarded; /* bytes of the body of a redirect */
   uint64_t uploaded;
+  uint64_t read_offset; /* of a body in memory that is read piecewise */
+  uint64_t metered_in;  /* of this hop, in the quota of the minute */
+  uint64_t metered_out;
   unsigned alloc_failures; /* of the process, when the hop began */
   int failure;             /* why one of our callbacks refused to go on */
   bool waiting;            /* for the owner's disk */
@@ -112,6 +116,7 @@ struct nt__transfer {
   bool following; /* this response is a redirect to be followed */
   bool complete;  /* all that is wanted is here: end the hop */
   bool again;     /* the same hop once more */
+  bool piecewise; /* libcurl reads the body, rather than having it */
   bool expecting; /* a refused Expect is libcurl's to deal with, once */
 };
 
@@ -121,6 +126,14 @@ static inline nt_context_t* nt__transfer_context(const nt__transfer_t* t) {
 
 static inline const nt_policy_t* nt__transfer_policy(const nt__transfer_t* t) {
   return &t->task->policy->values;
+}
+
+/* The URL of the proxy that it goes through, or NULL. */
+static inline const char* nt__transfer_proxy(const nt__transfer_t* t) {
+  const char* proxy =
+      t->proxy != NULL ? t->proxy : nt__transfer_policy(t)->proxy;
+
+  return proxy == NULL || proxy[0] == '\0' ? NULL : proxy;
 }
 
 static inline uint64_t nt__transfer_now(const nt__transfer_t* t) {
@@ -135,7 +148,7 @@ void nt__transfers_free(nt__transfers_t* transfers);
 /* The part of a turn: what has its turn starts. */
 void nt__transfers_run(nt__transfers_t* transfers);
 /* Something became ready to start after it ran. */
-bool nt__transfers_pending(const nt__transfers_t* transfers);
+bool nt__transfers_pending(nt__transfers_t* transfers);
 
 /* Host thread: takes the owner's block in and frees what it made. */
 void nt__transfer_fini(nt__transfer_t* transfer);

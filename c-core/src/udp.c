@@ -198,7 +198,7 @@ static void udp_start(nt__task_t* task) {
 }
 
 static void udp_abort(nt__task_t* task) {
-  finish(of_task(task), NT_E_ABORTED);
+  finish(of_task(task), task->error);
 }
 
 static void udp_resume(nt__task_t* task) {
@@ -301,6 +301,11 @@ int nt_udp_open(nt_context_t* ctx, nt_family_t family, nt_id_t* id) {
 
   if (err)
     return err;
+  err = nt__task_check_start(ctx, *id);
+  if (err) {
+    nt__task_forget(ctx, *id);
+    return err;
+  }
   err = open_block(family, &udp);
   if (err) {
     nt__task_forget(ctx, *id);
@@ -456,11 +461,15 @@ static int find_target(nt__udp_t* udp, const char* host, int port,
 
 static int check_send(nt_context_t* ctx, nt__udp_t* udp, size_t size) {
   uint64_t max = ctx->policy->values.send_queue_bytes;
+  int err;
 
   if (size > DATAGRAM_MAX)
     return NT_E_TOO_BIG;
   if (!nt__send_queue_has_room(&udp->queue, max, size))
     return NT_E_QUEUE_FULL;
+  err = nt__meter_check(ctx, udp->task.id);
+  if (err)
+    return err;
   return udp->port == 0 ? bind_udp(ctx, udp, 0) : 0;
 }
 
@@ -490,6 +499,7 @@ int nt_udp_send(nt_context_t* ctx, nt_id_t id, const char* host, int port,
   order->to_peer = host == NULL;
   order->datagram.to = to;
   order->datagram.port = port;
+  order->datagram.minute = nt__meter_give(ctx, size);
   nt__send_queue_add(&udp->queue, size);
   nt__command_post(ctx, &order->command);
   return 0;

@@ -17,6 +17,7 @@ typedef struct nt__datagram {
   nt__sockaddr_t to;       /* AF_UNSPEC: not known yet, then `port` */
   int port;
   size_t size;
+  unsigned minute; /* of the quota that it counts in; 0: none */
   const char* data;
 } nt__datagram_t;
 

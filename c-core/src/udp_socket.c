@@ -231,7 +231,7 @@ static void take_in(nt__udp_t* udp, const char* data, size_t size,
                     const struct sockaddr* from) {
   nt_context_t* ctx = udp->task.ctx;
 
-  atomic_fetch_add_explicit(&ctx->bytes_in, size, memory_order_relaxed);
+  nt__count_in(ctx, size);
   if (!post_message(udp, data, size, from))
     atomic_fetch_add_explicit(&ctx->dropped, 1, memory_order_relaxed);
 }
@@ -269,6 +269,7 @@ static void give_back(nt_context_t* ctx, nt__datagram_t* datagram) {
 }
 
 void nt__udp_drop(nt__udp_t* udp, nt__datagram_t* datagram) {
+  nt__meter_settle(&udp->task.ctx->meter, datagram->minute, datagram->size);
   udp->charge += datagram->size;
   udp->sends++;
   give_back(udp->task.ctx, datagram);
@@ -442,8 +443,7 @@ static void wait_writable(nt__udp_t* udp) {
 }
 
 static void count_out(nt__udp_t* udp, size_t bytes) {
-  atomic_fetch_add_explicit(&udp->task.ctx->bytes_out, bytes,
-                            memory_order_relaxed);
+  nt__count_out(udp->task.ctx, bytes);
 }
 
 static void send_first(nt__udp_t* udp, bool refused) {

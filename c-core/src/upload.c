@@ -253,7 +253,7 @@ static nt__upload_t* new_upload(const nt_upload_options_t* options) {
 int nt_upload_start(nt_context_t* ctx, nt_id_t id,
                     const nt_upload_options_t* options) {
   nt__upload_t* upload;
-  int err = nt__task_check_idle(ctx, id);
+  int err = nt__task_check_start(ctx, id);
 
   if (err == 0)
     err = check(options);

@@ -2,6 +2,7 @@
 #include "url.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "alloc.h"
@@ -67,34 +68,76 @@ static bool has_part(CURLU* handle, CURLUPart part) {
   return code == CURLUE_OK || code == CURLUE_OUT_OF_MEMORY;
 }
 
-/* host:port, the port always there; what other schemes default to is not known
- * and not needed. */
-static int read_authority(nt__url_t* url) {
-  char* host = NULL;
+static bool is_ascii(const char* text) {
+  while (*text != '\0' && (unsigned char) *text < 0x80)
+    text++;
+  return *text == '\0';
+}
+
+/* What libcurl would make of the name when it connects, and by then the locale,
+ * on which that depends, may be another: so the URL gets it here. Where it
+ * cannot be done the name stays, and the policy refuses it. */
+static int set_ascii(nt__url_t* url) {
+  char* name = NULL;
+  CURLUcode code =
+      curl_url_get(url->handle, CURLUPART_HOST, &name, CURLU_PUNYCODE);
+  char* host;
+  int err;
+
+  if (code == CURLUE_OK && is_ascii(name))
+    code = curl_url_set(url->handle, CURLUPART_HOST, name, 0);
+  curl_free(name);
+  err = get_part(url->handle, CURLUPART_HOST, 0, &host);
+  if (err)
+    return err;
+  nt__free(url->host);
+  url->host = host;
+  return 0;
+}
+
+static int read_host(nt__url_t* url) {
+  int err = get_part(url->handle, CURLUPART_HOST, 0, &url->host);
+
+  if (err == 0 && !is_ascii(url->host))
+    err = set_ascii(url);
+  if (err)
+    return err;
+  url->foreign = !is_ascii(url->host);
+  url->literal = is_address(url->host);
+  return 0;
+}
+
+static int read_port(nt__url_t* url) {
   char* port = NULL;
   CURLUcode code = curl_url_get(url->handle, CURLUPART_PORT, &port, 0);
-  size_t size;
-  int err;
 
   if (code == CURLUE_OUT_OF_MEMORY)
     return NT_E_NOMEM;
   url->explicit_port = code == CURLUE_OK;
-  err = get_part(url->handle, CURLUPART_HOST, 0, &host);
-  if (err == 0) {
-    size = strlen(host) + sizeof(":65535");
-    url->authority = nt__malloc(size);
-    if (url->authority == NULL)
-      err = NT_E_NOMEM;
-    else
-      snprintf(url->authority, size, "%s:%s", host,
-               url->explicit_port ? port
-               : url->secure      ? "443"
-                                  : "80");
-    url->literal = is_address(host);
-  }
-  nt__free(host);
+  if (url->explicit_port)
+    url->port = atoi(port);
+  else
+    url->port = url->secure ? 443 : 80;
   curl_free(port);
-  return err;
+  return 0;
+}
+
+/* What other schemes than http and https default to is not known and not
+ * needed. */
+static int read_authority(nt__url_t* url) {
+  int err = read_port(url);
+  size_t size;
+
+  if (err == 0)
+    err = read_host(url);
+  if (err)
+    return err;
+  size = strlen(url->host) + sizeof(":65535");
+  url->authority = nt__malloc(size);
+  if (url->authority == NULL)
+    return NT_E_NOMEM;
+  snprintf(url->authority, size, "%s:%d", url->host, url->port);
+  return 0;
 }
 
 /* Asking libcurl for the text costs as much as parsing it, so a URL that was
@@ -226,6 +269,7 @@ int nt__url_parse(nt__url_t* url, const char* base, const char* text) {
 void nt__url_free(nt__url_t* url) {
   curl_url_cleanup(url->handle);
   nt__free(url->text);
+  nt__free(url->host);
   nt__free(url->authority);
   memset(url, 0, sizeof(*url));
 }
@@ -262,18 +306,58 @@ static bool is_proxy_scheme(const char* scheme) {
   return false;
 }
 
-bool nt__url_is_proxy(const char* text) {
+/* libcurl reads "socks5h://localhost/path" as a socket in the file system. */
+static bool has_path(CURLU* handle) {
+  char* path = NULL;
+  bool has = curl_url_get(handle, CURLUPART_PATH, &path, 0) != CURLUE_OK ||
+             strcmp(path, "/") != 0;
+
+  curl_free(path);
+  return has || has_part(handle, CURLUPART_QUERY) ||
+         has_part(handle, CURLUPART_FRAGMENT);
+}
+
+/* Where libcurl looks for a proxy whose URL names no port. */
+static int proxy_port(CURLU* handle, bool secure) {
+  char* port = NULL;
+  int number = secure ? 443 : 1080;
+
+  if (curl_url_get(handle, CURLUPART_PORT, &port, 0) == CURLUE_OK)
+    number = atoi(port);
+  curl_free(port);
+  return number;
+}
+
+int nt__url_read_proxy(const char* text, char** host, int* port, bool* secure) {
   char* scheme = NULL;
   nt__url_t url;
-  bool ok;
+  int err = nt__url_parse(&url, NULL, text);
 
-  if (nt__url_parse(&url, NULL, text) != 0)
-    return false;
-  ok = get_part(url.handle, CURLUPART_SCHEME, 0, &scheme) == 0 &&
-       is_proxy_scheme(scheme) && has_part(url.handle, CURLUPART_HOST);
+  *host = NULL;
+  if (err)
+    return err == NT_E_NOMEM ? err : NT_E_INVALID;
+  err = get_part(url.handle, CURLUPART_SCHEME, 0, &scheme);
+  if (err == 0 && (!is_proxy_scheme(scheme) || has_path(url.handle)))
+    err = NT_E_INVALID;
+  if (err == 0)
+    err = get_part(url.handle, CURLUPART_HOST, 0, host);
+  if (err == 0) {
+    *secure = strcmp(scheme, "https") == 0;
+    *port = proxy_port(url.handle, *secure);
+  }
   nt__free(scheme);
   nt__url_free(&url);
-  return ok;
+  return err == NT_E_URL ? NT_E_INVALID : err;
+}
+
+bool nt__url_is_proxy(const char* text) {
+  char* host;
+  bool secure;
+  int port;
+  int err = nt__url_read_proxy(text, &host, &port, &secure);
+
+  nt__free(host);
+  return err == 0;
 }
 
 bool nt__url_same_origin(const nt__url_t* a, const nt__url_t* b) {

@@ -10,9 +10,13 @@
 typedef struct nt__url {
   CURLU* handle;      /* given to libcurl */
   char* text;         /* absolute, without user and password */
+  char* host;         /* as it will be looked up: in Punycode if that can be
+                       * done, IPv6 in brackets; NULL unless http */
   char* authority;    /* host:port, the port always there; NULL unless http */
+  int port;           /* 0 unless http */
   bool http;          /* the scheme is http or https */
   bool secure;        /* the scheme is https */
+  bool foreign;       /* `host` is not in ASCII */
   bool literal;       /* the host is an address: there is nothing to look up */
   bool explicit_port; /* the port stood in the URL */
   bool plain;         /* `text` is what was given, and all of it */
@@ -31,6 +35,10 @@ void nt__url_inherit_credentials(nt__url_t* url, const nt__url_t* from);
 
 /* A URL of a proxy: http, https or one of the socks kinds. */
 bool nt__url_is_proxy(const char* text);
+
+/* The same, and its host as nt__url_t has it, for nt__free(). 0, NT_E_NOMEM,
+ * NT_E_INVALID. */
+int nt__url_read_proxy(const char* text, char** host, int* port, bool* secure);
 
 /* Same scheme, host and port. */
 bool nt__url_same_origin(const nt__url_t* a, const nt__url_t* b);

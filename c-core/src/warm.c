@@ -103,7 +103,7 @@ int nt__warm_open(nt_context_t* ctx) {
   if (warm == NULL)
     return NT_E_NOMEM;
   warm->ctx = ctx; /* for nt__warm_close(), which also follows an error */
-  if (nt__timers_reserve(&ctx->io.timers, 1) != 0)
+  if (nt__timers_reserve(&ctx->io.timers, NT__OWN_TIMERS) != 0)
     return NT_E_NOMEM;
   warm->timer.on_due = begin;
   warm->easy.kind = NT__MULTI_TRANSFERS;

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gate.h"
+
 enum {
   DEFAULT_TOTAL_MS = 60000
 };
@@ -321,7 +323,7 @@ static int make(nt_context_t* ctx, const nt_websocket_options_t* options,
   fill(ws, policy, options);
   err = parse_url(&ws->stream.transfer.url, options);
   if (err == 0) /* what the URL alone shows is told at once */
-    err = nt__policy_check_url(ctx->policy, &ws->stream.transfer.url);
+    err = nt__gate_url(ctx->policy, NT_ACCESS_SOCKET, &ws->stream.transfer.url);
   if (err == 0)
     err = write_request(ws, policy, options);
   if (err)
@@ -337,12 +339,14 @@ int nt_websocket_open(nt_context_t* ctx, nt_id_t* id) {
 int nt_websocket_start(nt_context_t* ctx, nt_id_t id,
                        const nt_websocket_options_t* options) {
   nt__websocket_t* ws;
-  int err = nt__task_check_idle(ctx, id);
+  int err = nt__task_check_start(ctx, id);
 
   if (err == 0)
     err = options == NULL ? NT_E_INVALID : check(options);
   if (err == 0 && !has_place(ctx))
-    err = NT_E_LIMIT;
+    err = nt__refuse(ctx, id, NT_E_LIMIT, NULL);
+  if (err == 0)
+    err = nt__meter_check(ctx, id);
   if (err == 0)
     err = make(ctx, options, &ws);
   if (err)
@@ -387,6 +391,7 @@ int nt_websocket_send(nt_context_t* ctx, nt_id_t id, nt_message_type_t type,
                       const void* data, size_t size) {
   nt__websocket_t* ws = find(ctx, id);
   nt__ws_order_t* order;
+  int err;
 
   if (ws == NULL)
     return nt__task_missing(ctx);
@@ -399,6 +404,9 @@ int nt_websocket_send(nt_context_t* ctx, nt_id_t id, nt_message_type_t type,
     nt_websocket_report(ctx, id);
     return NT_E_QUEUE_FULL;
   }
+  err = nt__meter_check(ctx, id);
+  if (err)
+    return err;
   order =
       new_order(ctx, id, type == NT_MESSAGE_TEXT ? NT__WS_TEXT : NT__WS_BINARY,
                 data, size);
@@ -407,6 +415,7 @@ int nt_websocket_send(nt_context_t* ctx, nt_id_t id, nt_message_type_t type,
   order->piece.data = order->data;
   order->piece.size = order->piece.charge = size;
   order->piece.sends = 1;
+  order->piece.minute = nt__meter_give(ctx, size);
   order->link = ws->seen_link;
   nt__send_queue_add(&ws->queue, size);
   nt__command_post(ctx, &order->command);

@@ -132,6 +132,8 @@ int nt__ws_session_begin(nt__websocket_t* ws, const nt__ws_deal_t* deal);
 void nt__ws_session_end(nt__websocket_t* ws);
 /* Takes bytes of frames; returns how many it used. */
 size_t nt__ws_session_feed(nt__websocket_t* ws, const char* data, size_t size);
+/* The host is behind, or the quota is spent: nothing is read. */
+void nt__ws_session_hold(nt__websocket_t* ws);
 /* The host has caught up. */
 void nt__ws_session_resume(nt__websocket_t* ws);
 /* An instant of the session may be over. */

@@ -293,6 +293,16 @@ static size_t on_data(nt__stream_t* stream, const char* data, size_t size) {
   return nt__ws_session_feed(ws, data, size);
 }
 
+/* Frames can wait; what is left of a handshake is not worth it. */
+static bool on_spent(nt__stream_t* stream) {
+  nt__websocket_t* ws = of_stream(stream);
+
+  if (ws->state == NT__WS_HANDSHAKE)
+    return false;
+  nt__ws_session_hold(ws);
+  return true;
+}
+
 static void on_sent(nt__stream_t* stream) {
   nt__websocket_t* ws = of_stream(stream);
 
@@ -347,6 +357,7 @@ static void on_end(nt__stream_t* stream, int error) {
 
 static const nt__stream_ops_t stream_ops = { .on_connected = on_connected,
                                              .on_data = on_data,
+                                             .on_spent = on_spent,
                                              .on_sent = on_sent,
                                              .on_end = on_end };
 
@@ -453,8 +464,15 @@ void nt__ws_start(nt__task_t* task) {
   connect_link(ws);
 }
 
+/* That the host has ended it is all that the host is told; of an interruption a
+ * script hears as of any other close. */
 void nt__ws_abort(nt__task_t* task) {
-  finish(nt__ws_of_task(task));
+  nt__websocket_t* ws = nt__ws_of_task(task);
+  const char* reason = ws->opened ? "interrupted" : "";
+
+  if (task->error == NT_E_INTERRUPTED)
+    keep_reason(ws, ws->opened ? 1006 : 0, reason, strlen(reason));
+  finish(ws);
 }
 
 void nt__ws_resume(nt__task_t* task) {

@@ -80,6 +80,7 @@ static nt__piece_t* compress(nt__websocket_t* ws, const nt__piece_t* piece) {
   packed->size = out.size - PIECE_START;
   packed->charge = piece->charge;
   packed->sends = piece->sends;
+  packed->minute = piece->minute;
   return packed;
 }
 
@@ -293,7 +294,7 @@ static void give_up(nt__websocket_t* ws, int error) {
   }
 }
 
-static void hold(nt__websocket_t* ws) {
+void nt__ws_session_hold(nt__websocket_t* ws) {
   nt__task_hold(&ws->task);
   if (ws->held_since != 0)
     return;
@@ -325,7 +326,7 @@ size_t nt__ws_session_feed(nt__websocket_t* ws, const char* data, size_t size) {
       give_up(ws, err);
     else if (item == NT__WS_END && ws->state == NT__WS_OPEN &&
              nt__is_over_mark(context_of(ws), &ws->task)) {
-      hold(ws);
+      nt__ws_session_hold(ws);
       return size - left;
     }
   }

@@ -91,12 +91,35 @@ static void libcurl_results(void** state) {
   curl_easy_cleanup(curl);
 }
 
+static void refusals(void** state) {
+  static const int refused[] = {
+    NT_E_LIMIT,     NT_E_URL_TOO_LONG, NT_E_SCHEME,   NT_E_PORT,
+    NT_E_BODY_SIZE, NT_E_DOMAIN,       NT_E_PRIVATE,  NT_E_SECRET,
+    NT_E_QUOTA,     NT_E_OWN_PROXY,    NT_E_PIN,      NT_E_WS_SIZE,
+    NT_E_OUTSIDE,   NT_E_FILE_SIZE,    NT_E_TEMP_SIZE
+  };
+  static const int others[] = { 0,
+                                NT_E_ABORTED,
+                                NT_E_INTERRUPTED,
+                                NT_E_URL,
+                                NT_E_REFUSED,
+                                NT_E_PERMISSION,
+                                NT_E_ACCESS,
+                                1 };
+  size_t i;
+
+  (void) state;
+  for (i = 0; i < COUNT(refused); i++)
+    assert_int_equal(nt_error_is_refusal(refused[i]), 1);
+  for (i = 0; i < COUNT(others); i++)
+    assert_int_equal(nt_error_is_refusal(others[i]), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(names_and_texts),
-    cmocka_unit_test(names_are_unique),
-    cmocka_unit_test(unknown_codes),
-    cmocka_unit_test(libcurl_results),
+    cmocka_unit_test(names_and_texts), cmocka_unit_test(names_are_unique),
+    cmocka_unit_test(unknown_codes),   cmocka_unit_test(libcurl_results),
+    cmocka_unit_test(refusals),
   };
 
   return cmocka_run_group_tests_name("error", tests, NULL, NULL);

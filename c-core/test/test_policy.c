@@ -1,5 +1,6 @@
-/* policy.c: presets, snapshots that outlive what they were made from, and the
- * gate for URLs. */
+/* policy.c and policy_check.c: presets, snapshots that outlive what they were
+ * made from, and what is wrong with a policy. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "check.h"
@@ -43,6 +44,11 @@ static void presets(void** state) {
   assert_int_equal(mini.mdns_scan_ms, 30000);
   assert_int_equal(open.mdns_scan_ms, 0);
   assert_int_equal(mini.max_services, 256);
+  assert_int_equal(mini.background_grace_ms, 5000);
+  assert_int_equal(mini.bytes_per_minute, 0);
+  assert_int_equal(mini.requests_per_second, 0);
+  assert_null(mini.domains[NT_ACCESS_REQUEST].items);
+  assert_null(mini.proxy);
   /* The limits of the platforms are all that `open` lifts. */
   open.max_requests = 10;
   open.download_max_bytes = 50 << 20;
@@ -53,6 +59,27 @@ static void presets(void** state) {
   open.tcp_forbidden_count = mini.tcp_forbidden_count;
   open.mdns_scan_ms = 30000;
   assert_memory_equal(&open, &mini, sizeof(mini));
+}
+
+static void strict_allows_nothing(void** state) {
+  nt_policy_t mini;
+  nt_policy_t strict;
+
+  (void) state;
+  memset(&strict, 0xff, sizeof(strict));
+  nt_policy_init(&mini, NT_PRESET_MINIPROGRAM);
+  nt_policy_init(&strict, NT_PRESET_STRICT);
+  assert_int_equal(strict.flags,
+                   NT_POLICY_REQUIRE_SECURE | NT_POLICY_REFUSE_PRIVATE |
+                       NT_POLICY_REQUIRE_DOMAINS | NT_POLICY_REFUSE_PROXY);
+  assert_non_null(strict.read_roots);
+  assert_non_null(strict.write_roots);
+  assert_int_equal(strict.read_root_count, 0);
+  assert_int_equal(strict.write_root_count, 0);
+  assert_int_equal(nt_policy_check(&strict, NULL, 0), 0);
+  strict.flags = 0;
+  strict.read_roots = strict.write_roots = NULL;
+  assert_memory_equal(&strict, &mini, sizeof(mini));
 }
 
 static void snapshot_copies_texts(void** state) {
@@ -158,48 +185,394 @@ static void marks_have_a_floor(void** state) {
   }
 }
 
+/* ---- Keeping ------------------------------------------------------------- */
+
+/* All that a policy points to, in memory that is not there any more when the
+ * snapshot is looked at. */
+static nt__policy_t* keep_all(void) {
+  const char* domains[] = { strdup("https://a.example"),
+                            strdup("*.b.example") };
+  const char* allowed[] = { strdup("10.0.0.0/8") };
+  const char* keys[] = { strdup(
+      "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=") };
+  nt_pin_t pin = { strdup("a.example"), { keys, 1 } };
+  const char* hosts[] = { strdup("c.example") };
+  nt_secret_t secret = {
+    strdup("key"), strdup("{{1}}"), strdup("value"), { hosts, 1 }
+  };
+  nt_policy_t values;
+  nt__policy_t* policy;
+
+  nt_policy_init(&values, NT_PRESET_OPEN);
+  values.domains[NT_ACCESS_UPLOAD].items = domains;
+  values.domains[NT_ACCESS_UPLOAD].count = 2;
+  values.domains[NT_ACCESS_UDP].items = domains; /* there, and empty */
+  values.allow_private.items = allowed;
+  values.allow_private.count = 1;
+  values.pins = &pin;
+  values.pin_count = 1;
+  values.secrets = &secret;
+  values.secret_count = 1;
+  values.ca_data = strdup("PEM");
+  values.proxy = strdup("http://proxy.example:3128");
+  values.temp_max_bytes = 7;
+  policy = nt__policy_new(&values);
+  free((char*) domains[0]);
+  free((char*) domains[1]);
+  free((char*) allowed[0]);
+  free((char*) keys[0]);
+  free((char*) pin.host);
+  free((char*) hosts[0]);
+  free((char*) secret.name);
+  free((char*) secret.placeholder);
+  free((char*) secret.value);
+  free((char*) values.ca_data);
+  free((char*) values.proxy);
+  memset(domains, 0, sizeof(domains));
+  memset(&pin, 0, sizeof(pin));
+  memset(&secret, 0, sizeof(secret));
+  return policy;
+}
+
+static void snapshot_copies_all(void** state) {
+  nt__policy_t* policy = keep_all();
+  const nt_policy_t* values = &policy->values;
+
+  (void) state;
+  assert_int_equal(values->domains[NT_ACCESS_UPLOAD].count, 2);
+  assert_string_equal(values->domains[NT_ACCESS_UPLOAD].items[0],
+                      "https://a.example");
+  assert_string_equal(values->domains[NT_ACCESS_UPLOAD].items[1],
+                      "*.b.example");
+  assert_non_null(values->domains[NT_ACCESS_UDP].items);
+  assert_int_equal(values->domains[NT_ACCESS_UDP].count, 0);
+  assert_null(values->domains[NT_ACCESS_TCP].items);
+  assert_string_equal(values->allow_private.items[0], "10.0.0.0/8");
+  assert_int_equal(values->pin_count, 1);
+  assert_string_equal(values->pins[0].host, "a.example");
+  assert_string_equal(values->pins[0].keys.items[0],
+                      "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+  assert_int_equal(values->secret_count, 1);
+  assert_string_equal(values->secrets[0].name, "key");
+  assert_string_equal(values->secrets[0].placeholder, "{{1}}");
+  assert_string_equal(values->secrets[0].value, "value");
+  assert_string_equal(values->secrets[0].hosts.items[0], "c.example");
+  assert_string_equal(values->ca_data, "PEM");
+  assert_string_equal(values->proxy, "http://proxy.example:3128");
+  assert_int_equal(values->temp_max_bytes, 7);
+  nt__policy_unref(policy);
+}
+
+/* ---- Checking ------------------------------------------------------------ */
+
 static const struct {
-  uint32_t flags;
-  uint64_t url_max;
-  const char* url;
-  int result;
-} gate[] = {
-  { 0, 0, "http://a/", 0 },
-  { 0, 0, "https://a:444/", 0 },
-  { 0, 0, "HTTP://a/", 0 },
-  { 0, 0, "ftp://a/", NT_E_SCHEME },
-  { 0, 0, "ws://a/", NT_E_SCHEME },
-  { 0, 0, "httpx://a/", NT_E_SCHEME },
-  { NT_POLICY_REQUIRE_SECURE, 0, "http://a/", NT_E_SCHEME },
-  { NT_POLICY_REQUIRE_SECURE, 0, "https://a/", 0 },
-  { NT_POLICY_REQUIRE_SECURE, 0, "ftp://a/", NT_E_SCHEME },
-  { NT_POLICY_NO_URL_PORT, 0, "http://a/", 0 },
-  { NT_POLICY_NO_URL_PORT, 0, "http://a:80/", NT_E_PORT },
-  { NT_POLICY_NO_URL_PORT, 0, "https://a:443/", NT_E_PORT },
-  { NT_POLICY_NO_URL_PORT, 0, "http://[::1]/", 0 },
-  { NT_POLICY_NO_URL_PORT, 0, "http://[::1]:1/", NT_E_PORT },
-  { NT_POLICY_NO_URL_PORT, 0, "http://a/:8080", 0 },
-  { 0, 9, "http://a/", 0 },
-  { 0, 9, "http://a/b", NT_E_URL_TOO_LONG },
+  nt_access_t access;
+  const char* entry;
+  bool good;
+} domains[] = {
+  { NT_ACCESS_REQUEST, "example.com", true },
+  { NT_ACCESS_REQUEST, "EXAMPLE.com.", true },
+  { NT_ACCESS_REQUEST, "localhost", true },
+  { NT_ACCESS_REQUEST, "xn--bcher-kva.example", true },
+  { NT_ACCESS_REQUEST, "under_score.example", true },
+  { NT_ACCESS_REQUEST, "example.com:1", true },
+  { NT_ACCESS_REQUEST, "example.com:65535", true },
+  { NT_ACCESS_REQUEST, "*.example.com", true },
+  { NT_ACCESS_REQUEST, "*.example.com:80", true },
+  { NT_ACCESS_REQUEST, "https://*.example.com", true },
+  { NT_ACCESS_REQUEST, "HTTPS://example.com", true },
+  { NT_ACCESS_REQUEST, "ws://example.com:8080", true },
+  { NT_ACCESS_SOCKET, "wss://example.com", true },
+  { NT_ACCESS_SOCKET, "https://example.com", true },
+  { NT_ACCESS_REQUEST, "1.2.3.4", true },
+  { NT_ACCESS_REQUEST, "1.2.3.4:80", true },
+  { NT_ACCESS_REQUEST, "[::1]", true },
+  { NT_ACCESS_REQUEST, "http://[2606:4700::1111]:80", true },
+  { NT_ACCESS_TCP, "tcp://example.com:7000", true },
+  { NT_ACCESS_TCP, "tls://example.com", true },
+  { NT_ACCESS_UDP, "udp://example.com:9", true },
+  { NT_ACCESS_REQUEST, "", false },
+  { NT_ACCESS_REQUEST, NULL, false },
+  { NT_ACCESS_REQUEST, ".", false },
+  { NT_ACCESS_REQUEST, "*", false },
+  { NT_ACCESS_REQUEST, "*.", false },
+  { NT_ACCESS_REQUEST, "*.*.example.com", false },
+  { NT_ACCESS_REQUEST, "a.*.example.com", false },
+  { NT_ACCESS_REQUEST, "*example.com", false },
+  { NT_ACCESS_REQUEST, "*.1.2.3", false },
+  { NT_ACCESS_REQUEST, "*.[::1]", false },
+  { NT_ACCESS_REQUEST, ".example.com", false },
+  { NT_ACCESS_REQUEST, "example..com", false },
+  { NT_ACCESS_REQUEST, "http//x", false },
+  { NT_ACCESS_REQUEST, "http:/x", false },
+  { NT_ACCESS_REQUEST, "//x", false },
+  { NT_ACCESS_REQUEST, "ftp://example.com", false },
+  { NT_ACCESS_REQUEST, "http://", false },
+  { NT_ACCESS_REQUEST, "://example.com", false },
+  { NT_ACCESS_REQUEST, "http://http://example.com", false },
+  { NT_ACCESS_REQUEST, "https://example.com/", false },
+  { NT_ACCESS_REQUEST, "https://example.com?a", false },
+  { NT_ACCESS_REQUEST, "https://u@example.com", false },
+  { NT_ACCESS_REQUEST, "example.com:", false },
+  { NT_ACCESS_REQUEST, "example.com:0", false },
+  { NT_ACCESS_REQUEST, "example.com:080", false },
+  { NT_ACCESS_REQUEST, "example.com:65536", false },
+  { NT_ACCESS_REQUEST, "example.com:100000000080", false },
+  { NT_ACCESS_REQUEST, "example.com:80a", false },
+  { NT_ACCESS_REQUEST, "example.com:-1", false },
+  { NT_ACCESS_REQUEST, "example .com", false },
+  { NT_ACCESS_REQUEST, " example.com", false },
+  { NT_ACCESS_REQUEST,
+    "b\xc3\xbc"
+    "cher.example",
+    false },
+  { NT_ACCESS_REQUEST, "127.1", false },
+  { NT_ACCESS_REQUEST, "0x7f000001", false },
+  { NT_ACCESS_REQUEST, "010.0.0.1", false },
+  { NT_ACCESS_REQUEST, "1.2.3.4.5", false },
+  { NT_ACCESS_REQUEST, "10.0.0.0/8", false },
+  { NT_ACCESS_REQUEST, "::1", false },
+  { NT_ACCESS_REQUEST, "[::1", false },
+  { NT_ACCESS_REQUEST, "[::1]x", false },
+  { NT_ACCESS_REQUEST, "[1.2.3.4]", false },
+  { NT_ACCESS_REQUEST, "[fe80::1%lo]", false },
+  { NT_ACCESS_REQUEST, "[]", false },
+  { NT_ACCESS_REQUEST, "tcp://example.com", false },
+  { NT_ACCESS_TCP, "https://example.com", false },
+  { NT_ACCESS_UDP, "tcp://example.com", false },
 };
 
-static void url_gate(void** state) {
-  nt_policy_t values;
-  nt__url_t url;
+static void checks_domains(void** state) {
+  char why[256];
   size_t i;
 
   (void) state;
-  for (i = 0; i < COUNT(gate); i++) {
-    nt__policy_t* policy;
+  for (i = 0; i < COUNT(domains); i++) {
+    const char* items[] = { "good.example", domains[i].entry };
+    nt_list_t list = { items, 2 };
+    nt_policy_t values;
+    int err;
 
     nt_policy_init(&values, NT_PRESET_OPEN);
-    values.flags = gate[i].flags;
-    values.url_max_bytes = gate[i].url_max;
-    policy = nt__policy_new(&values);
-    assert_int_equal(nt__url_parse(&url, NULL, gate[i].url), 0);
-    assert_int_equal(nt__policy_check_url(policy, &url), gate[i].result);
-    nt__url_free(&url);
-    nt__policy_unref(policy);
+    values.domains[domains[i].access] = list;
+    err = nt_policy_check(&values, why, sizeof(why));
+    if (err != (domains[i].good ? 0 : NT_E_INVALID))
+      fail_msg("\"%s\": %d %s", domains[i].entry, err, why);
+    assert_int_equal(err, nt_policy_check(&values, NULL, 0));
+    if (domains[i].good)
+      assert_string_equal(why, "");
+    else
+      assert_non_null(strstr(why, "][2] \""));
+  }
+}
+
+static const struct {
+  const char* entry;
+  bool good;
+} blocks[] = {
+  { "localhost", true },
+  { "game.lan", true },
+  { "*.lan", true },
+  { "10.0.0.1", true },
+  { "10.0.0.0/8", true },
+  { "0.0.0.0/0", true },
+  { "10.0.0.1/32", true },
+  { "::1", true },
+  { "[::1]", true },
+  { "fd00::/8", true },
+  { "::/0", true },
+  { "::1/128", true },
+  { "::ffff:10.0.0.0/104", true },
+  { "10.0.0.1/8", false },
+  { "10.0.0.0/33", false },
+  { "10.0.0.0/", false },
+  { "10.0.0.0/08", false },
+  { "10.0.0.0/-1", false },
+  { "10.0.0.0/8/8", false },
+  { "10.0.0/8", false },
+  { "10/8", false },
+  { "10.0.0.0:80", false },
+  { "localhost:80", false },
+  { "http://localhost", false },
+  { "game.lan/8", false },
+  { "*", false },
+  { "", false },
+  { "[fd00::]/8", false },
+  { "[::1]:80", false },
+  { "fd00::1/8", false },
+  { "::/129", false },
+  { "::ffff:10.0.0.0/8", false },
+  { "fe80::1%lo", false },
+  { "0x7f.1", false },
+};
+
+static void checks_private_blocks(void** state) {
+  char why[256];
+  size_t i;
+
+  (void) state;
+  for (i = 0; i < COUNT(blocks); i++) {
+    nt_policy_t values;
+    int err;
+
+    nt_policy_init(&values, NT_PRESET_STRICT);
+    values.allow_private.items = &blocks[i].entry;
+    values.allow_private.count = 1;
+    err = nt_policy_check(&values, why, sizeof(why));
+    if (err != (blocks[i].good ? 0 : NT_E_INVALID))
+      fail_msg("\"%s\": %d %s", blocks[i].entry, err, why);
+    if (err)
+      assert_memory_equal(why, "allow_private[1] \"", 18);
+  }
+}
+
+#define KEY "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+static const struct {
+  const char* host;
+  const char* key;
+  const char* why; /* NULL: good */
+} pins[] = {
+  { "a.example", KEY, NULL },
+  { "*.a.example", KEY, NULL },
+  { "10.0.0.1", KEY, NULL },
+  { NULL, KEY, "pins[1] \"\": expected a host" },
+  { "https://a.example", KEY,
+    "pins[1] \"https://a.example\": expected a host" },
+  { "a.example:443", KEY, "pins[1] \"a.example:443\": expected a host" },
+  { "a.example", "", "pins[1].keys[1] \"\": expected" },
+  { "a.example", NULL, "pins[1].keys[1] \"\": expected" },
+  { "a.example", "sha256/", "pins[1].keys[1] \"sha256/\"" },
+  { "a.example", "sha1/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    "pins[1].keys[1] \"sha1/" },
+  { "a.example", "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", NULL },
+  { "a.example", "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB=",
+    "pins[1].keys[1] \"sha256/" }, /* bits that are none of the 32 bytes */
+  { "a.example", "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    "pins[1].keys[1] \"sha256/" },
+  { "a.example", KEY "=", "pins[1].keys[1] \"sha256/" },
+  { "a.example", KEY ";" KEY, "pins[1].keys[1] \"sha256/" },
+};
+
+static void expect_why(const nt_policy_t* values, const char* expected) {
+  char why[256] = "?";
+  int err = nt_policy_check(values, why, sizeof(why));
+
+  assert_int_equal(err, expected == NULL ? 0 : NT_E_INVALID);
+  if (expected != NULL && strncmp(why, expected, strlen(expected)) != 0)
+    fail_msg("%s, not %s", why, expected);
+}
+
+static void checks_pins(void** state) {
+  nt_policy_t values;
+  nt_pin_t pin = { 0 };
+  size_t i;
+
+  (void) state;
+  nt_policy_init(&values, NT_PRESET_OPEN);
+  values.pins = &pin;
+  values.pin_count = 1;
+  for (i = 0; i < COUNT(pins); i++) {
+    pin.host = pins[i].host;
+    pin.keys.items = &pins[i].key;
+    pin.keys.count = 1;
+    expect_why(&values, pins[i].why);
+  }
+  pin.host = "a.example";
+  pin.keys.count = 0;
+  expect_why(&values, "pins[1] \"a.example\": expected at least one key");
+}
+
+static const struct {
+  const char *name, *placeholder, *value, *host, *why;
+} secrets[] = {
+  { "key", "{k}", "v", "a.example", NULL },
+  { "key", "{k}", "", "http://a.example:80", NULL },
+  { NULL, "{k}", "v", "a.example", "secrets[1].name: " },
+  { "", "{k}", "v", "a.example", "secrets[1].name: " },
+  { "key", "", "v", "a.example", "secrets[1].placeholder of \"key\": " },
+  { "key", NULL, "v", "a.example", "secrets[1].placeholder of \"key\": " },
+  { "key", "\n", "v", "a.example", "secrets[1].placeholder of \"key\": " },
+  { "key", "{k}", NULL, "a.example", "secrets[1].value of \"key\": " },
+  { "key", "{k}", "hush\r\nx: y", "a.example",
+    "secrets[1].value of \"key\": " },
+  { "key", "{k}", "v", NULL, "secrets[1].hosts[1] \"\": expected host" },
+  { "key", "{k}", "v", "ftp://a", "secrets[1].hosts[1] \"ftp://a\": " },
+};
+
+static void checks_secrets(void** state) {
+  nt_policy_t values;
+  nt_secret_t secret;
+  size_t i;
+
+  (void) state;
+  nt_policy_init(&values, NT_PRESET_OPEN);
+  values.secrets = &secret;
+  values.secret_count = 1;
+  for (i = 0; i < COUNT(secrets); i++) {
+    secret.name = secrets[i].name;
+    secret.placeholder = secrets[i].placeholder;
+    secret.value = secrets[i].value;
+    secret.hosts.items = &secrets[i].host;
+    secret.hosts.count = 1;
+    expect_why(&values, secrets[i].why);
+  }
+  secret = (nt_secret_t){ "key", "{k}", "v", { NULL, 1 } };
+  expect_why(&values, "secrets[1] \"key\": expected at least one host");
+}
+
+static const struct {
+  const char* proxy;
+  bool good;
+} proxies[] = {
+  { "http://proxy:3128", true },
+  { "https://user:password@proxy", true },
+  { "socks5://10.0.0.1:1080/", true },
+  { "socks5h://[::1]", true },
+  { "", false },
+  { "proxy:3128", false },
+  { "ftp://proxy", false },
+  { "http://", false },
+  { "socks5h://localhost/run/some.socket", false },
+  { "http://proxy/?a", false },
+  { "http://proxy/#a", false },
+};
+
+static void checks_texts(void** state) {
+  nt_policy_t values;
+  size_t i;
+
+  (void) state;
+  nt_policy_init(&values, NT_PRESET_OPEN);
+  for (i = 0; i < COUNT(proxies); i++) {
+    values.proxy = proxies[i].proxy;
+    expect_why(&values, proxies[i].good ? NULL : "proxy: expected a URL");
+  }
+  values.proxy = NULL;
+  values.ca_data = "-----BEGIN PRIVATE KEY-----";
+  expect_why(&values, "ca_data: expected certificates in PEM");
+  values.ca_data = "# mine\n-----BEGIN CERTIFICATE-----\nMII";
+  expect_why(&values, NULL);
+  expect_why(NULL, "expected a policy");
+}
+
+/* A message is cut off, and never runs over. */
+static void fits_messages(void** state) {
+  const char* items[] = { "no good" };
+  nt_policy_t values;
+  char why[9];
+  size_t size;
+
+  (void) state;
+  nt_policy_init(&values, NT_PRESET_OPEN);
+  values.domains[NT_ACCESS_TCP].items = items;
+  values.domains[NT_ACCESS_TCP].count = 1;
+  for (size = 0; size < sizeof(why); size++) {
+    memset(why, '#', sizeof(why));
+    assert_int_equal(nt_policy_check(&values, why, size), NT_E_INVALID);
+    if (size > 0)
+      assert_int_equal(strlen(why), size - 1);
+    assert_int_equal(why[size], '#');
   }
 }
 
@@ -210,7 +583,14 @@ int main(void) {
     cmocka_unit_test(snapshot_copies_lists),
     cmocka_unit_test(references_keep_it),
     cmocka_unit_test(marks_have_a_floor),
-    cmocka_unit_test(url_gate),
+    cmocka_unit_test(strict_allows_nothing),
+    cmocka_unit_test(snapshot_copies_all),
+    cmocka_unit_test(checks_domains),
+    cmocka_unit_test(checks_private_blocks),
+    cmocka_unit_test(checks_pins),
+    cmocka_unit_test(checks_secrets),
+    cmocka_unit_test(checks_texts),
+    cmocka_unit_test(fits_messages),
   };
 
   return cmocka_run_group_tests_name("policy", tests, NULL, NULL);

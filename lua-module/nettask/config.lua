@@ -3,7 +3,7 @@
 -- cannot honour raises: a host must never believe that a rule holds which does
 -- not. Locals instead of globals and fields: see init.lua.
 
-local pairs, type = pairs, type
+local concat, pairs, type = table.concat, pairs, type
 
 local set_policy = require "nettask.core".setPolicy
 local unknown = require "nettask.names".unknown
@@ -66,7 +66,7 @@ local function one_of(...)
     for i = 1, #list do
       if value == list[i] then return end
     end
-    return 'must be one of "' .. table.concat(list, '", "') .. '"'
+    return 'must be one of "' .. concat(list, '", "') .. '"'
   end
 end
 

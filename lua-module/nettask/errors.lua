@@ -2,6 +2,8 @@
 -- errno of the mini-program platforms, errCode, and the number that Alipay's
 -- dialect calls `error`.
 
+local pcall, tostring, type = pcall, tostring, type -- see init.lua
+
 local core = require "nettask.core"
 
 local errors = {}

@@ -24,6 +24,9 @@
 --   started  started(task, record, given, settings), if it wants to know
 --   method   whether it is no task of its own, but a method of one
 
+local error, pairs, pcall, rawget = error, pairs, pcall, rawget
+local tostring, type, xpcall = tostring, type, xpcall
+
 local abort = require "nettask.abort"
 local core = require "nettask.core"
 local errors = require "nettask.errors"
@@ -117,6 +120,15 @@ function exchange.total(given, default)
   return timeout and timeout > 0 and timeout or default
 end
 
+-- The stages as the core reads them: a table of ours, because that one of the
+-- script may have metamethods, which would run in the middle of its work.
+function exchange.stages(given)
+  local timeouts = given.timeouts
+  return timeouts and { dns = timeouts.dns, connect = timeouts.connect,
+    tls = timeouts.tls, firstByte = timeouts.firstByte,
+    stall = timeouts.stall }
+end
+
 -- What the core wants to know of every exchange; `list` is the header,
 -- `timeout` the default.
 function exchange.params(record, given, list, base_url, timeout)
@@ -127,18 +139,19 @@ function exchange.params(record, given, list, base_url, timeout)
     baseUrl = base_url,
     headers = list,
     total = exchange.total(given, timeout),
-    timeouts = given.timeouts,
+    timeouts = exchange.stages(given),
     http2 = fast or given.enableHttp2,
     http3 = fast or given.enableQuic,
     profile = given.enableProfile ~= false,
   }
 end
 
-local function start_fault(code, header, given, api, settings)
+-- `own` is api.fault as it was in the beginning.
+local function start_fault(code, header, given, api, own, settings)
   -- Without a name it is the media type of a part.
   if code == E.HEADER then return errors.header(header or "content-type") end
   if code == E.METHOD then return errors.method(given.method) end
-  local fault = api.fault and api.fault(code, given, settings)
+  local fault = own and own(code, given, settings)
   return fault or errors.of_code(code, nil, given.url,
     settings.requireSecure, api.codes)
 end
@@ -244,7 +257,7 @@ end
 function exchange.new(api, settings, log, report, chain, detour)
   local check, prepare = api.check, api.prepare
   local open, send, end_task = api.open, api.start, api.refuse
-  local started = api.started
+  local started, own_fault = api.started, api.fault
 
   -- The task ends, in a later update(), with that failure.
   local function refuse(task, record, fault)
@@ -257,7 +270,8 @@ function exchange.new(api, settings, log, report, chain, detour)
     if not params then return refuse(task, record, fault) end
     local code, header = send(task, params)
     if code ~= 0 then
-      refuse(task, record, start_fault(code, header, given, api, settings))
+      refuse(task, record, start_fault(code, header, given, api, own_fault,
+        settings))
     elseif started then
       started(task, record, given, settings)
     end

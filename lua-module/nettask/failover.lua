@@ -11,7 +11,8 @@ local errors = require "nettask.errors"
 local jsonp = require "nettask.jsonp"
 local query = require "nettask.query"
 
-local setmetatable, xpcall = setmetatable, xpcall
+local max, pairs, setmetatable = math.max, pairs, setmetatable
+local tostring, type, xpcall = tostring, type, xpcall
 local traceback = debug and debug.traceback -- a sandbox may take it away
 
 local failover = {}
@@ -122,7 +123,7 @@ end
 function Run:finish(ok, res)
   local exception = res.exception
   if exception then
-    exception.retryCount = math.max(self.attempts - 1, 0)
+    exception.retryCount = max(self.attempts - 1, 0)
     exception.reasons = self.reasons
   end
   self.relay:finish(ok, res)

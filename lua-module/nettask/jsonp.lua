@@ -2,6 +2,9 @@
 -- No script is run: it has to be the call of one function with JSON. Pure
 -- functions but for the counter of names.
 
+local char, concat, tonumber = string.char, table.concat, tonumber
+local type = type
+
 local core = require "nettask.core"
 local query = require "nettask.query"
 
@@ -26,7 +29,7 @@ end
 
 local function unescape(text)
   return (text:gsub("+", " "):gsub("%%(%x%x)", function(digits)
-    return string.char(tonumber(digits, 16))
+    return char(tonumber(digits, 16))
   end))
 end
 
@@ -53,7 +56,7 @@ function jsonp.identity(url)
     local name = field:match("^[^=]*")
     if name ~= "_" and name ~= "callback" then kept[#kept + 1] = field end
   end
-  return query.append(path, table.concat(kept, "&"))
+  return query.append(path, concat(kept, "&"))
 end
 
 -- ---- Unwrapping -------------------------------------------------------------

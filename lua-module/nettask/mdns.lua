@@ -10,6 +10,8 @@ local exchange = require "nettask.exchange"
 local options = require "nettask.options"
 
 local E = core.errors
+-- What the settings and the logger are given to: see init.lua.
+local check_scan, refuse = options.scan, exchange.refuse
 local START, STOP = "startLocalServiceDiscovery", "stopLocalServiceDiscovery"
 local NOTHING = {}
 
@@ -48,9 +50,9 @@ function mdns.new(settings, log)
 
   function self.startLocalServiceDiscovery(given)
     check_table(given, START)
-    local fault = options.scan(START, given, log) or begin(given.serviceType)
+    local fault = check_scan(START, given, log) or begin(given.serviceType)
     if fault then
-      return exchange.refuse(START, given, fault, settings, log, "warn")
+      return refuse(START, given, fault, settings, log, "warn")
     end
     exchange.accept(START, given)
   end
@@ -60,12 +62,12 @@ function mdns.new(settings, log)
   function self.stopLocalServiceDiscovery(given)
     if given == nil then given = NOTHING end
     check_table(given, STOP)
-    local fault = options.scan(STOP, given, log)
+    local fault = check_scan(STOP, given, log)
     if not fault and not core.mdnsStop(given.success, given.complete) then
       fault = errors.NO_SCAN
     end
     if fault then
-      exchange.refuse(STOP, given, fault, settings, log,
+      refuse(STOP, given, fault, settings, log,
         fault == errors.NO_SCAN and "debug" or "warn")
     end
   end

@@ -1,5 +1,8 @@
 -- Which known name somebody meant who wrote an unknown one.
 
+local floor, min, pairs = math.floor, math.min, pairs -- see init.lua
+local tostring, type = tostring, type
+
 local names = {}
 
 -- Levenshtein distance, without case.
@@ -12,7 +15,7 @@ local function distance(a, b)
     row[0] = i
     for j = 1, #b do
       local cost = a:byte(i) == b:byte(j) and 0 or 1
-      local best = math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
+      local best = min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
       diagonal, row[j] = row[j], best
     end
   end
@@ -21,7 +24,7 @@ end
 
 -- The nearest key of `known`, or nil when none is near.
 function names.nearest(name, known)
-  local found, least = nil, math.floor(#name / 3) + 1
+  local found, least = nil, floor(#name / 3) + 1
   if #name > 64 then return nil end
   for candidate in pairs(known) do
     local d = distance(name, candidate)

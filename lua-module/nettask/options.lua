@@ -1,13 +1,16 @@
 -- The options of each API: which there are, their types, and what is said about
 -- those that this version does not know or does not honour.
 
+local pairs, select, type = pairs, select, type -- see init.lua
+local sort = table.sort
+
 local abort = require "nettask.abort"
 local core = require "nettask.core"
 local errors = require "nettask.errors"
 local group = require "nettask.group"
 local is_jsonp = require "nettask.jsonp".is_wanted
 local names = require "nettask.names"
-local retry = require "nettask.retry"
+local retry_fault = require "nettask.retry".fault
 
 local options = {}
 
@@ -158,7 +161,7 @@ local function first_fault(types, given, only)
       wrong[#wrong + 1] = name
     end
   end
-  table.sort(wrong)
+  sort(wrong)
   return wrong[1] and fault_of(types, wrong[1], given[wrong[1]])
 end
 
@@ -251,7 +254,7 @@ function options.request(given, log)
   local fault, unusual = check("request", REQUEST, given, log)
   if unusual and not fault then
     fault = backup_fault(given.backup)
-      or given.retry and retry.fault(given.retry, log)
+      or given.retry and retry_fault(given.retry, log)
   end
   return fault, unusual
 end

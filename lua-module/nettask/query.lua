@@ -3,6 +3,10 @@
 -- numbers and nested tables. Keys are sorted by their bytes, not with `<`,
 -- which would follow the locale of the host.
 
+local concat, sort = table.concat, table.sort -- see init.lua
+local min, next, rawget, tostring, type =
+  math.min, next, rawget, tostring, type
+
 local core = require "nettask.core"
 
 local query = {}
@@ -19,7 +23,7 @@ function query.escape(text)
 end
 
 local function bytes_less(a, b)
-  for i = 1, math.min(#a, #b) do
+  for i = 1, min(#a, #b) do
     local x, y = a:byte(i), b:byte(i)
     if x ~= y then return x < y end
   end
@@ -64,7 +68,7 @@ local function sorted_entries(data, name)
     seen[text] = true
     entries[#entries + 1] = { text, value }
   end
-  table.sort(entries, function(a, b) return bytes_less(a[1], b[1]) end)
+  sort(entries, function(a, b) return bytes_less(a[1], b[1]) end)
   return entries
 end
 
@@ -103,7 +107,7 @@ function query.encode(data, name)
   for i = 1, #fields do
     parts[i] = query.escape(fields[i][1]) .. "=" .. query.escape(fields[i][2])
   end
-  return table.concat(parts, "&")
+  return concat(parts, "&")
 end
 
 -- Add a query string to a URL, before its fragment. "" changes nothing.

@@ -1,6 +1,8 @@
 -- request(): what becomes of `data`, and which body is expected back. All else
 -- is in exchange.lua.
 
+local type = type -- see init.lua
+
 local core = require "nettask.core"
 local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"

@@ -10,6 +10,8 @@ local errors = require "nettask.errors"
 local names = require "nettask.names"
 
 local ipairs, pairs, setmetatable = ipairs, pairs, setmetatable
+local tonumber, tostring, type = tonumber, tostring, type
+local floor, greater, less = math.floor, math.max, math.min
 
 local retry = {}
 
@@ -89,9 +91,9 @@ local MONTHS = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7,
 -- Days since 1970 of a date of the Gregorian calendar.
 local function days(year, month, day)
   if month <= 2 then year, month = year - 1, month + 12 end
-  local centuries = math.floor(year / 100)
-  return 365 * year + math.floor(year / 4) - centuries
-    + math.floor(centuries / 4) + math.floor((153 * month - 457) / 5) + day
+  local centuries = floor(year / 100)
+  return 365 * year + floor(year / 4) - centuries
+    + floor(centuries / 4) + floor((153 * month - 457) / 5) + day
     - 719469
 end
 
@@ -114,12 +116,12 @@ function retry.after(header)
   if text:find("^%d+$") then return tonumber(text) * 1000 end
   local date = date_of(text)
   local now = date_of(header["Date"]) or core.unixMs() / 1000
-  return date and math.max(date - now, 0) * 1000
+  return date and greater(date - now, 0) * 1000
 end
 
 -- Ms to wait before the nth retry, as long as nobody asks for more.
 function retry.backoff(base, n, max)
-  local delay = math.min(base * 2 ^ math.min(n - 1, DOUBLINGS), max)
+  local delay = less(base * 2 ^ less(n - 1, DOUBLINGS), max)
   return delay * (1 - chance() / 2)
 end
 
@@ -134,7 +136,7 @@ function Run:delay(header)
   local delay = retry.backoff(self.base, self.again, self.max)
   local asked = retry.after(header)
   if not asked then return delay end
-  return asked <= self.max and math.max(asked, delay) or nil
+  return asked <= self.max and greater(asked, delay) or nil
 end
 
 function Run:wants(ok, res)

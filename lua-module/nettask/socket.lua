@@ -15,7 +15,10 @@ local bound_socket, notice, replace = core.boundSocket, core.notice,
   core.socketReplace
 local send_bytes, close_socket = core.socketSend, core.socketClose
 local accept = core.accept
-local sealed = core.sealed -- a script cannot replace this one
+local sealed = core.sealed
+-- What the settings and the logger are given to: see init.lua.
+local accept_call, refuse_call = exchange.accept, exchange.refuse
+local check_send, check_close = options.send, options.close
 local NOTHING = {}
 
 local RECONNECT = { base = 500, max = 30000, jitter = 0.5, tries = 10 }
@@ -34,15 +37,16 @@ local function protocols_of(given)
   then
     return nil, errors.NO_ARRAY
   end
-  local seen = {}
+  -- The core borrows the texts, and must not find others than those checked.
+  local seen, checked = {}, {}
   for i = 1, #list do
     local name = list[i]
     if type(name) ~= "string" or not name:find(TOKEN) or seen[name] then
       return nil, errors.PROTOCOL
     end
-    seen[name] = true
+    seen[name], checked[i] = true, name
   end
-  return list
+  return checked
 end
 
 -- The four figures, nil for none, or nil and a failure.
@@ -76,7 +80,7 @@ local function prepare(_, given, settings)
     headers = list,
     protocols = protocols,
     total = exchange.total(given, settings.socketTimeout),
-    timeouts = given.timeouts,
+    timeouts = exchange.stages(given),
     noDelay = given.tcpNoDelay,
     deflate = given.perMessageDeflate,
     profile = given.enableProfile ~= false,
@@ -177,14 +181,14 @@ function socket.new(settings, log)
   local function refuse(name, given, fault)
     local level = fault == NOT_OPEN and name == "closeSocket" and "debug"
       or "warn"
-    exchange.refuse(name, given, fault, settings, log, level)
+    refuse_call(name, given, fault, settings, log, level)
   end
 
   -- task:send(), for what is unusual; `code` says why it was refused.
   function self.send(task, given, code)
     local fault, data
     if not code then
-      fault = options.send(given, log)
+      fault = check_send(given, log)
       if not fault then data, fault = data_of(given) end
       if not fault then
         code = send_bytes(task, data, given.success, given.fail,
@@ -199,7 +203,7 @@ function socket.new(settings, log)
   -- task:close()
   function self.close(task, given)
     given = given or NOTHING
-    local fault = options.close(given, log)
+    local fault = check_close(given, log)
     local code, reason
     if not fault then code, reason = closing_of(given) end
     if code then
@@ -213,7 +217,7 @@ function socket.new(settings, log)
       fault = fault or reason
     end
     if fault then return refuse("closeSocket", given, fault) end
-    exchange.accept("closeSocket", given)
+    accept_call("closeSocket", given)
   end
 
   function self.sendSocketMessage(given)

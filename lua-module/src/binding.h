@@ -36,10 +36,13 @@ typedef struct ntl_state {
   bool dead;             /* lua_close() has begun; for good */
   bool paused;
   bool sealed;
+  bool embedded;      /* the policy is that of nettask_configure() */
+  bool sealing;       /* inside nettask_seal() */
   bool updating;      /* inside the drain of update() */
   size_t live_count;  /* tasks before their last event */
   size_t idle_count;  /* of them, those that nothing can happen to as yet */
-  nt_policy_t policy; /* its strings are anchored by policy_ref */
+  nt_policy_t policy; /* its strings are anchored by policy_strings */
+  const nt_policy_t* given; /* to nettask_configure(), which runs */
 
   /* Registry references, made once. */
   int core;        /* what luaopen returned */
@@ -186,6 +189,8 @@ double ntl_now_ms(void);
 void ntl_gate(lua_State* L, ntl_state_t* s, const char* name);
 /* Adds configure, seal, close and their like to the table on top. */
 void ntl_host_open(lua_State* L);
+/* Push what require "nettask.core" gives after the seal. */
+void ntl_push_door(lua_State* L);
 
 /* ---- update.c ----------------------------------------------------------- */
 

@@ -3,8 +3,14 @@
  *
  * After seal() these functions work only for who passes the capability that
  * seal() returned, a userdata without contents that a script cannot make. The
- * check sits here and not in the Lua layer, because a script can reach this
- * table through package.loaded. */
+ * check sits here and not in the Lua layer, because a script may have found
+ * this table in package.loaded.
+ *
+ * From the seal on it finds it there no more: the parts of the Lua layer leave
+ * package.loaded, and who asks for "nettask.core" gets a door that leads to
+ * the module table alone. What the parts give to one another (records of tasks,
+ * settings, the logger) is checked by nobody, and some of it is trusted by C
+ * code. */
 #include <string.h>
 
 #include "binding.h"
@@ -23,6 +29,10 @@ void ntl_gate(lua_State* L, ntl_state_t* s, const char* name) {
   lua_pop(L, 1);
   if (is_host)
     lua_remove(L, 1);
+  else if (s->embedded && strcmp(name, "configure") == 0)
+    luaL_error(L,
+               "nettask: configure: the configuration is that of"
+               " nettask_configure(), only the host can call this");
   else if (s->sealed)
     luaL_error(L,
                "nettask: %s: the configuration is sealed, only the host"
@@ -39,12 +49,74 @@ static int gate(lua_State* L) {
   return 0;
 }
 
+/* The door that is left, see ntl_push_door(). */
+static int locked(lua_State* L) {
+  const char* name = lua_tostring(L, 2);
+
+  return luaL_error(L,
+                    "nettask: core.%s: the configuration is sealed, only the"
+                    " host has the parts of the module",
+                    name == NULL ? "?" : name);
+}
+
+static int known_module(lua_State* L) {
+  ntl_push_ref(L, ntl_self(L)->module);
+  return 1;
+}
+
+void ntl_push_door(lua_State* L) {
+  static const luaL_Reg funcs[] = {
+    { "module", known_module },
+    { NULL, NULL },
+  };
+
+  lua_newtable(L);
+  ntl_register(L, funcs);
+  lua_newtable(L);
+  lua_pushcfunction(L, locked);
+  lua_setfield(L, -2, "__index");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
+  lua_setmetatable(L, -2);
+}
+
+static bool is_part(lua_State* L, int idx) {
+  static const char prefix[] = "nettask.";
+
+  return lua_type(L, idx) == LUA_TSTRING &&
+         strncmp(lua_tostring(L, idx), prefix, sizeof(prefix) - 1) == 0;
+}
+
+/* Take the parts out of package.loaded: out of the table that require() looks
+ * at, whatever is called that by now. */
+static void hide_parts(lua_State* L) {
+  int loaded;
+
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  loaded = lua_gettop(L);
+  lua_pushnil(L);
+  while (lua_istable(L, loaded) && lua_next(L, loaded)) {
+    lua_pop(L, 1);
+    if (!is_part(L, -1))
+      continue;
+    lua_pushvalue(L, -1);
+    lua_pushnil(L);
+    lua_rawset(L, loaded);
+  }
+  lua_settop(L, loaded - 1);
+}
+
 /* core.seal() -> capability. A second call raises. */
 static int seal(lua_State* L) {
   ntl_state_t* s = ntl_self(L);
 
   if (s->sealed)
     return luaL_error(L, "nettask: seal: the configuration is sealed already");
+  if (s->embedded && !s->sealing)
+    return luaL_error(L,
+                      "nettask: seal: the configuration is that of"
+                      " nettask_configure(), only the host can seal it");
+  hide_parts(L);
   ntl_newuserdata(L, 1, 0);
   ntl_newmetatable(L, "nettask.host");
   lua_setmetatable(L, -2);

@@ -1,11 +1,18 @@
 /* nettask for Lua, as seen by a host that embeds it: link the module in, load
- * it, and drive the frame loop from C.
+ * it, say what scripts may do, and drive the frame loop from C.
  *
  *   lua_getglobal(L, "package");
  *   lua_getfield(L, -1, "preload");
  *   lua_pushcfunction(L, luaopen_nettask_core);
  *   lua_setfield(L, -2, "nettask.core");
  *   lua_pop(L, 2);
+ *
+ *   nt_policy_init(&policy, NT_PRESET_STRICT);
+ *   policy.domains[NT_ACCESS_REQUEST] = (nt_list_t){ hosts, 1 };
+ *   if (nettask_configure(L, &policy) != 0 || nettask_seal(L) != 0)
+ *     return give_up();
+ *   lua_setfield(L, LUA_REGISTRYINDEX, "my game: net"); // the host table
+ *
  *   // ... run the script, then each frame:
  *   nettask_update(L, 2.0);
  *
@@ -31,11 +38,32 @@ NT_API int luaopen_nettask_core(lua_State* L);
  * loaded. */
 NT_API size_t nettask_update(lua_State* L, double budget_ms);
 
-/* The context of this Lua state, made at its first use: for nt_policy_set()
- * before any script runs (it holds until net.configure() or net.close()), or
- * to start tasks from C, whose events update() passes over. Valid until
- * net.close() or lua_close(). NULL if "nettask.core" was never loaded, or if no
- * context could be made. */
+/* The policy of this Lua state: of the context that it has, and of those that
+ * it makes after a net.close(). It is copied with all that it points to. From
+ * then on it is C's alone: net.configure() and net.seal() raise for scripts,
+ * and the host's own configure() for every key that is part of a policy, so no
+ * other table of settings can come over it by accident. May be called again,
+ * also after the seal; tasks that run keep theirs.
+ *
+ * 0, or an error, and then nothing has changed: NT_E_INVALID, which
+ * nt_policy_check() explains, NT_E_NOMEM, also when the state is being closed,
+ * NT_E_FORKED. Does not raise. "nettask.core" need not be loaded, nor any
+ * script have run. */
+NT_API int nettask_configure(lua_State* L, const nt_policy_t* policy);
+
+/* net.seal() from C: makes what is configured final for the scripts of this Lua
+ * state, with or without nettask_configure(). Like lua_pcall(): 0, and pushes
+ * the table with the host's functions, which it had better keep in the
+ * registry; or another status, and pushes the message. That is so when it is
+ * sealed already, or when require() does not find "nettask". To be called
+ * before any script runs: it trusts the global `require`. */
+NT_API int nettask_seal(lua_State* L);
+
+/* The context of this Lua state, made at its first use: to start tasks from C,
+ * whose events update() passes over. Its policy is set with
+ * nettask_configure(): what nt_policy_set() says here holds only until somebody
+ * calls configure() or close(). Valid until net.close() or lua_close(). NULL if
+ * "nettask.core" was never loaded, or if no context could be made. */
 NT_API nt_context_t* nettask_context(lua_State* L);
 
 #ifdef __cplusplus

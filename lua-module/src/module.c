@@ -282,7 +282,8 @@ static void fill_core(lua_State* L, ntl_state_t* s) {
   ntl_promise_open(L, s);
 }
 
-/* One table a Lua state, however often it is asked for. */
+/* One table a Lua state, however often it is asked for; none of it after the
+ * seal. */
 int luaopen_nettask_core(lua_State* L) {
   ntl_state_t* s = ntl_find(L);
 
@@ -295,7 +296,10 @@ int luaopen_nettask_core(lua_State* L) {
     fill_core(L, s);
     s->core = ntl_new_ref(L);
   }
-  ntl_push_ref(L, s->core);
+  if (s->sealed)
+    ntl_push_door(L);
+  else
+    ntl_push_ref(L, s->core);
   return 1;
 }
 

@@ -16,12 +16,16 @@ bool ntl_get_flag(lua_State* L, int table, const char* name) {
 
 /* ---- Text ---------------------------------------------------------------- */
 
-/* Text without NUL, so that nobody sees less of it than was checked. */
+/* Text without NUL, so that nobody sees less of it than was checked. A number
+ * is none: its text would be garbage once it leaves the stack. */
 static const char* plain_text(lua_State* L, int idx) {
   size_t size;
-  const char* text = lua_tolstring(L, idx, &size);
+  const char* text;
 
-  return text != NULL && memchr(text, '\0', size) == NULL ? text : NULL;
+  if (lua_type(L, idx) != LUA_TSTRING)
+    return NULL;
+  text = lua_tolstring(L, idx, &size);
+  return memchr(text, '\0', size) == NULL ? text : NULL;
 }
 
 int ntl_get_text(lua_State* L, int table, const char* name, const char** text) {
