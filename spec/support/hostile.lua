@@ -23,8 +23,8 @@ local function shown(text)
 end
 
 local function title_of(group, kind, target, row)
-  local address = row[3] == "ok" and " " .. row[4] or ""
-  local number = kind:find("^tcp") and "#164" or "#129"
+  local address = row[3] == "ok" and " at " .. row[4] or ""
+  local number = kind:find("tcp", 1, true) and "#164" or "#129"
   return ("%s %s: %s %s is %s%s"):format(number, group.name, kind,
     shown(target), row[3], address)
 end
@@ -180,6 +180,7 @@ end
 
 start.tcp = start_tcp({}, "ipv4")
 start.tcp6 = start_tcp({}, "ipv6")
+start.tls = start_tcp({ tls = true }, "ipv4")
 
 local function start_udp(type, act)
   return function(try, host, port)
@@ -235,8 +236,8 @@ end
 local function start_at(try, kind, host, port)
   local name, status = kind:match("^(%l+)>(%d+)$")
   local scheme = (name or kind) == "socket" and "ws" or "http"
-  if kind == "tcp" then
-    start.tcp(try, host, port)
+  if kind == "tcp" or kind == "udp" then
+    start[kind](try, host, port)
   elseif name then
     start_redirected(try, name, status, ("%s://%s:%d/"):format(scheme, host,
       port))
@@ -249,7 +250,7 @@ end
 local function start_again(try, kind, host)
   local first = { case = try.case }
   try.first = first
-  start_at(first, kind, host, 8081)
+  start_at(first, kind == "udp" and "tcp" or kind, host, 8081)
   return function()
     if not (first.address or first.failure) then return end
     try.step = nil
@@ -355,7 +356,9 @@ local REFUSALS = { private = true, resolved = true, domain = true,
   scheme = true, port = true }
 
 local function is_endpoint(case)
-  return case.kind:find("tcp", 1, true) or case.kind:find("udp", 1, true)
+  local kind = case.kind
+  return kind:find("tcp", 1, true) or kind:find("udp", 1, true)
+    or kind == "tls"
 end
 
 local function show(res)

@@ -19,6 +19,8 @@ line "contacts" it gets what was contacted since the last time, a line each,
 """
 
 import asyncio
+import base64
+import hashlib
 import ipaddress
 import os
 import pathlib
@@ -89,15 +91,14 @@ def set_up(folder):
 
 
 class Tap:
-    """What is sent, on all interfaces."""
+    """Remembers what is sent, on all interfaces, but for lookups and their
+    answers."""
 
     TCP, UDP, SYN, ACK = 6, 17, 2, 16
-    PACKET_STATISTICS, ETH_P_ALL = 6, 3
-    SEEN_ELSEWHERE = {("udp", "127.0.0.1", DNS),
-                      ("udp", "127.0.0.1", AUTHORITY)}
+    # Of Linux; Python does not name them.
+    SOL_PACKET, PACKET_STATISTICS, ETH_P_ALL = 263, 6, 3
 
-    def __init__(self, is_ours):
-        self.is_ours = is_ours
+    def __init__(self):
         self.contacts = {}
         self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM,
                                   socket.htons(self.ETH_P_ALL))
@@ -118,16 +119,14 @@ class Tap:
         else:
             protocol, start = packet[6], 40
             address = socket.inet_ntop(socket.AF_INET6, packet[24:40])
-        port, = struct.unpack(">H", packet[start + 2:start + 4] or b"\0\0")
-        if protocol == self.UDP:
-            self.note("udp", address, port)
-        elif protocol == self.TCP:
+        if protocol not in (self.UDP, self.TCP):
+            return
+        source, port = struct.unpack(">HH", packet[start:start + 4])
+        if protocol == self.TCP:
             if packet[start + 13] & (self.SYN | self.ACK) == self.SYN:
-                self.note("tcp", address, port)
-
-    def note(self, *contact):
-        if contact not in self.SEEN_ELSEWHERE and not self.is_ours(contact):
-            self.contacts[contact] = True
+                self.contacts["tcp", address, port] = True
+        elif address != "127.0.0.1" or not {source, port} & {DNS, AUTHORITY}:
+            self.contacts["udp", address, port] = True
 
     def answer(self):
         self.drain()
@@ -135,7 +134,7 @@ class Tap:
                  for kind, address, port in self.contacts]
         self.contacts.clear()
         lost = struct.unpack("II", self.sock.getsockopt(
-            263, self.PACKET_STATISTICS, 8))[1]
+            self.SOL_PACKET, self.PACKET_STATISTICS, 8))[1]
         return "\n".join([*lines, f"lost {lost}"]) + "\n"
 
 
@@ -169,8 +168,8 @@ class Authority(asyncio.DatagramProtocol):
 
 
 def start_dnsmasq(folder):
-    """Its own words about a name or an address count for nothing here: what it
-    is told is what it says."""
+    """It says what it is told to, whatever address that is, and keeps nothing
+    in mind."""
     command = servers.ENDS_WITH_US + [
         "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null",
         "--no-resolv", "--no-hosts", "--log-facility=-", "--pid-file=",
@@ -216,8 +215,7 @@ def response(target, address):
 
 
 def upgrade(key, address):
-    import base64
-    import hashlib
+    """The handshake's answer, and the address as a message."""
     accept = base64.b64encode(hashlib.sha1(
         key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
     text = address.encode()
@@ -227,6 +225,7 @@ def upgrade(key, address):
 
 
 async def serve_one(reader, writer):
+    """One request; whether another may follow."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     if head.startswith("tcp"):
         writer.write(local_address(writer).encode())
@@ -305,7 +304,7 @@ class Servers:
     """In a thread with a loop of its own."""
 
     def __init__(self, tcp, udp, folder):
-        self.tap = Tap(lambda contact: False)
+        self.tap = Tap()
         self.loop = asyncio.new_event_loop()
         self.loop.run_until_complete(listen(tcp, udp, folder))
         self.loop.add_reader(self.tap.sock, self.tap.drain)

@@ -5,8 +5,9 @@
 -- {p}; {n} is a name that nobody has looked up before.
 --
 -- Kinds: request, download, upload, socket (where the target says http, it is
--- made ws), tcp, tls and udp (the target is a host, or "host port"), udp6,
--- udp-connect, udp-join, udp-cast (with setBroadcast), mdns (a service type).
+-- made ws), tcp, tcp6, tls, udp, udp6, udp-connect, udp-join and udp-cast (with
+-- setBroadcast; the target of all these is a host, or "host port"), mdns (a
+-- service type).
 -- "request>302" asks good.test, which answers with that status and the target
 -- as its Location. "again-request" and the like have a host for a target, which
 -- is asked twice: first on a port of a server, with success, and then on {p}.
@@ -182,10 +183,12 @@ cases[1] = {
     -- A public address beside it is taken instead.
     { HTTP, "http://both.test:{p}/", "ok", "203.0.113.10" },
     { HTTP, "http://both6.test:{p}/", "ok", "203.0.113.10" },
+    { "request socket", "http://both.test:9999/", "resolved" },
+    { "tcp", "both.test 9999", "resolved" },
     { "request socket", "http://no.such.test:{p}/", "unresolved" },
     -- A public address at first.
-    { "again-request again-download again-upload again-socket again-tcp",
-      "r{n}.rebind.test", "resolved", "10.1.2.3" },
+    { "again-request again-download again-upload again-socket again-tcp"
+      .. " again-udp", "r{n}.rebind.test", "resolved", "10.1.2.3" },
     { "again-request again-socket again-tcp", "loop{n}.rebind.test",
       "resolved", "127.0.0.1" },
     { "again-request>302 again-download>307", "r{n}.rebind.test", "resolved",
@@ -531,6 +534,9 @@ cases[2] = {
     { "tcp", "other.test 8082", "ok", "203.0.113.20" },
     { "tcp", "other.test 8081", "domain", "203.0.113.20" },
     { "tcp", "127.0.0.1", "domain", "127.0.0.1" },
+    { "tls", "good.test 8443", "ok", "203.0.113.10" },
+    { "tls", "other.test 8443", "domain", "203.0.113.20" },
+    { "tls", "other.test 8082", "domain" },
     { "udp", "sub.good.test", "ok", "203.0.113.10" },
     { "udp", "203.0.113.10", "ok", "203.0.113.10" },
     { "udp", "0xcb00710a", "invalid" },
