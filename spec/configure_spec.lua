@@ -14,7 +14,12 @@ local DEFAULTS = {
   spinMicros = 0,
   limits = { maxRequests = 10, maxLookups = 16, redirects = 20,
     responseMaxBytes = 64 * MIB, headerMaxBytes = 256 * 1024,
-    highWaterBytes = MIB, contextHighWaterBytes = 64 * MIB },
+    highWaterBytes = MIB, contextHighWaterBytes = 64 * MIB,
+    bytesPerMinute = 0, requestsPerSecond = 0, tempMaxBytes = 0,
+    backgroundGraceMs = 5000 },
+  caData = false, pins = false, proxy = false, allowPrivate = false,
+  domains = { request = false, download = false, upload = false,
+    socket = false, tcp = false, udp = false },
 }
 
 -- The url of a port without a server, as if it had none.
@@ -68,7 +73,23 @@ describe("configure", function()
     math.huge }
   local NO_TIME = { "10", true, false, {}, 0, -1, NAN, math.huge }
 
+  local NO_LIST = { 1, true, "a.example", print, { 1 }, { "" }, { "a", true },
+    { a = "b" }, { "a", nil, "c" }, { "a\nb" }, { "a\0b" } }
+  local NO_PINS = { 1, true, "x", print, { "sha256/x" }, { [""] = { "x" } } }
+  local NO_PEM = { 1, true, {}, print, "", "text",
+    "-----BEGIN CERTIFICATE-----\0" }
+
   local wrong = {
+    denyPrivateAddresses = NO_FLAG, allowProxy = NO_FLAG,
+    allowPrivate = NO_LIST, pins = NO_PINS, caData = NO_PEM, proxy = NO_TEXT,
+    domains = { 1, "x", true, false, print },
+    ["domains.request"] = NO_LIST, ["domains.download"] = NO_LIST,
+    ["domains.upload"] = NO_LIST, ["domains.socket"] = NO_LIST,
+    ["domains.tcp"] = NO_LIST, ["domains.udp"] = NO_LIST,
+    ["limits.backgroundGraceMs"] = NO_COUNT,
+    ["limits.bytesPerMinute"] = NO_COUNT,
+    ["limits.requestsPerSecond"] = NO_COUNT,
+    ["limits.tempMaxBytes"] = NO_COUNT,
     baseUrl = NO_URL, caFile = NO_TEXT, userAgent = NO_TEXT,
     defaultContentType = NO_TEXT,
     dialect = { "WX", "", 1, false, {} },
@@ -126,13 +147,27 @@ describe("configure", function()
   end)
 
   it("names a key that this version cannot honour", function()
-    refused({ policy = "strict" }, 'policy "strict" is not supported')
-    local later = { "domains", "pins", "denyPrivateAddresses", "proxy" }
+    local later = { "origin", "cacheDir", "cacheMaxBytes", "cookieFile",
+      "appid", "version", "page", "query", "cellularInterface" }
     for _, key in ipairs(later) do
-      refused({ [key] = {} }, key .. " is not supported by this version")
+      refused({ [key] = "x" }, key .. " is not supported by this version")
     end
-    refused({ limits = { backgroundGraceMs = 5 } },
-      "limits%.backgroundGraceMs is not supported by this version")
+  end)
+
+  it("names the entry of a list that the core finds wrong", function()
+    local key = ("A"):rep(43) .. "="
+    refused({ domains = { request = { "a.example", "http//x" } } },
+      'domains%.request%[2%] "http//x": expected ')
+    refused({ domains = { udp = { "udp://" } } },
+      'domains%.udp%[1%] "udp://": expected ')
+    refused({ allowPrivate = { "10.0.0.0/8", "10.0.0.0/33" } },
+      'allowPrivate%[2%] "10%.0%.0%.0/33": expected ')
+    refused({ pins = { ["b.example"] = { "sha256/" .. key },
+      ["a.example"] = { "sha256/" .. key, "sha256/short" } } },
+      'pins%["a%.example"%].*sha256/short')
+    refused({ proxy = "nonsense" }, 'proxy "nonsense": expected ')
+    refused({ caData = "-----BEGIN CERTIFICATE-----\nnonsense\n" },
+      "caData.* expected ")
   end)
 
   it("takes nothing but a table", function()
@@ -576,13 +611,19 @@ describe("seal", function()
       refused(net.configure, { userAgent = "x" })
       refused(net.configure, {})
       refused(net.configure, 5)
-      for _, name in ipairs { "setLogger", "onError", "pause", "resume",
-        "close" } do
+      for _, name in ipairs { "setLogger", "onError", "onAudit", "pause",
+        "resume", "close", "setBackground" } do
         refused(net[name], print)
         refused(net[name])
         refused(net[name], host)
       end
       refused(net.seal)
+      for name, f in pairs(net.secrets) do
+        local ok, err = pcall(f, "name", { value = "v", hosts = { "a" } })
+        assert(not ok and err:find("secrets." .. name .. ": the configuration"
+          .. " is sealed", 1, true), err)
+        refused(f, host, "name", { value = "v", hosts = { "a" } })
+      end
     ]]
   end)
 
@@ -591,12 +632,18 @@ describe("seal", function()
       local host = net.seal()
       local names = {}
       for name, f in pairs(host) do
-        assert(type(f) == "function")
+        assert(type(f) == (name == "secrets" and "table" or "function"))
         names[#names + 1] = name
+      end
+      for name, f in pairs(host.secrets) do
+        assert(type(f) == "function")
+        assert(net.secrets[name] ~= f)
+        names[#names + 1] = "secrets." .. name
       end
       table.sort(names)
       assert(table.concat(names, " ")
-        == "close configure onError pause resume setLogger")
+        == "close configure onAudit onError pause resume secrets secrets.list"
+        .. " secrets.remove secrets.set setBackground setLogger")
       for name, f in pairs(host) do assert(net[name] ~= f) end
     ]]
   end)

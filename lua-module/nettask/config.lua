@@ -3,7 +3,10 @@
 -- cannot honour raises: a host must never believe that a rule holds which does
 -- not. Locals instead of globals and fields: see init.lua.
 
-local concat, pairs, type = table.concat, pairs, type
+local pairs, tonumber, type = pairs, tonumber, type
+local concat, sort = table.concat, table.sort
+local find, format, gsub = string.find, string.format, string.gsub
+local match, sub, upper = string.match, string.sub, string.upper
 
 local set_policy = require "nettask.core".setPolicy
 local unknown = require "nettask.names".unknown
@@ -70,14 +73,59 @@ local function one_of(...)
   end
 end
 
-local function a_list_of_folders(value)
+-- The same, of several lines.
+local function a_pem(value)
   if value == false then return end
-  local fault = "must be a list of folders, or false for no restriction"
-  if type(value) ~= "table" then return fault end
-  local count = 0
-  for _ in pairs(value) do count = count + 1 end
-  for i = 1, count do
-    if not value[i] or a_text(value[i]) then return fault end
+  if type(value) ~= "string" or not find(value, "-----BEGIN ", 1, true)
+    or find(value, "[%z\1-\8\11\12\14-\31\127]") then
+    return "must be the text of certificates in PEM, or false for the default"
+  end
+end
+
+-- The core knows what it may be.
+local function a_proxy(value)
+  if value == false then return end
+  if a_text(value) then
+    return "must be an http, https or socks5 url, or false for none"
+  end
+end
+
+-- A list of texts, which each are `what`, or false, which means `without`.
+local function a_list_of(what, without)
+  return function(value)
+    if value == false then return end
+    if type(value) ~= "table" then
+      return "must be a list of " .. what .. ", or false for " .. without
+    end
+    local count = 0
+    for _ in pairs(value) do count = count + 1 end
+    for i = 1, count do
+      if not value[i] or a_text(value[i]) then
+        return "must be a list of " .. what .. ", or false for " .. without
+          .. (value[i] and format("; [%d] is none", i) or "")
+      end
+    end
+  end
+end
+
+local a_list_of_folders = a_list_of("folders", "no restriction")
+local a_list_of_hosts = a_list_of("hosts", "no list")
+local a_list_of_keys = a_list_of('"sha256/..." texts', "none")
+local a_list_of_exceptions = a_list_of("hosts, addresses and blocks of them",
+  "none")
+
+local function a_table_of_pins(value)
+  if value == false then return end
+  if type(value) ~= "table" then
+    return "must be a table of hosts and their lists of keys, or false for none"
+  end
+  for host, keys in pairs(value) do
+    if type(host) ~= "string" or a_text(host) then
+      return "must have hosts as its keys"
+    end
+    local fault = not keys and "must be a list of \"sha256/...\" texts"
+      or a_list_of_keys(keys)
+    if fault then return format('["%s"] %s', host, fault) end
   end
 end
 
@@ -116,12 +164,20 @@ local LIMITS = {
   sendQueueBytes = a_count, maxMessageBytes = a_count,
   storeMaxBytes = a_count,
   tcpPerWindow = a_count, tcpForbiddenPorts = a_list_of_ports,
-  mdnsScanMs = a_count, maxServices = a_count, backgroundGraceMs = LATER,
+  mdnsScanMs = a_count, maxServices = a_count, backgroundGraceMs = a_count,
+  bytesPerMinute = a_count, requestsPerSecond = a_count,
+  tempMaxBytes = a_count,
 }
 
 local TIMEOUTS = {
   request = a_time, download = a_time, upload = a_time, socket = a_time,
   tcp = a_time,
+}
+
+local DOMAINS = {
+  request = a_list_of_hosts, download = a_list_of_hosts,
+  upload = a_list_of_hosts, socket = a_list_of_hosts, tcp = a_list_of_hosts,
+  udp = a_list_of_hosts,
 }
 
 local FILE_ROOTS = { read = a_list_of_folders, write = a_list_of_folders }
@@ -139,13 +195,28 @@ local KEYS = {
   urlMaxBytes = a_count, spinMicros = a_count,
   highWaterBytes = a_mark, contextHighWaterBytes = a_mark,
   logger = a_function,
-  origin = LATER, domains = LATER, denyPrivateAddresses = LATER,
-  allowPrivate = LATER, cacheDir = LATER,
-  cacheMaxBytes = LATER, cookieFile = LATER, storeFile = a_text,
-  caData = LATER, pins = LATER, proxy = LATER, appid = LATER,
-  version = LATER, page = LATER, query = LATER, cellularInterface = LATER,
-  wifiInterface = a_text,
+  domains = DOMAINS, denyPrivateAddresses = a_boolean,
+  allowPrivate = a_list_of_exceptions, caData = a_pem, pins = a_table_of_pins,
+  proxy = a_proxy, allowProxy = a_boolean,
+  storeFile = a_text, wifiInterface = a_text,
+  origin = LATER, cacheDir = LATER, cacheMaxBytes = LATER, cookieFile = LATER,
+  appid = LATER, version = LATER, page = LATER, query = LATER,
+  cellularInterface = LATER,
 }
+
+-- Those that are none of the core's business.
+local OF_LAYER = { baseUrl = true, dialect = true, defaultContentType = true,
+  timeouts = true, socketMode = true, httpErrorFails = true,
+  jsonErrorFails = true, wifiInterface = true, logger = true }
+
+-- The first key, by name, of those that belong to the policy, or nil.
+local function key_of_policy(options)
+  local first
+  for key in pairs(options) do
+    if not OF_LAYER[key] and (not first or key < first) then first = key end
+  end
+  return first
+end
 
 -- Why the options cannot be applied, or nil.
 local function find_fault(options, known, prefix)
@@ -161,7 +232,10 @@ local function find_fault(options, known, prefix)
       if fault then return fault end
     else
       local fault = check(value)
-      if fault then return ("%s%s %s"):format(prefix, key, fault) end
+      if fault then
+        local gap = sub(fault, 1, 1) == "[" and "" or " "
+        return prefix .. key .. gap .. fault
+      end
     end
   end
 end
@@ -173,6 +247,7 @@ local PRESETS = {
     maxSockets = 5 },
   open = { maxRequests = 0, downloadMaxBytes = 0, maxSockets = 0 },
 }
+PRESETS.strict = PRESETS.miniprogram
 local SWAN_UPLOAD = 25 * 1024 * 1024
 
 -- A cap of one dialect, which the preset `open` lifts.
@@ -181,16 +256,22 @@ local function apply_upload_cap(values)
   values.uploadMaxBytes = capped and SWAN_UPLOAD or 0
 end
 
+-- Lists that the host has given stay, but that `open` lifts those of hosts.
 local function apply_preset(values, name)
+  local strict = name == "strict"
   values.policy = name
   values.maxRequests = PRESETS[name].maxRequests
   values.downloadMaxBytes = PRESETS[name].downloadMaxBytes
   values.maxSockets = PRESETS[name].maxSockets
   -- The core knows them.
   values.tcpPerWindow, values.tcpForbiddenPorts = nil, nil
-  values.mdnsScanMs = nil
-  values.requireSecure, values.allowUrlPort = false, true
+  values.mdnsScanMs, values.allowProxy = nil, nil
+  values.requireSecure, values.allowUrlPort = strict, true
+  values.denyPrivateAddresses = strict
   values.urlMaxBytes = 0
+  if name == "open" then
+    for kind in pairs(DOMAINS) do values[kind .. "Domains"] = nil end
+  end
   apply_upload_cap(values)
 end
 
@@ -240,12 +321,29 @@ local function copy_list(list)
   return copy
 end
 
+local function copy_pins(pins)
+  if not pins then return nil end
+  local copy = {}
+  for host, keys in pairs(pins) do copy[host] = copy_list(keys) end
+  return copy
+end
+
+-- What is copied of the caller's tables; false becomes nil.
+local COPIES = { allowPrivate = copy_list, pins = copy_pins }
+
+local function is_text(check)
+  return check == a_text or check == a_url or check == a_pem
+    or check == a_proxy
+end
+
 local function merge(values, options)
   if options.policy then apply_preset(values, options.policy) end
   if options.dialect then apply_dialect(values, options.dialect) end
   for key, value in pairs(options) do
     local check = KEYS[key]
-    if value == false and (check == a_text or check == a_url) then
+    if COPIES[key] then
+      values[key] = COPIES[key](value)
+    elseif value == false and is_text(check) then
       values[key] = unset(values, key)
     elseif type(check) ~= "table" and key ~= "policy" and key ~= "dialect"
       and key ~= "logger" then
@@ -259,15 +357,38 @@ local function merge(values, options)
   for key, value in pairs(options.timeouts or {}) do
     values[key .. "Timeout"] = value
   end
+  -- Of a preset that has roots, false lifts them.
   for key, value in pairs(options.fileRoots or {}) do
-    values[key .. "Roots"] = copy_list(value)
+    values[key .. "Roots"] = copy_list(value) or false
   end
+  for key, value in pairs(options.domains or {}) do
+    values[key .. "Domains"] = copy_list(value)
+  end
+end
+
+-- { host, { key, ... }, host, { key, ... } }, in the order of the hosts.
+local function flat_pins(pins)
+  local hosts, flat = {}, {}
+  for host in pairs(pins or {}) do hosts[#hosts + 1] = host end
+  sort(hosts)
+  for i = 1, #hosts do
+    flat[2 * i - 1], flat[2 * i] = hosts[i], pins[hosts[i]]
+  end
+  return flat
+end
+
+-- nil: as the preset and the seal say.
+local function refuses_proxy(values)
+  if values.allowProxy == nil then return nil end
+  return not values.allowProxy
 end
 
 local function policy_of(values)
   return {
-    open = values.policy == "open",
+    preset = values.policy,
     requireSecure = values.requireSecure,
+    refusePrivate = values.denyPrivateAddresses,
+    refuseProxy = refuses_proxy(values),
     refuseUrlPort = not values.allowUrlPort,
     maxRequests = values.maxRequests,
     maxLookups = values.maxLookups,
@@ -294,7 +415,34 @@ local function policy_of(values)
     storeMaxBytes = values.storeMaxBytes,
     readRoots = values.readRoots,
     writeRoots = values.writeRoots,
+    requestDomains = values.requestDomains,
+    downloadDomains = values.downloadDomains,
+    uploadDomains = values.uploadDomains,
+    socketDomains = values.socketDomains,
+    tcpDomains = values.tcpDomains,
+    udpDomains = values.udpDomains,
+    allowPrivate = values.allowPrivate,
+    caData = values.caData,
+    pins = flat_pins(values.pins),
+    proxy = values.proxy,
+    tempMaxBytes = values.tempMaxBytes,
+    bytesPerMinute = values.bytesPerMinute,
+    requestsPerSecond = values.requestsPerSecond,
+    backgroundGraceMs = values.backgroundGraceMs,
   }
+end
+
+-- The core's words for what is wrong, `domains[request][2] "x": ...`, with the
+-- names of our keys.
+local function translate(why, policy)
+  why = gsub(why, "^domains%[(%a+)%]", "domains.%1")
+  why = gsub(why, "^pins%[(%d+)%]", function(i)
+    local host = policy.pins[2 * tonumber(i) - 1]
+    return host and format('pins["%s"]', host)
+  end)
+  local name, rest = match(why, "^([%a_]+)(.*)$")
+  if not name then return why end
+  return (gsub(name, "_(%a)", upper)) .. rest
 end
 
 -- The values in force when nothing was configured.
@@ -309,19 +457,18 @@ end
 -- seal(). Returns true, or nil and what is wrong; then nothing has changed.
 function config.apply(values, options, host)
   local fault = find_fault(options, KEYS, "")
-  if not fault and options.policy == "strict" then
-    fault = 'policy "strict" is not supported by this version: it needs'
-      .. " allow-lists"
-  end
   if fault then return nil, fault end
   local changed = {}
   for key, value in pairs(values) do changed[key] = value end
   merge(changed, options)
+  local policy = policy_of(changed)
+  local why
   if host then
-    set_policy(host, policy_of(changed))
+    why = set_policy(host, policy, key_of_policy(options))
   else
-    set_policy(policy_of(changed))
+    why = set_policy(policy, key_of_policy(options))
   end
+  if why then return nil, translate(why, policy) end
   for key in pairs(values) do values[key] = nil end
   for key, value in pairs(changed) do values[key] = value end
   return true

@@ -14,18 +14,19 @@ local ALIPAY = { parameter = 2, refused = 11, network = 12, timeout = 13,
 
 local by_code = {}
 
--- What downloads, uploads and sockets call differently.
-errors.download, errors.upload, errors.socket = {}, {}, {}
-errors.tcp, errors.udp = {}, {}
+-- What each API calls differently.
+errors.request, errors.download, errors.upload = {}, {}, {}
+errors.socket, errors.tcp, errors.udp = {}, {}, {}
 
 local function define(name, fields)
   by_code[core.errors[name]] = fields
 end
 
 -- Transport errors carry Chromium's code and name.
-local function transport(name, code, text, alipay)
+local function transport(name, code, text, alipay, reason)
   define(name, { text = ("%d:net::ERR_%s"):format(code, text), errno = 600001,
-    errCode = code, error = alipay or ALIPAY.network, detailed = true })
+    errCode = code, error = alipay or ALIPAY.network, detailed = true,
+    reason = reason })
 end
 
 local function plain(name, text, errno, code, alipay)
@@ -53,6 +54,7 @@ plain("INVALID", nil, 600005, -1, ALIPAY.parameter)
 plain("STATE", nil, 600004)
 plain("CLOSED", nil, 600004)
 plain("FORKED", nil, 600006)
+plain("INTERRUPTED", "interrupted", 600003, -21, ALIPAY.stopped)
 
 refusal("URL_TOO_LONG", "url is too long", 600011, -10,
   "urlMaxBytes; lifted by configure{urlMaxBytes=0}")
@@ -61,6 +63,33 @@ refusal("PORT", "url port is not allowed", 600011, -10,
   "allowUrlPort; lifted by configure{allowUrlPort=true}")
 refusal("BODY_SIZE", "exceed max body size", 600004, -8,
   "limits.responseMaxBytes; lifted by configure{limits={responseMaxBytes=0}}")
+
+refusal("PRIVATE", "private address is not allowed", 600002, -10,
+  "denyPrivateAddresses; lifted by configure{allowPrivate={...}}")
+refusal("OWN_PROXY", "proxy is not allowed", 102, -10,
+  "allowProxy; lifted by configure{allowProxy=true}")
+refusal("SECRET", "secret is not for this host", 102, -10,
+  "secrets; lifted by secrets.set(name, {value=..., hosts={...}})")
+refusal("QUOTA", "exceed max bytes per minute", 600004, -10,
+  "limits.bytesPerMinute; lifted by configure{limits={bytesPerMinute=0}}")
+-- The core's message says whom, or which secret.
+for _, name in ipairs { "PRIVATE", "SECRET" } do
+  by_code[core.errors[name]].detailed = true
+end
+
+local function not_in_list(rule, lifted)
+  return { text = "url not in domain list", errno = 600002, errCode = -10,
+    error = ALIPAY.refused, detailed = true,
+    reason = rule .. "; lifted by configure{domains={" .. lifted .. "}}" }
+end
+
+by_code[core.errors.DOMAIN] = not_in_list("domains", "...")
+
+for _, kind in ipairs { "request", "download", "upload", "socket", "tcp",
+  "udp" } do
+  errors[kind][core.errors.DOMAIN] = not_in_list("domains." .. kind,
+    kind .. "={...}")
+end
 
 -- Of one API alone. The core's message says more: which file, and why.
 local function own(codes, name, text, errno, code, alipay, reason)
@@ -88,6 +117,9 @@ own(errors.download, "OUTSIDE", "no permission for path", 603303, -1,
 own(errors.download, "FILE_SIZE", "exceed max file size", 603301, -8,
   ALIPAY.refused, "limits.downloadMaxBytes; lifted by"
     .. " configure{limits={downloadMaxBytes=0}}")
+own(errors.download, "TEMP_SIZE", "exceed max temporary files size", 603301, -8,
+  ALIPAY.refused,
+  "limits.tempMaxBytes; lifted by configure{limits={tempMaxBytes=0}}")
 
 own(errors.upload, "NO_FILE", "file not found", 1300002, -6, ALIPAY.missing)
 own(errors.upload, "NO_FOLDER", "file not found", 1300002, -6, ALIPAY.missing)
@@ -159,6 +191,8 @@ transport("CERT_NAME", -200, "CERT_COMMON_NAME_INVALID")
 transport("CERT_DATE", -201, "CERT_DATE_INVALID")
 transport("CERT_AUTHORITY", -202, "CERT_AUTHORITY_INVALID")
 transport("TRUST", -202, "CERT_AUTHORITY_INVALID")
+transport("PIN", -150, "SSL_PINNED_KEY_NOT_IN_CERT_CHAIN", ALIPAY.network,
+  "pins; lifted by a key of the server in configure{pins={...}}")
 transport("EMPTY_RESPONSE", -324, "EMPTY_RESPONSE")
 transport("HEADER_SIZE", -325, "RESPONSE_HEADERS_TOO_BIG")
 transport("DECODING", -330, "CONTENT_DECODING_FAILED", ALIPAY.decoding)
@@ -197,9 +231,6 @@ errors.NO_DATA = { text = "data must be string or ArrayBuffer", errno = 1001,
   errCode = -1, error = ALIPAY.parameter }
 errors.NO_UTF8 = { text = "data is not UTF-8 text: send bytes as a Buffer",
   errno = 600005, errCode = -1, error = ALIPAY.parameter }
-errors.SEALED_PROXY = { text = "proxy is not allowed", errno = 102,
-  errCode = -10, error = ALIPAY.refused,
-  reason = "the seal; only the host chooses the proxy after net.seal()" }
 
 errors.LEVEL = { text = "interceptors make requests inside of each other"
   .. " without end", errno = 600004, errCode = -1, error = ALIPAY.network }
@@ -304,8 +335,9 @@ local SYSTEM, SOCKET, DENIED, CONNECT, ADDRESS, PORT = -1, -2, -3, -4, 1, 2
 
 local CODES = {}
 for name, code in pairs { NOMEM = SYSTEM, SYSTEM = SYSTEM, FORKED = SYSTEM,
-  FULL = SYSTEM, LIMIT = SYSTEM, QUEUE_FULL = SYSTEM, ADDRESS = ADDRESS,
-  PORT = PORT } do
+  FULL = SYSTEM, LIMIT = SYSTEM, QUEUE_FULL = SYSTEM, INTERRUPTED = SYSTEM,
+  ADDRESS = ADDRESS, PORT = PORT, DOMAIN = DENIED, PRIVATE = DENIED,
+  QUOTA = DENIED } do
   CODES[core.errors[name]] = code
 end
 
@@ -314,7 +346,7 @@ local CALL, CONNECTING = 0, 1
 
 local OF_KIND = {
   tcp = function(code, phase)
-    if phase ~= CALL and CODES[code] ~= SYSTEM then
+    if phase ~= CALL and CODES[code] ~= SYSTEM and CODES[code] ~= DENIED then
       return phase == CONNECTING and CONNECT or SOCKET
     end
     return CODES[code] or SOCKET

@@ -143,7 +143,15 @@ function exchange.params(record, given, list, base_url, timeout)
     http2 = fast or given.enableHttp2,
     http3 = fast or given.enableQuic,
     profile = given.enableProfile ~= false,
+    proxy = given.proxy,
   }
+end
+
+-- The core found a proxy that is none.
+local function proxy_fault(code, given)
+  if code == E.INVALID and given.proxy then
+    return errors.option("proxy", given.proxy)
+  end
 end
 
 -- `own` is api.fault as it was in the beginning.
@@ -151,7 +159,7 @@ local function start_fault(code, header, given, api, own, settings)
   -- Without a name it is the media type of a part.
   if code == E.HEADER then return errors.header(header or "content-type") end
   if code == E.METHOD then return errors.method(given.method) end
-  local fault = own and own(code, given, settings)
+  local fault = own and own(code, given, settings) or proxy_fault(code, given)
   return fault or errors.of_code(code, nil, given.url,
     settings.requireSecure, api.codes)
 end

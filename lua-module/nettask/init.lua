@@ -17,6 +17,7 @@ if known then return known end
 
 local abort = require "nettask.abort"
 local attempts = require "nettask.attempts"
+local audit_record = require "nettask.audit".record
 local combine = require "nettask.combine"
 local config = require "nettask.config"
 local download_api = require "nettask.download"
@@ -30,13 +31,16 @@ local make_profile = require "nettask.profile"
 local mdns = require "nettask.mdns"
 local promise = require "nettask.promise"
 local request_api = require "nettask.request"
+local secrets = require "nettask.secrets"
 local sleep = require "nettask.sleep"
 local socket = require "nettask.socket"
 local upload_api = require "nettask.upload"
 
 local apply, gate = config.apply, core.gate
+local secret_functions = secrets.guarded
+local set_background = core.setBackground
 local settings = config.new()
-local on_error
+local on_error, on_audit
 
 -- Of anything that was raised; results of tasks say what is wrong.
 local function error_text(value)
@@ -62,6 +66,12 @@ end
 
 local function write_log(level, text, once)
   if once then log.once(level, text) else log.write(level, text) end
+end
+
+-- The policy refused something: whom to tell, and what.
+local function audit(kind, id, code, target)
+  if not on_audit then return nil end
+  return on_audit, audit_record(kind, id, code, target, settings)
 end
 
 local apis = { request = request_api, download = download_api,
@@ -90,6 +100,7 @@ core.bind {
   data = endpoint.data,
   tcp = endpoints.tcp,
   remark = endpoints.remark,
+  audit = audit,
 }
 promise.open(report, log, function(kind)
   return exchange.fail_result(apis[kind].name,
@@ -116,11 +127,21 @@ local function configure(host, given)
   if given.logger ~= nil then log.set(given.logger) end
 end
 
+local function background(host, on)
+  if type(on) ~= "boolean" then
+    error("bad argument #1 to 'setBackground' (boolean expected, got "
+      .. type(on) .. ")", 3)
+  end
+  if host then set_background(host, on) else set_background(on) end
+end
+
 -- Functions of the host that live in this layer. `host` is the capability,
 -- nil for a call through the module table.
 local guarded = {
   configure = configure,
+  onAudit = function(_, f) on_audit = check_function(f, "onAudit") end,
   onError = function(_, f) on_error = check_function(f, "onError") end,
+  setBackground = background,
   setLogger = function(_, f) log.set(check_function(f, "setLogger")) end,
 }
 
@@ -159,6 +180,8 @@ local net = {
   buffer = core.buffer,
   array = core.array,
   null = core.null,
+  secret = secrets.secret,
+  secrets = {},
 }
 
 for _, event in ipairs { "Open", "Message", "Error", "Close" } do
@@ -171,12 +194,30 @@ for _, event in ipairs { "Found", "Lost", "ResolveFail", "DiscoveryStop" } do
   net["offLocalService" .. event] = core["offLocalService" .. event]
 end
 
-for name, f in pairs(guarded) do
-  net[name] = function(...)
-    gate(name)
-    f(nil, ...)
+-- For everybody, as long as nothing is sealed. No tail calls: errors are
+-- raised for the line of the caller.
+local function unsealed(functions, to, prefix)
+  for name, f in pairs(functions) do
+    to[name] = function(...)
+      gate(prefix .. name)
+      local result = f(nil, ...)
+      return result
+    end
   end
 end
+
+-- For whom that capability was given to.
+local function of_host(functions, to, capability)
+  for name, f in pairs(functions) do
+    to[name] = function(...)
+      local result = f(capability, ...)
+      return result
+    end
+  end
+end
+
+unsealed(guarded, net, "")
+unsealed(secret_functions, net.secrets, "secrets.")
 
 for _, name in ipairs(guarded_by_core) do
   net[name] = core[name]
@@ -185,10 +226,9 @@ end
 -- net.seal() -> host: the one table whose functions go on working.
 function net.seal()
   local capability = core.seal()
-  local host = {}
-  for name, f in pairs(guarded) do
-    host[name] = function(...) f(capability, ...) end
-  end
+  local host = { secrets = {} }
+  of_host(guarded, host, capability)
+  of_host(secret_functions, host.secrets, capability)
   for _, name in ipairs(guarded_by_core) do
     local f = core[name]
     host[name] = function(...) return f(capability, ...) end

@@ -131,7 +131,6 @@ local function without_failover(value, given)
 end
 local REMARKS = {
   enableCache = when_true, enableHttpDNS = when_true, enableCookie = always,
-  proxy = always,
   cache = function(value) return value ~= "no-store" and IGNORED end,
   credentials = function(value) return value ~= "omit" and IGNORED end,
 }
@@ -177,14 +176,9 @@ local function timeouts_fault(api, timeouts, log)
   end
 end
 
--- What sockets do honour.
-local HONOURED = { [SOCKET] = { proxy = true } }
-
 local function remark(api, types, name, given, log)
   if not types[name] then
     return log.once("warn", api .. ": " .. names.unknown("option", name, types))
-  elseif HONOURED[types] and HONOURED[types][name] then
-    return
   end
   local text = REMARKS[name](given[name], given)
   if text then

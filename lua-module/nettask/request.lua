@@ -91,5 +91,6 @@ return {
   open = core.requestOpen, start = core.requestStart,
   refuse = core.requestRefuse,
   check = options.request,
+  codes = errors.request,
   prepare = prepare,
 }

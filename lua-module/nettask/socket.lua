@@ -15,7 +15,6 @@ local bound_socket, notice, replace = core.boundSocket, core.notice,
   core.socketReplace
 local send_bytes, close_socket = core.socketSend, core.socketClose
 local accept = core.accept
-local sealed = core.sealed
 -- What the settings and the logger are given to: see init.lua.
 local accept_call, refuse_call = exchange.accept, exchange.refuse
 local check_send, check_close = options.send, options.close
@@ -66,7 +65,6 @@ end
 -- What the core wants to know, or nil and a failure.
 local function prepare(_, given, settings)
   if given.forceCellularNetwork then return nil, errors.CELLULAR end
-  if given.proxy and sealed() then return nil, errors.SEALED_PROXY end
   local protocols, fault = protocols_of(given)
   if fault then return nil, fault end
   local reconnect, reconnect_fault = reconnect_of(given.reconnect)
@@ -94,11 +92,8 @@ local function prepare(_, given, settings)
   }
 end
 
-local function fault_of(code, given, settings)
+local function fault_of(code, _, settings)
   if code == E.LIMIT then return errors.sockets(settings.maxSockets) end
-  if code == E.INVALID and given.proxy then
-    return errors.option("proxy", given.proxy)
-  end
 end
 
 -- It is accepted, and that is what success means. What becomes of it is for

@@ -27,6 +27,7 @@ typedef enum ntl_handler {
   NTL_ON_DATA,    /* data(...) -> table: see lendpoint.c */
   NTL_ON_TCP,     /* tcp(socket, method, options): see ltcp.c */
   NTL_ON_REMARK,  /* remark(method, options): see ludp.c */
+  NTL_ON_AUDIT,   /* audit(kind, id, code, target) -> f, record */
   NTL_HANDLERS
 } ntl_handler_t;
 
@@ -38,11 +39,15 @@ typedef struct ntl_state {
   bool sealed;
   bool embedded;      /* the policy is that of nettask_configure() */
   bool sealing;       /* inside nettask_seal() */
+  bool background;    /* the game is in it; also for contexts to come */
+  bool own_proxies;   /* the host has allowed them, whatever the seal says */
   bool updating;      /* inside the drain of update() */
   size_t live_count;  /* tasks before their last event */
   size_t idle_count;  /* of them, those that nothing can happen to as yet */
   nt_policy_t policy; /* its strings are anchored by policy_strings */
-  const nt_policy_t* given; /* to nettask_configure(), which runs */
+  struct ntl_secret* secrets; /* but for those that lsecret.c made */
+  nt_secret_t* secret_items;  /* and what `policy` then has as its list */
+  const nt_policy_t* given;   /* to nettask_configure(), which runs */
 
   /* Registry references, made once. */
   int core;        /* what luaopen returned */
@@ -58,6 +63,7 @@ typedef struct ntl_state {
   /* Slots, false while they are empty. */
   int traceback;      /* of the error that is being reported */
   int policy_strings; /* the table that anchors them */
+  int placeholders;   /* name of a secret -> what stands for it */
   int host;           /* the capability that seal() gave out */
   int module;         /* the table that require "nettask" returns */
   int handlers[NTL_HANDLERS];
@@ -187,10 +193,29 @@ double ntl_now_ms(void);
 /* For functions that belong to the host. Raises after seal() unless the first
  * argument is the capability. Takes that off the stack. */
 void ntl_gate(lua_State* L, ntl_state_t* s, const char* name);
-/* Adds configure, seal, close and their like to the table on top. */
+/* Adds seal, close and their like to the table on top. */
 void ntl_host_open(lua_State* L);
 /* Push what require "nettask.core" gives after the seal. */
 void ntl_push_door(lua_State* L);
+
+/* ---- lpolicy.c ---------------------------------------------------------- */
+
+/* The policy of this state is this one from now on, for the context that there
+ * is and for later ones; its strings have to stay. On an error the old one
+ * is. */
+int ntl_policy_use(ntl_state_t* s, const nt_policy_t* policy);
+/* Tasks bring no proxies of their own from now on, unless the host has said
+ * that they may. */
+int ntl_policy_seal(ntl_state_t* s);
+/* Adds setPolicy to the table on top. */
+void ntl_policy_open(lua_State* L);
+
+/* ---- lsecret.c ---------------------------------------------------------- */
+
+/* Wipes all of them. Their policy must not be used any more. */
+void ntl_secrets_free(ntl_state_t* s);
+/* Adds secretSet, secretRemove, secretNames and secret to the table on top. */
+void ntl_secret_open(lua_State* L, ntl_state_t* s);
 
 /* ---- update.c ----------------------------------------------------------- */
 

@@ -1,5 +1,5 @@
-/* What belongs to the host: the policy, the seal, the end of the context, the
- * handlers of the Lua layer, and figures about what goes on.
+/* What belongs to the host: the seal, the end of the context, the handlers of
+ * the Lua layer, and figures about what goes on. The policy is in lpolicy.c.
  *
  * After seal() these functions work only for who passes the capability that
  * seal() returned, a userdata without contents that a script cannot make. The
@@ -16,9 +16,13 @@
 #include "binding.h"
 
 enum {
-  CLOSE_MS = 500,
-  TCP_WINDOW_MS = 300000
+  CLOSE_MS = 500
 };
+
+/* Whether nettask_configure() alone takes it from scripts, without a seal. */
+static bool is_of_policy(const char* name) {
+  return strcmp(name, "configure") == 0 || strncmp(name, "secrets.", 8) == 0;
+}
 
 void ntl_gate(lua_State* L, ntl_state_t* s, const char* name) {
   int is_host;
@@ -29,14 +33,15 @@ void ntl_gate(lua_State* L, ntl_state_t* s, const char* name) {
   lua_pop(L, 1);
   if (is_host)
     lua_remove(L, 1);
-  else if (s->embedded && strcmp(name, "configure") == 0)
-    luaL_error(L,
-               "nettask: configure: the configuration is that of"
-               " nettask_configure(), only the host can call this");
   else if (s->sealed)
     luaL_error(L,
                "nettask: %s: the configuration is sealed, only the host"
                " can call this",
+               name);
+  else if (s->embedded && is_of_policy(name))
+    luaL_error(L,
+               "nettask: %s: the policy is that of nettask_configure(), only"
+               " the host can call this",
                name);
 }
 
@@ -109,13 +114,17 @@ static void hide_parts(lua_State* L) {
 /* core.seal() -> capability. A second call raises. */
 static int seal(lua_State* L) {
   ntl_state_t* s = ntl_self(L);
+  int err;
 
   if (s->sealed)
     return luaL_error(L, "nettask: seal: the configuration is sealed already");
   if (s->embedded && !s->sealing)
     return luaL_error(L,
-                      "nettask: seal: the configuration is that of"
+                      "nettask: seal: the policy is that of"
                       " nettask_configure(), only the host can seal it");
+  err = ntl_policy_seal(s);
+  if (err)
+    return ntl_raise(L, err);
   hide_parts(L);
   ntl_newuserdata(L, 1, 0);
   ntl_newmetatable(L, "nettask.host");
@@ -134,8 +143,8 @@ static int sealed(lua_State* L) {
 /* core.bind([host,] { report =, log =, finish =, ... }) */
 static int bind(lua_State* L) {
   static const char* const names[NTL_HANDLERS] = {
-    "report", "log",   "finish", "profile", "send",
-    "close",  "fault", "data",   "tcp",     "remark",
+    "report", "log",  "finish", "profile", "send",  "close",
+    "fault",  "data", "tcp",    "remark",  "audit",
   };
   ntl_state_t* s = ntl_self(L);
 
@@ -165,153 +174,6 @@ static int module(lua_State* L) {
   if (!lua_istable(L, -1))
     lua_pushnil(L);
   return 1;
-}
-
-/* ---- Policy ------------------------------------------------------------- */
-
-/* The Lua layer has checked names and ranges; what is absent keeps the
- * preset's value. */
-static void read_u64(lua_State* L, const char* name, uint64_t* out) {
-  lua_getfield(L, 1, name);
-  if (lua_type(L, -1) == LUA_TNUMBER)
-    *out = (uint64_t) lua_tonumber(L, -1);
-  lua_pop(L, 1);
-}
-
-static void read_u32(lua_State* L, const char* name, uint32_t* out) {
-  uint64_t value = *out;
-
-  read_u64(L, name, &value);
-  *out = value > UINT32_MAX ? UINT32_MAX : (uint32_t) value;
-}
-
-static void read_string(lua_State* L, const char* name, const char** out) {
-  lua_getfield(L, 1, name);
-  if (lua_type(L, -1) == LUA_TSTRING)
-    *out = lua_tostring(L, -1); /* the table anchors it */
-  lua_pop(L, 1);
-}
-
-static int read_flag(lua_State* L, const char* name) {
-  int flag;
-
-  lua_getfield(L, 1, name);
-  flag = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return flag;
-}
-
-/* A list of strings; the table anchors it and the memory of its pointers, under
- * `anchor`. Absent: no restriction. */
-static void read_list(lua_State* L, const char* name, const char* anchor,
-                      const char* const** out, size_t* out_count) {
-  const char** list;
-  size_t count;
-
-  lua_getfield(L, 1, name);
-  if (lua_istable(L, -1)) {
-    count = ntl_rawlen(L, -1);
-    list = ntl_newuserdata(L, (count + 1) * sizeof(*list), 0);
-    for (size_t i = 0; i < count; i++) {
-      lua_rawgeti(L, -2, (int) i + 1);
-      list[i] = luaL_checkstring(L, -1);
-      lua_pop(L, 1);
-    }
-    lua_setfield(L, 1, anchor);
-    *out = list;
-    *out_count = count;
-  }
-  lua_pop(L, 1);
-}
-
-static void read_files(lua_State* L, nt_policy_t* policy) {
-  read_u64(L, "downloadMaxBytes", &policy->download_max_bytes);
-  read_u64(L, "uploadMaxBytes", &policy->upload_max_bytes);
-  read_string(L, "tempDir", &policy->temp_dir);
-  read_string(L, "storeFile", &policy->store_file);
-  read_u64(L, "storeMaxBytes", &policy->store_max_bytes);
-  read_list(L, "readRoots", "readRootList", &policy->read_roots,
-            &policy->read_root_count);
-  read_list(L, "writeRoots", "writeRootList", &policy->write_roots,
-            &policy->write_root_count);
-}
-
-/* The Lua layer has made { first, last, first, last, ... } of it. Absent: the
- * preset's. */
-static void read_ports(lua_State* L, nt_policy_t* policy) {
-  nt_port_range_t* list;
-  size_t count;
-
-  lua_getfield(L, 1, "tcpForbiddenPorts");
-  if (lua_istable(L, -1)) {
-    count = ntl_rawlen(L, -1) / 2;
-    list = ntl_newuserdata(L, (count + 1) * sizeof(*list), 0);
-    for (size_t i = 0; i < count; i++) {
-      lua_rawgeti(L, -2, (int) (2 * i) + 1);
-      lua_rawgeti(L, -3, (int) (2 * i) + 2);
-      list[i].first = (uint16_t) lua_tointeger(L, -2);
-      list[i].last = (uint16_t) lua_tointeger(L, -1);
-      lua_pop(L, 2);
-    }
-    lua_setfield(L, 1, "tcpForbiddenPortList"); /* anchors it */
-    policy->tcp_forbidden_ports = list;
-    policy->tcp_forbidden_count = count;
-  }
-  lua_pop(L, 1);
-}
-
-static void read_sockets(lua_State* L, nt_policy_t* policy) {
-  read_u32(L, "maxSockets", &policy->max_sockets);
-  read_u32(L, "tcpPerWindow", &policy->tcp_per_window);
-  policy->tcp_window_ms = TCP_WINDOW_MS; /* in whatever preset */
-  read_ports(L, policy);
-  read_u64(L, "sendQueueBytes", &policy->send_queue_bytes);
-  read_u64(L, "maxMessageBytes", &policy->message_max_bytes);
-  read_u32(L, "mdnsScanMs", &policy->mdns_scan_ms);
-  read_u32(L, "maxServices", &policy->max_services);
-}
-
-static void read_policy(lua_State* L, nt_policy_t* policy) {
-  int open = read_flag(L, "open");
-
-  nt_policy_init(policy, open ? NT_PRESET_OPEN : NT_PRESET_MINIPROGRAM);
-  if (read_flag(L, "requireSecure"))
-    policy->flags |= NT_POLICY_REQUIRE_SECURE;
-  if (read_flag(L, "refuseUrlPort"))
-    policy->flags |= NT_POLICY_NO_URL_PORT;
-  read_u32(L, "maxRequests", &policy->max_requests);
-  read_u32(L, "maxLookups", &policy->max_lookups);
-  read_u32(L, "redirects", &policy->max_redirects);
-  read_u64(L, "urlMaxBytes", &policy->url_max_bytes);
-  read_u64(L, "headerMaxBytes", &policy->header_max_bytes);
-  read_u64(L, "responseMaxBytes", &policy->response_max_bytes);
-  read_u64(L, "highWaterBytes", &policy->task_high_water);
-  read_u64(L, "contextHighWaterBytes", &policy->context_high_water);
-  read_u32(L, "spinMicros", &policy->spin_us);
-  read_string(L, "userAgent", &policy->user_agent);
-  read_string(L, "caFile", &policy->ca_file);
-  read_files(L, policy);
-  read_sockets(L, policy);
-}
-
-/* core.setPolicy([host,] {...}): takes the table, which nobody else may keep.
- * Holds for the context that there is and for later ones. */
-static int set_policy(lua_State* L) {
-  ntl_state_t* s = ntl_self(L);
-  nt_policy_t policy;
-  int err = 0;
-
-  ntl_gate(L, s, "configure");
-  luaL_checktype(L, 1, LUA_TTABLE);
-  read_policy(L, &policy);
-  if (s->context != NULL)
-    err = nt_policy_set(s->context, &policy);
-  if (err)
-    return ntl_raise(L, err);
-  lua_settop(L, 1);
-  ntl_set_ref(L, s->policy_strings);
-  s->policy = policy;
-  return 0;
 }
 
 /* ---- The context -------------------------------------------------------- */
@@ -381,6 +243,24 @@ static int resume_delivery(lua_State* L) {
 
   ntl_gate(L, s, "resume");
   s->paused = false;
+  return 0;
+}
+
+/* core.setBackground([host,] on): of the context that there is, and of later
+ * ones. */
+static int set_background(lua_State* L) {
+  ntl_state_t* s = ntl_self(L);
+  bool on;
+  int err = 0;
+
+  ntl_gate(L, s, "setBackground");
+  luaL_checktype(L, 1, LUA_TBOOLEAN);
+  on = lua_toboolean(L, 1);
+  if (s->context != NULL)
+    err = nt_background(s->context, on);
+  if (err)
+    return ntl_raise(L, err);
+  s->background = on;
   return 0;
 }
 
@@ -461,7 +341,7 @@ static int stats(lua_State* L) {
   memset(&figures, 0, sizeof(figures));
   if (s->context != NULL)
     nt_stats(s->context, &figures);
-  lua_createtable(L, 0, 17);
+  lua_createtable(L, 0, 18);
   set_by_state(L, s);
   set_number(L, "live", s->live_count);
   set_number(L, "queuedEvents", figures.waiting_events);
@@ -470,6 +350,7 @@ static int stats(lua_State* L) {
   set_number(L, "bytesOut", figures.bytes_out);
   set_number(L, "droppedDatagrams", figures.dropped);
   set_number(L, "refusedServices", figures.services_refused);
+  set_number(L, "refusals", figures.refusals);
   set_longest(L, s);
   return 1;
 }
@@ -481,10 +362,10 @@ void ntl_host_open(lua_State* L) {
     { "sealed", sealed },
     { "bind", bind },
     { "module", module },
-    { "setPolicy", set_policy },
     { "close", close_context },
     { "pause", pause_delivery },
     { "resume", resume_delivery },
+    { "setBackground", set_background },
     { "stats", stats },
     { NULL, NULL },
   };

@@ -43,6 +43,8 @@ int ntl_exchange_read(lua_State* L, nt_request_options_t* options) {
     return ntl_exchange_code(L, NT_E_URL);
   if (ntl_get_text(L, 2, "method", &options->method))
     return ntl_exchange_code(L, NT_E_METHOD);
+  if (ntl_get_text(L, 2, "proxy", &options->proxy))
+    return ntl_exchange_code(L, NT_E_INVALID);
   ntl_get_timeouts(L, 2, &options->timeouts);
   get_flags(L, options);
   return ntl_get_headers(L, 2, &options->headers, &options->header_count);

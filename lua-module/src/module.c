@@ -125,6 +125,8 @@ static int open_context(ntl_state_t* s) {
   err = nt_open(&s->context);
   if (err == 0)
     err = nt_policy_set(s->context, &s->policy);
+  if (err == 0 && s->background)
+    err = nt_background(s->context, 1);
   if (err == 0)
     return 0;
   nt_close(s->context, CLOSE_MS);
@@ -152,6 +154,7 @@ static int state_gc(lua_State* L) {
   nt_close(context, CLOSE_MS);
   nt_close(s->doomed, CLOSE_MS);
   s->doomed = NULL;
+  ntl_secrets_free(s);
   return 0;
 }
 
@@ -268,6 +271,8 @@ static void fill_core(lua_State* L, ntl_state_t* s) {
   ntl_convert_open(L, s);
   ntl_update_open(L, s);
   ntl_host_open(L);
+  ntl_policy_open(L);
+  ntl_secret_open(L, s);
   ntl_request_open(L);
   ntl_download_open(L);
   ntl_upload_open(L);

@@ -160,23 +160,58 @@ bool ntl_may_go_on(ntl_state_t* s) {
   return !s->unfinished;
 }
 
+/* ---- Refusals ----------------------------------------------------------- */
+
+static const ntl_kind_t refusal_kind = {
+  "nettask.Refusal", "Refusal", "refusal", NULL, NULL, NULL,
+};
+
+/* For the host's records: of tasks of C as well, and of calls that made none.
+ * `task` is NULL then, and when it has ended. */
+static void dispatch_refusal(lua_State* L, ntl_state_t* s,
+                             const ntl_task_t* task) {
+  const ntl_kind_t* kind = task != NULL ? task->kind : &refusal_kind;
+
+  ntl_push_ref(L, s->handlers[NTL_ON_AUDIT]);
+  if (!lua_isfunction(L, -1)) /* "nettask.core" alone was loaded */
+    return;
+  lua_pushstring(L, task != NULL ? kind->name : NULL);
+  if (s->event.id != 0)
+    ntl_push_id(L, s->event.id);
+  else
+    lua_pushnil(L);
+  lua_pushinteger(L, s->event.error);
+  lua_pushstring(L, s->event.message);
+  lua_call(L, 4, 2);
+  if (lua_isfunction(L, -2))
+    ntl_call(L, s, 1, kind, "onAudit");
+}
+
 /* ---- The drain ---------------------------------------------------------- */
 
-/* Events of ids that have no record belong to tasks that C started. */
-static void dispatch(lua_State* L, ntl_state_t* s) {
+/* Of the event's id; NULL when there is none. Pushes its record, or nil. */
+static const ntl_task_t* push_task(lua_State* L, const ntl_state_t* s) {
   const ntl_task_t* task;
 
-  s->unfinished = false;
-  s->about = s->event.id;
   ntl_push_id(L, s->event.id);
   lua_rawget(L, NTL_FRAME_LIVE);
   if (!lua_istable(L, -1))
-    return;
+    return NULL;
   lua_rawgeti(L, -1, NTL_SELF);
   task = lua_touserdata(L, -1);
   lua_pop(L, 1);
-  s->task = task;
-  task->kind->dispatch(L, s, &s->event);
+  return task;
+}
+
+/* Events of ids that have no record belong to tasks that C started. */
+static void dispatch(lua_State* L, ntl_state_t* s) {
+  s->unfinished = false;
+  s->about = s->event.id;
+  s->task = push_task(L, s);
+  if (s->event.type == NT_EV_REFUSED)
+    dispatch_refusal(L, s, s->task);
+  else if (s->task != NULL)
+    s->task->kind->dispatch(L, s, &s->event);
 }
 
 /* What the event that was delivered has set going in promises and in
@@ -264,14 +299,20 @@ static bool is_settled(const ntl_state_t* s) {
 
 /* Dispatches the event that is held again, its dispatch having failed. Returns
  * false when there is no memory even to say that there is none: the event is
- * kept, and the next update() comes back to it. */
+ * kept, and the next update() comes back to it. So is a refusal, whose task may
+ * go on. */
 static bool redo_event(lua_State* L, ntl_state_t* s) {
   int status = LUA_OK;
 
   for (int i = 0; i < REDO_TRIES; i++) {
-    if (is_settled(s) || run_protected(L, s, s->redo) == LUA_OK)
+    if (is_settled(s))
+      return true;
+    status = run_protected(L, s, s->redo);
+    if (status == LUA_OK)
       return true;
   }
+  if (s->event.type == NT_EV_REFUSED)
+    return is_settled(s) || status != LUA_ERRMEM;
   if (!is_settled(s) && s->event.type != NT_EV_END) {
     nt_fail(s->context, s->event.id, NT_E_NOMEM, NULL);
     return true;
