@@ -189,7 +189,8 @@ static curl_socket_t on_open_socket(void* arg, curlsocktype purpose,
   int type = address->socktype;
 
   (void) purpose;
-  easy->on_socket(easy);
+  if (!easy->on_socket(easy, &address->addr))
+    return CURL_SOCKET_BAD;
 #ifdef SOCK_CLOEXEC
   type |= SOCK_CLOEXEC;
 #endif
@@ -252,7 +253,9 @@ static void set_common(nt__easy_t* easy, const nt_policy_t* policy) {
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   /* Or removing a transfer joins the thread of its stuck name lookup. */
   curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
-  curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* not from the environment */
+  /* Not from the environment, nor what is to go without one. */
+  curl_easy_setopt(curl, CURLOPT_PROXY, "");
+  curl_easy_setopt(curl, CURLOPT_NOPROXY, "");
   curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
   /* A folder of certificates keeps libcurl from caching the parsed bundle. */
   curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
