@@ -255,6 +255,9 @@ local function apply_preset(values, name)
   values.requireSecure, values.allowUrlPort = strict, true
   values.denyPrivateAddresses = strict
   values.urlMaxBytes = 0
+  -- That there are none is no list.
+  values.readRoots = values.readRoots or nil
+  values.writeRoots = values.writeRoots or nil
   if name == "open" then
     for kind in pairs(DOMAINS) do values[kind .. "Domains"] = nil end
   end
@@ -422,10 +425,11 @@ end
 -- names of our keys.
 local function translate(why, policy)
   why = gsub(why, "^domains%[(%a+)%]", "domains.%1")
-  why = gsub(why, "^pins%[(%d+)%]", function(i)
-    local host = policy.pins[2 * tonumber(i) - 1]
-    return host and format('pins["%s"]', host)
-  end)
+  local pin, after = match(why, "^pins%[(%d+)%](.*)$")
+  if pin then
+    after = gsub(gsub(after, "^%.keys", ""), '^ "[^"]*"', "")
+    return format('pins["%s"]%s', policy.pins[2 * tonumber(pin) - 1], after)
+  end
   local name, rest = match(why, "^([%a_]+)(.*)$")
   if not name then return why end
   return (gsub(name, "_(%a)", upper)) .. rest
