@@ -460,9 +460,11 @@ typedef struct nt_event {
   nt_address_t local;  /* OPEN of TCP, MESSAGE of UDP: our end, and the peer's.
                         * Of UDP it is the address that was bound */
   nt_address_t remote; /* ERROR: whom it is about, or "" */
-  int code;            /* LOST, END: the close code, 1006 without a close
-                        * frame; 0 in an END that was not opened or aborted */
-  const char* reason;  /* LOST, END: of the close; UTF-8 */
+  const char* operation; /* ERROR: what failed: "send", "connect", "join", ...
+                          */
+  int code;           /* LOST, END: the close code, 1006 without a close
+                       * frame; 0 in an END that was not opened or aborted */
+  const char* reason; /* LOST, END: of the close; UTF-8 */
 
   /* FOUND, SERVICE_LOST, RESOLVE_FAIL, else NULL. */
   const nt_service_t* service;
@@ -819,7 +821,8 @@ typedef struct nt_tcp_options {
   uint32_t timeout_ms;        /* until it is connected; 2000 */
   uint32_t keep_alive_ms;     /* silence before the first probe; 0: off */
   const char* interface_name; /* to go out by, or NULL */
-  const char* proxy;          /* http://, https:// or socks5://; NULL: none */
+  const char* proxy;          /* http://, https:// or socks5://; "": none,
+                               * NULL: the policy's */
 } nt_tcp_options_t;
 
 /* Fills in the defaults named above. */
@@ -830,6 +833,8 @@ NT_API int nt_tcp_open(nt_context_t* context, nt_id_t* id);
 
 /* Connects. NT_E_ADDRESS for a `host` that is none, or of another family,
  * NT_E_PORT for one that the policy forbids or that is out of range,
+ * NT_E_DOMAIN and NT_E_PRIVATE for a host that it does not allow (when that
+ * shows only in what a name leads to, END has it), NT_E_OWN_PROXY,
  * NT_E_INVALID for a bad proxy, NT_E_STATE if it was started before. On error
  * it stays idle. */
 NT_API int nt_tcp_start(nt_context_t* context, nt_id_t id,
@@ -861,7 +866,14 @@ NT_API int nt_tcp_set_keep_alive(nt_context_t* context, nt_id_t id,
  * unreachable. END comes after nt_udp_close() or nt_abort(), or, with an error,
  * when the system has no more resources. Above a high-water mark what comes is
  * dropped, and counted in nt_stats(). Functions with an id return NT_E_NOT_OPEN
- * if it is not a UDP socket that is open, and NT_E_NOMEM. */
+ * if it is not a UDP socket that is open, and NT_E_NOMEM.
+ *
+ * The policy that it was opened under says whom it may send to: NT_E_DOMAIN and
+ * NT_E_PRIVATE, from the call, or as an ERROR when a name leads where it may
+ * not go (also after nt_udp_close()). It receives only from addresses that the
+ * policy allows as such, and from those that it has sent to by a name; what
+ * else comes is dropped and counted. Groups and 255.255.255.255 are private
+ * addresses. */
 
 /* Makes a socket, IPv4 for NT_FAMILY_ANY. One of IPv6 knows no IPv4 addresses.
  * NT_E_SYSTEM, NT_E_NOMEM, NT_E_FULL. */
@@ -900,7 +912,8 @@ NT_API int nt_udp_set_broadcast(nt_context_t* context, nt_id_t id, int on);
 
 /* `group` is a multicast address. `interface_name` is a name or number, or an
  * IPv4 address of the host, and what the socket sends to groups goes out there,
- * too; NULL: the system chooses. NT_E_ADDRESS. */
+ * too; NULL: the system chooses. NT_E_ADDRESS; NT_E_DOMAIN if a list does not
+ * have the group with the port that the socket is bound to. */
 NT_API int nt_udp_join(nt_context_t* context, nt_id_t id, const char* group,
                        const char* interface_name);
 NT_API int nt_udp_leave(nt_context_t* context, nt_id_t id, const char* group,
@@ -938,9 +951,11 @@ NT_API void nt_mdns_options_init(nt_mdns_options_t* options);
 /* Like nt_request_open(). Nothing is sent before the start. */
 NT_API int nt_mdns_open(nt_context_t* context, nt_id_t* id);
 
-/* Starts an idle scan. NT_E_INVALID for a `service_type` that is none, and
- * NT_E_NOMEM: it stays idle; NT_E_STATE if it was started before, NT_E_CLOSED
- * if it has ended. */
+/* Starts an idle scan. NT_E_INVALID for a `service_type` that is none,
+ * NT_E_PRIVATE if the policy allows neither of the groups 224.0.0.251 and
+ * ff02::fb (one alone: the scan goes over that family), and NT_E_NOMEM: it
+ * stays idle; NT_E_STATE if it was started before, NT_E_CLOSED if it has ended.
+ */
 NT_API int nt_mdns_start(nt_context_t* context, nt_id_t id,
                          const nt_mdns_options_t* options);
 

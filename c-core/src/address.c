@@ -167,6 +167,16 @@ void nt__address_write(const nt__sockaddr_t* address, char out[NT__IP_SIZE]) {
   }
 }
 
+void nt__host_show(const char* scheme, const char* host, int port,
+                   char out[NT__HOST_TEXT]) {
+  bool v6 = strchr(host, ':') != NULL;
+  int size = snprintf(out, NT__HOST_TEXT, "%s://%s%.*s%s", scheme,
+                      v6 ? "[" : "", NT__NAME_MAX, host, v6 ? "]" : "");
+
+  if (port != 0)
+    snprintf(out + size, NT__HOST_TEXT - (size_t) size, ":%d", port);
+}
+
 static size_t slot_of(const nt__sockaddr_t* address) {
   uint32_t hash = 0;
   uint32_t word;

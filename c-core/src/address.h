@@ -22,8 +22,9 @@ typedef enum nt__host_kind {
 } nt__host_kind_t;
 
 enum {
-  NT__NAME_MAX = 253, /* of a host name, RFC 1035 */
-  NT__IP_SIZE = 64    /* of an address with its zone, and a NUL */
+  NT__NAME_MAX = 253,               /* of a host name, RFC 1035 */
+  NT__IP_SIZE = 64,                 /* of an address with its zone, and a NUL */
+  NT__HOST_TEXT = NT__NAME_MAX + 32 /* what nt__host_show() writes */
 };
 
 /* What `host` is for a socket of that family (AF_*). Of a literal `*out` is the
@@ -42,6 +43,10 @@ bool nt__address_is_multicast(const nt__sockaddr_t* address);
 bool nt__address_is_broadcast(const nt__sockaddr_t* address);
 /* The address without its port, as nt__address_parse() reads it. */
 void nt__address_write(const nt__sockaddr_t* address, char out[NT__IP_SIZE]);
+
+/* "scheme://host:port", for people; a port of 0 is left out. */
+void nt__host_show(const char* scheme, const char* host, int port,
+                   char out[NT__HOST_TEXT]);
 
 /* Texts of the addresses that were shown last: most datagrams come from few
  * peers. */

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "audit.h"
 #include "mdns_link.h"
 #include "mdns_service.h"
 
@@ -21,6 +22,7 @@ enum {
 typedef struct scan {
   nt__task_t task;
   char type[NT__MDNS_TYPE_SIZE]; /* as results name it */
+  nt__mdns_families_t families;
 
   /* Host thread. */
   nt__command_t* stop; /* reserved; NULL: it was given */
@@ -331,7 +333,7 @@ static void scan_start(nt__task_t* task) {
   scan->ends_at =
       policy->mdns_scan_ms == 0 ? NT__MDNS_NEVER : now + policy->mdns_scan_ms;
   nt__mdns_cache_init(&scan->cache, policy->max_services, uv_hrtime(), now);
-  scan->links = nt__mdns_links_new(task->ctx, &listener);
+  scan->links = nt__mdns_links_new(task->ctx, scan->families, &listener);
   code = scan->links == NULL ? UV_ENOMEM : look_for_links(scan, now);
   if (code != 0)
     fail(scan, code);
@@ -404,6 +406,11 @@ static int new_scan(nt_id_t id, const char* type, scan_t** out) {
   return 0;
 }
 
+static void free_scan(scan_t* scan) {
+  nt__free(scan->stop);
+  nt__free(scan);
+}
+
 int nt_mdns_start(nt_context_t* ctx, nt_id_t id,
                   const nt_mdns_options_t* options) {
   scan_t* scan;
@@ -416,6 +423,11 @@ int nt_mdns_start(nt_context_t* ctx, nt_id_t id,
   err = new_scan(id, options->service_type, &scan);
   if (err)
     return err;
+  scan->families = nt__mdns_families(ctx->policy);
+  if (!scan->families.v4 && !scan->families.v6) {
+    free_scan(scan);
+    return nt__refuse(ctx, id, NT_E_PRIVATE, "udp://224.0.0.251:5353");
+  }
   nt__task_start(ctx, id, &scan->task);
   return 0;
 }

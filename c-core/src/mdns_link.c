@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+#include "gate.h"
+
 #ifdef _WIN32
 #  include <winsock2.h>
 #  include <ws2tcpip.h>
@@ -70,6 +72,7 @@ typedef struct interface {
 
 struct nt__mdns_links {
   nt_context_t* ctx;
+  nt__mdns_families_t families;
   nt__mdns_listener_t listener;
   interface_t interfaces[NT__MDNS_INTERFACES];
   char in[ROOM];
@@ -348,11 +351,14 @@ static int join(nt__mdns_link_t* link, const interface_t* interface, bool v6) {
   return code;
 }
 
+static void read_group(bool v6, nt__sockaddr_t* out) {
+  nt__address_parse(v6 ? GROUP_V6 : GROUP_V4, v6 ? AF_INET6 : AF_INET, out);
+  nt__address_set_port(out, PORT);
+}
+
 static void set_group(nt__mdns_link_t* link, const interface_t* interface,
                       bool v6) {
-  nt__address_parse(v6 ? GROUP_V6 : GROUP_V4, v6 ? AF_INET6 : AF_INET,
-                    &link->group);
-  nt__address_set_port(&link->group, PORT);
+  read_group(v6, &link->group);
   if (v6)
     link->group.in6.sin6_scope_id = interface->zone;
 }
@@ -564,10 +570,11 @@ static int open_missing(nt__mdns_links_t* links, interface_t* interface) {
   int code = 0;
   int code6 = 0;
 
-  if (interface->links[0] == NULL && interface->v4.sa.sa_family == AF_INET)
+  if (interface->links[0] == NULL && links->families.v4 &&
+      interface->v4.sa.sa_family == AF_INET)
     code = open_link(links, interface, false);
-  if (interface->links[1] == NULL && interface->zone != 0 &&
-      !interface->loopback)
+  if (interface->links[1] == NULL && links->families.v6 &&
+      interface->zone != 0 && !interface->loopback)
     code6 = open_link(links, interface, true);
   return code != 0 ? code : code6;
 }
@@ -607,13 +614,29 @@ int nt__mdns_links_scan(nt__mdns_links_t* links) {
 
 /* ---- Life ---------------------------------------------------------------- */
 
+static bool may_speak(const nt__policy_t* policy, bool v6) {
+  nt__sockaddr_t group;
+
+  read_group(v6, &group);
+  return nt__gate_address(policy, NULL, &group.sa) == 0;
+}
+
+nt__mdns_families_t nt__mdns_families(const nt__policy_t* policy) {
+  nt__mdns_families_t families = { may_speak(policy, false),
+                                   may_speak(policy, true) };
+
+  return families;
+}
+
 nt__mdns_links_t* nt__mdns_links_new(nt_context_t* ctx,
+                                     nt__mdns_families_t families,
                                      const nt__mdns_listener_t* listener) {
   nt__mdns_links_t* links = nt__calloc(sizeof(*links));
 
   if (links == NULL)
     return NULL;
   links->ctx = ctx;
+  links->families = families;
   links->listener = *listener;
   return links;
 }

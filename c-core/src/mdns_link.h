@@ -21,8 +21,17 @@ typedef struct nt__mdns_listener {
   void* owner;
 } nt__mdns_listener_t;
 
+/* Over which families a scan goes. */
+typedef struct nt__mdns_families {
+  bool v4, v6;
+} nt__mdns_families_t;
+
+/* Host thread: those whose group the policy lets it speak to. */
+nt__mdns_families_t nt__mdns_families(const nt__policy_t* policy);
+
 /* NULL without memory. */
 nt__mdns_links_t* nt__mdns_links_new(nt_context_t* ctx,
+                                     nt__mdns_families_t families,
                                      const nt__mdns_listener_t* listener);
 void nt__mdns_links_free(nt__mdns_links_t* links);
 

@@ -16,6 +16,8 @@
 #  include <sys/socket.h>
 #endif
 
+#include "audit.h"
+#include "gate.h"
 #include "send_queue.h"
 #include "stage.h"
 #include "stream.h"
@@ -424,23 +426,31 @@ static int parse_address(nt__url_t* url, const nt_tcp_options_t* options) {
   return err == NT_E_URL ? NT_E_ADDRESS : err;
 }
 
-static bool is_proxy(const char* proxy) {
-  nt__url_t url;
-
-  if (proxy == NULL)
-    return true;
-  if (nt__url_parse(&url, NULL, proxy) != 0)
-    return false;
-  nt__url_free(&url);
-  return true;
+static int check(const nt_tcp_options_t* options) {
+  if (options == NULL || options->host == NULL)
+    return NT_E_INVALID;
+  return options->port < 1 || options->port > 65535 ? NT_E_PORT : 0;
 }
 
-static int check(const nt__policy_t* policy, const nt_tcp_options_t* options) {
-  if (options == NULL || options->host == NULL || !is_proxy(options->proxy))
-    return NT_E_INVALID;
-  if (options->port < 1 || options->port > 65535)
-    return NT_E_PORT;
-  return nt__policy_check_tcp_port(policy, options->port);
+/* What a name leads to is asked about when the connection is made. */
+static int check_policy(const nt__policy_t* policy, const nt__transfer_t* t) {
+  int err = nt__policy_check_tcp_port(policy, t->url.port);
+
+  if (err == 0)
+    err = nt__gate_proxy(policy, NT_ACCESS_TCP, t->proxy);
+  if (err == 0)
+    err = nt__gate_host(policy, NT_ACCESS_TCP, t->url.host, t->url.port,
+                        t->url.secure);
+  return err;
+}
+
+static int refuse(nt_context_t* ctx, nt_id_t id, int error,
+                  const nt_tcp_options_t* options) {
+  char text[NT__HOST_TEXT];
+
+  nt__host_show(options->flags & NT_TCP_TLS ? "tls" : "tcp", options->host,
+                options->port, text);
+  return nt__refuse(ctx, id, error, text);
 }
 
 static size_t text_size(const char* text) {
@@ -466,6 +476,7 @@ static nt__tcp_t* new_block(const nt_tcp_options_t* options) {
   t->task = &tcp->task;
   t->method = "GET";
   t->own_protocol = true;
+  t->access = NT_ACCESS_TCP;
   t->family = options->family;
   t->nagle = (options->flags & NT_TCP_NO_DELAY) == 0;
   t->timeouts.total = options->timeout_ms;
@@ -493,7 +504,7 @@ int nt_tcp_start(nt_context_t* ctx, nt_id_t id,
   int err = nt__task_check_start(ctx, id);
 
   if (err == 0)
-    err = check(ctx->policy, options);
+    err = check(options);
   if (err == 0)
     err = nt__meter_check(ctx, id);
   if (err)
@@ -505,6 +516,12 @@ int nt_tcp_start(nt_context_t* ctx, nt_id_t id,
   if (err) {
     nt__free(tcp);
     return err;
+  }
+  err = check_policy(ctx->policy, &tcp->stream.transfer);
+  if (err) {
+    nt__transfer_fini(&tcp->stream.transfer);
+    nt__free(tcp);
+    return refuse(ctx, id, err, options);
   }
   nt__task_start(ctx, id, &tcp->task);
   return 0;

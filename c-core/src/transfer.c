@@ -8,6 +8,7 @@
  * that URL, policy and credentials are decided anew. */
 #include "transfer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "failure.h"
@@ -187,9 +188,18 @@ static void change_method(nt__transfer_t* t) {
   drop_fields(t, describes_body);
 }
 
+static void drop_secrets(nt__transfer_t* t) {
+  size_t i;
+
+  drop_fields(t, nt__header_is_secret);
+  for (i = 0; i < t->field_count; i++)
+    if (nt__hop_has_secret(t, &t->fields[i]))
+      t->fields[i].dropped = true;
+}
+
 static void change_origin(nt__transfer_t* t, nt__url_t* next) {
   if (!nt__url_same_origin(&t->url, next))
-    drop_fields(t, nt__header_is_secret);
+    drop_secrets(t);
   else
     nt__url_inherit_credentials(next, &t->url);
   if (t->flags & NT_REQUEST_ANONYMOUS)
@@ -243,6 +253,10 @@ static int failure_of(const nt__transfer_t* t, CURLcode code) {
 
   if (nt__transfer_proxy(t) != NULL && code == CURLE_COULDNT_CONNECT)
     return NT_E_PROXY;
+  /* libcurl names a file that nobody knows. */
+  if (err == NT_E_TRUST && nt__transfer_policy(t)->ca_data != NULL)
+    snprintf(t->task->message, sizeof(t->task->message),
+             "no certificate could be read from ca_data");
   return err;
 }
 
@@ -397,7 +411,7 @@ static void start(nt__transfer_t* t) {
   int err = nt__hop_start(t);
 
   if (err)
-    finish(t, err, "");
+    finish(t, err, NULL);
 }
 
 bool nt__transfers_pending(nt__transfers_t* transfers) {

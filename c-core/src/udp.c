@@ -65,6 +65,8 @@ static void finish(nt__udp_t* udp, int error) {
   nt__udp_settle(udp);
   nt__free(udp->peer_name);
   udp->peer_name = NULL;
+  nt__free(udp->answerers);
+  udp->answerers = NULL;
   udp->task.error = error;
   nt__task_end(&udp->task, 0);
 }
@@ -100,6 +102,8 @@ static void send_datagram(nt__udp_t* udp, udp_order_t* order) {
     order->name = udp->peer_name;
   }
   if (datagram->to.sa.sa_family != AF_UNSPEC) {
+    if (order->to_peer && udp->peer_name != NULL)
+      nt__udp_expect_from(udp, &datagram->to);
     nt__udp_push(udp, datagram);
   } else if (order->name != NULL) {
     nt__udp_send_to_name(udp, order->name, datagram, order->to_peer);
@@ -119,7 +123,8 @@ static void connect_to(nt__udp_t* udp, const udp_order_t* order) {
     return;
   udp->peer_name = nt__strdup(order->name);
   if (udp->peer_name == NULL)
-    nt__udp_report(udp, NT_E_NOMEM, NULL, nt_error_message(NT_E_NOMEM));
+    nt__udp_report(udp, NT_E_NOMEM, "connect", NULL,
+                   nt_error_message(NT_E_NOMEM));
   else
     nt__udp_send_to_name(udp, udp->peer_name, NULL, true);
 }
@@ -165,7 +170,7 @@ static void set_option(nt__udp_t* udp, const udp_order_t* order) {
       break;
   }
   if (code != 0)
-    nt__udp_report_code(udp, code, group, doing);
+    nt__udp_report_code(udp, code, doing, group, doing);
 }
 
 static void udp_tell(nt__task_t* task, nt__command_t* command) {
@@ -311,6 +316,7 @@ int nt_udp_open(nt_context_t* ctx, nt_family_t family, nt_id_t* id) {
     nt__task_forget(ctx, *id);
     return err;
   }
+  udp->guarded = nt__udp_is_guarded(ctx->policy);
   nt__task_start(ctx, *id, &udp->task);
   return 0;
 }
@@ -425,12 +431,17 @@ int nt_udp_bind(nt_context_t* ctx, nt_id_t id, int port, int* bound_port) {
 
 /* ---- Sending ------------------------------------------------------------- */
 
+/* Is it the literal that parse_host() read last? */
+static bool is_remembered(const nt__udp_t* udp, const char* host) {
+  return udp->sent_host[0] != '\0' && strcmp(host, udp->sent_host) == 0;
+}
+
 /* What `host` is; most datagrams go where the one before went. */
 static nt__host_kind_t parse_host(nt__udp_t* udp, const char* host,
                                   nt__sockaddr_t* out) {
   nt__host_kind_t kind;
 
-  if (udp->sent_host[0] != '\0' && strcmp(host, udp->sent_host) == 0) {
+  if (is_remembered(udp, host)) {
     *out = udp->sent_to;
     return NT__HOST_LITERAL;
   }
@@ -438,13 +449,27 @@ static nt__host_kind_t parse_host(nt__udp_t* udp, const char* host,
   if (kind == NT__HOST_LITERAL && strlen(host) < sizeof(udp->sent_host)) {
     memcpy(udp->sent_host, host, strlen(host) + 1);
     udp->sent_to = *out;
+    udp->sent_port = 0;
   }
   return kind;
 }
 
+static int check_policy(nt_context_t* ctx, nt__udp_t* udp, const char* host,
+                        int port, const nt__sockaddr_t* to) {
+  bool remembered = is_remembered(udp, host);
+  int err;
+
+  if (remembered && udp->sent_port == port)
+    return 0;
+  err = nt__udp_check_target(ctx, udp, host, port, to);
+  if (err == 0 && remembered)
+    udp->sent_port = port;
+  return err;
+}
+
 /* Of a literal the address and `*name` NULL; of a name the name alone. */
-static int find_target(nt__udp_t* udp, const char* host, int port,
-                       nt__sockaddr_t* to, const char** name) {
+static int find_target(nt_context_t* ctx, nt__udp_t* udp, const char* host,
+                       int port, nt__sockaddr_t* to, const char** name) {
   nt__host_kind_t kind = parse_host(udp, host, to);
 
   if (kind == NT__HOST_BAD)
@@ -456,7 +481,7 @@ static int find_target(nt__udp_t* udp, const char* host, int port,
   else
     memset(to, 0, sizeof(*to));
   *name = kind == NT__HOST_NAME ? host : NULL;
-  return 0;
+  return udp->guarded ? check_policy(ctx, udp, host, port, to) : 0;
 }
 
 static int check_send(nt_context_t* ctx, nt__udp_t* udp, size_t size) {
@@ -484,7 +509,7 @@ int nt_udp_send(nt_context_t* ctx, nt_id_t id, const char* host, int port,
   if (udp == NULL)
     return nt__task_missing(ctx);
   if (host != NULL)
-    err = find_target(udp, host, port, &to, &name);
+    err = find_target(ctx, udp, host, port, &to, &name);
   else if (!udp->has_peer)
     err = NT_E_ADDRESS;
   if (err == 0)
@@ -514,7 +539,8 @@ int nt_udp_connect(nt_context_t* ctx, nt_id_t id, const char* host, int port) {
 
   if (udp == NULL)
     return nt__task_missing(ctx);
-  err = host == NULL ? NT_E_ADDRESS : find_target(udp, host, port, &to, &name);
+  err = host == NULL ? NT_E_ADDRESS
+                     : find_target(ctx, udp, host, port, &to, &name);
   if (err)
     return err;
   order = new_order(ctx, udp, WISH_CONNECT, 0, name);
@@ -551,18 +577,36 @@ int nt_udp_set_broadcast(nt_context_t* ctx, nt_id_t id, int on) {
   return tell(ctx, id, WISH_BROADCAST, on != 0);
 }
 
+static bool is_group(const nt__udp_t* udp, const char* group,
+                     nt__sockaddr_t* out) {
+  return group != NULL &&
+         nt__address_parse(group, udp->family, out) == NT__HOST_LITERAL &&
+         nt__address_is_multicast(out);
+}
+
+/* What is heard of a group comes to the port that is bound. */
+static int check_join(nt_context_t* ctx, const nt__udp_t* udp,
+                      const char* group, const nt__sockaddr_t* address) {
+  nt__sockaddr_t place = *address;
+
+  nt__address_set_port(&place, udp->port);
+  return nt__udp_check_target(ctx, udp, group, udp->port, &place);
+}
+
 static int set_member(nt_context_t* ctx, nt_id_t id, udp_wish_t wish,
                       const char* group, const char* interface_name) {
   nt__sockaddr_t address;
   udp_order_t* order;
   nt__udp_t* udp = find(ctx, id);
+  int err;
 
   if (udp == NULL)
     return nt__task_missing(ctx);
-  if (group == NULL ||
-      nt__address_parse(group, udp->family, &address) != NT__HOST_LITERAL ||
-      !nt__address_is_multicast(&address))
+  if (!is_group(udp, group, &address))
     return NT_E_ADDRESS;
+  err = wish == WISH_JOIN ? check_join(ctx, udp, group, &address) : 0;
+  if (err)
+    return err;
   order = new_order(ctx, udp, wish, 0, interface_name);
   if (order == NULL)
     return NT_E_NOMEM;

@@ -1,6 +1,6 @@
 /* UDP sockets: what the task (udp.c), its descriptor on the loop
- * (udp_socket.c), its options (udp_options.c) and the names that it waits for
- * (udp_names.c) share. */
+ * (udp_socket.c), its options (udp_options.c), the names that it waits for
+ * (udp_names.c) and what the policy says (udp_gate.c) share. */
 #ifndef NT_UDP_H
 #define NT_UDP_H
 
@@ -9,6 +9,7 @@
 #include "send_queue.h"
 
 typedef struct nt__udp_socket nt__udp_socket_t;
+typedef struct nt__udp_answerers nt__udp_answerers_t;
 
 /* To be sent. */
 typedef struct nt__datagram {
@@ -27,7 +28,8 @@ typedef struct nt__datagram {
 typedef struct nt__udp {
   nt__task_t task;
   nt__send_queue_t queue;
-  int family; /* AF_INET, AF_INET6 */
+  int family;   /* AF_INET, AF_INET6 */
+  bool guarded; /* the policy may refuse peers */
   uv_os_sock_t fd;
   bool taken; /* by the loop, which closes it: not with the block */
 
@@ -36,6 +38,7 @@ typedef struct nt__udp {
   bool has_peer, closing;
   nt__sockaddr_t sent_to;      /* the last literal, with port 0 ... */
   char sent_host[NT__IP_SIZE]; /* ... and its text */
+  int sent_port; /* to which the policy lets it send there; 0: none yet */
 
   /* I/O thread. */
   nt__udp_socket_t* socket; /* once it is bound */
@@ -51,7 +54,9 @@ typedef struct nt__udp {
   int port_shown;   /* the port that it is bound to */
   bool blocked;     /* the system took no more */
   bool broadcasts;
-  nt__timer_t timer; /* the end of lingering */
+  nt__timer_t timer;    /* the end of lingering */
+  nt__sockaddr_t heard; /* where the last datagram came from, if guarded */
+  nt__udp_answerers_t* answerers; /* NULL: none */
 } nt__udp_t;
 
 /* udp_socket.c, I/O thread. */
@@ -78,12 +83,13 @@ void nt__udp_settle(nt__udp_t* udp);
 
 /* The error code of a code of libuv. */
 int nt__udp_error(int code);
-/* Posts an ERROR event. `remote` may be NULL. */
-void nt__udp_report(nt__udp_t* udp, int error, const nt__sockaddr_t* remote,
-                    const char* message);
+/* Posts an ERROR event. `operation` is a static string, `remote` may be NULL.
+ */
+void nt__udp_report(nt__udp_t* udp, int error, const char* operation,
+                    const nt__sockaddr_t* remote, const char* message);
 /* The same for a code of libuv: "<doing>: <what the system says>". */
-void nt__udp_report_code(nt__udp_t* udp, int code, const nt__sockaddr_t* remote,
-                         const char* doing);
+void nt__udp_report_code(nt__udp_t* udp, int code, const char* operation,
+                         const nt__sockaddr_t* remote, const char* doing);
 
 /* udp_options.c, I/O thread; a code of libuv. */
 int nt__udp_set_ttl(nt__udp_t* udp, int ttl);
@@ -102,6 +108,21 @@ void nt__udp_send_to_name(nt__udp_t* udp, const char* text,
 /* No name that is looked up is the peer's any more. */
 void nt__udp_forget_peer(nt__udp_t* udp);
 void nt__udp_drop_names(nt__udp_t* udp);
+
+/* udp_gate.c. Whether it can refuse a peer at all: `guarded`. */
+bool nt__udp_is_guarded(const nt__policy_t* policy);
+/* Host thread. What is to be sent to, or joined; AF_UNSPEC: a name. 0, or what
+ * names the rule, and the refusal is recorded. */
+int nt__udp_check_target(nt_context_t* ctx, const nt__udp_t* udp,
+                         const char* host, int port,
+                         const nt__sockaddr_t* address);
+/* I/O thread, as the next. The address that a name has led to: 0 or an error.
+ */
+int nt__udp_check_found(const nt__udp_t* udp, const char* name,
+                        const nt__sockaddr_t* address);
+/* Something is sent to where a name has led: it may answer. */
+void nt__udp_expect_from(nt__udp_t* udp, const nt__sockaddr_t* address);
+bool nt__udp_may_hear(nt__udp_t* udp, const struct sockaddr* from);
 
 /* udp.c, I/O thread: all that could be sent was sent. */
 void nt__udp_sent_all(nt__udp_t* udp);

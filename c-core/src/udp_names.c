@@ -11,7 +11,8 @@ typedef struct udp_name {
   nt__resolve_t wait;
   nt__udp_t* udp;
   nt__fifo_t datagrams;
-  bool is_peer; /* what is found is the peer's address from then on */
+  bool is_peer;  /* what is found is the peer's address from then on */
+  bool connects; /* nt_udp_connect() waits for it */
   char text[];
 } udp_name_t;
 
@@ -47,16 +48,37 @@ void nt__udp_forget_peer(nt__udp_t* udp) {
   nt__node_t* node;
 
   for (node = udp->names.next; node != &udp->names; node = node->next)
-    of_node(node)->is_peer = false;
+    of_node(node)->is_peer = of_node(node)->connects = false;
 }
 
-static void report_name(nt__udp_t* udp, const char* name, int error,
+/* What is wanted of a name. */
+typedef struct wish {
+  const char* name;
+  int port;
+  bool connects;            /* nt_udp_connect() has asked */
+  bool is_peer;             /* it is the peer's */
+  nt__datagram_t* datagram; /* for it, or NULL */
+} wish_t;
+
+static const char* operation_of(const wish_t* wish) {
+  return wish->connects ? "connect" : "send";
+}
+
+static void report_name(nt__udp_t* udp, const wish_t* wish, int error,
                         const char* why) {
   char text[NT__NAME_MAX + 128];
 
-  snprintf(text, sizeof(text), "could not resolve %s: %s", name,
+  snprintf(text, sizeof(text), "could not resolve %s: %s", wish->name,
            why == NULL ? nt_error_message(error) : why);
-  nt__udp_report(udp, error, NULL, text);
+  nt__udp_report(udp, error, operation_of(wish), NULL, text);
+}
+
+/* Where the name leads is not told: whoever may not go there need not know. */
+static void report_refusal(nt__udp_t* udp, const wish_t* wish, int error) {
+  char text[NT__HOST_TEXT];
+
+  nt__host_show("udp", wish->name, wish->port, text);
+  nt__udp_report(udp, error, operation_of(wish), NULL, text);
 }
 
 static void set_peer(nt__udp_t* udp, const nt__sockaddr_t* address) {
@@ -68,16 +90,39 @@ static void send_to(nt__udp_t* udp, nt__datagram_t* datagram,
                     const nt__sockaddr_t* address) {
   datagram->to = *address;
   nt__address_set_port(&datagram->to, datagram->port);
+  nt__udp_expect_from(udp, &datagram->to);
   nt__udp_push(udp, datagram);
+}
+
+static wish_t wish_of(const nt__udp_t* udp, const udp_name_t* name) {
+  wish_t wish = { name->text, udp->peer_port, name->connects, name->is_peer,
+                  NULL };
+
+  if (!name->connects && name->datagrams.first != NULL)
+    wish.port = of_link(name->datagrams.first)->port;
+  return wish;
+}
+
+/* 0 if datagrams may go to what was found; else it was told. */
+static int judge(nt__udp_t* udp, const wish_t* wish, int error,
+                 const nt__sockaddr_t* address, const char* why) {
+  if (error != 0) {
+    report_name(udp, wish, error, why);
+    return error;
+  }
+  error = nt__udp_check_found(udp, wish->name, address);
+  if (error != 0)
+    report_refusal(udp, wish, error);
+  return error;
 }
 
 static void on_name(nt__resolve_t* wait, int error,
                     const nt__sockaddr_t* address, const char* why) {
   udp_name_t* name = nt__container_of(wait, udp_name_t, wait);
   nt__udp_t* udp = name->udp;
+  wish_t wish = wish_of(udp, name);
 
-  if (error != 0)
-    report_name(udp, name->text, error, why);
+  error = judge(udp, &wish, error, address, why);
   if (error == 0 && name->is_peer)
     set_peer(udp, address);
   while (error == 0 && name->datagrams.first != NULL)
@@ -116,32 +161,42 @@ static int wait_for_name(nt__udp_t* udp, const char* text, udp_name_t** out) {
   return 0;
 }
 
+/* The name is known, or cannot be had. */
+static void settle_name(nt__udp_t* udp, const wish_t* wish, int error,
+                        const nt__sockaddr_t* address, const char* why) {
+  error = judge(udp, wish, error, address, why);
+  if (error == 0 && wish->is_peer)
+    set_peer(udp, address);
+  if (wish->datagram == NULL)
+    return;
+  if (error == 0) {
+    send_to(udp, wish->datagram, address);
+    return;
+  }
+  nt__udp_drop(udp, wish->datagram);
+  nt__udp_settle(udp);
+}
+
 void nt__udp_send_to_name(nt__udp_t* udp, const char* text,
                           nt__datagram_t* datagram, bool is_peer) {
+  wish_t wish = { text, udp->peer_port, datagram == NULL, is_peer, datagram };
   udp_name_t* name = find_name(udp, text);
   const char* why = NULL;
   nt__sockaddr_t address;
   int err = NT__RESOLVE_UNKNOWN;
 
+  if (datagram != NULL)
+    wish.port = datagram->port;
   if (name == NULL)
     err = nt__resolve_known(udp->task.ctx, text, udp->family, &address, &why);
-  if (err == 0) {
-    if (is_peer)
-      set_peer(udp, &address);
-    if (datagram != NULL)
-      send_to(udp, datagram, &address);
-    return;
-  }
   if (err == NT__RESOLVE_UNKNOWN)
     err = name == NULL ? wait_for_name(udp, text, &name) : 0;
-  if (err) {
-    report_name(udp, text, err, why);
-    if (datagram != NULL)
-      nt__udp_drop(udp, datagram);
-    nt__udp_settle(udp);
+  if (name == NULL) {
+    settle_name(udp, &wish, err, &address, why);
     return;
   }
   name->is_peer = name->is_peer || is_peer;
+  name->connects = name->connects || wish.connects;
   if (datagram != NULL)
     nt__fifo_push(&name->datagrams, &datagram->link);
 }

@@ -98,20 +98,26 @@ int nt__udp_error(int code) {
   }
 }
 
+/* What the policy refused is for the host's records, too. */
+static bool is_wanted(const nt__udp_t* udp, int error) {
+  return !udp->ended && (!udp->lingers || nt_error_is_refusal(error));
+}
+
 /* A host that does not look hears of no more than it would of datagrams. */
-void nt__udp_report(nt__udp_t* udp, int error, const nt__sockaddr_t* remote,
-                    const char* message) {
+void nt__udp_report(nt__udp_t* udp, int error, const char* operation,
+                    const nt__sockaddr_t* remote, const char* message) {
   size_t size = strlen(message) + 1;
   nt__parcel_t* parcel;
   char* cursor;
 
-  if (udp->ended || udp->lingers || nt__is_over_mark(udp->task.ctx, &udp->task))
+  if (!is_wanted(udp, error) || nt__is_over_mark(udp->task.ctx, &udp->task))
     return;
   parcel = nt__parcel_new(&udp->task, NT_EV_ERROR, size + NT__IP_SIZE);
   if (parcel == NULL)
     return;
   cursor = parcel->bytes;
   parcel->view.error = error;
+  parcel->view.operation = operation;
   parcel->view.message = nt__pack(&cursor, message, size);
   parcel->view.remote.ip = "";
   parcel->view.local.ip = "";
@@ -124,8 +130,8 @@ void nt__udp_report(nt__udp_t* udp, int error, const nt__sockaddr_t* remote,
   nt__event_post(udp->task.ctx, &parcel->event, size + NT__IP_SIZE);
 }
 
-void nt__udp_report_code(nt__udp_t* udp, int code, const nt__sockaddr_t* remote,
-                         const char* doing) {
+void nt__udp_report_code(nt__udp_t* udp, int code, const char* operation,
+                         const nt__sockaddr_t* remote, const char* doing) {
   char text[TEXT_SIZE];
   char system[128];
   char name[32];
@@ -133,7 +139,7 @@ void nt__udp_report_code(nt__udp_t* udp, int code, const nt__sockaddr_t* remote,
   snprintf(text, sizeof(text), "%s: %s (%s)", doing,
            uv_strerror_r(code, system, sizeof(system)),
            uv_err_name_r(code, name, sizeof(name)));
-  nt__udp_report(udp, nt__udp_error(code), remote, text);
+  nt__udp_report(udp, nt__udp_error(code), operation, remote, text);
 }
 
 #if defined(IP_RECVERR) && defined(IPV6_RECVERR) && defined(MSG_ERRQUEUE)
@@ -156,8 +162,8 @@ static void tell_report(nt__udp_t* udp, struct msghdr* message) {
   if (report == NULL || report->ee_origin == SO_EE_ORIGIN_LOCAL)
     return;
   nt__address_copy(&to, message->msg_name);
-  nt__udp_report_code(udp, uv_translate_sys_error((int) report->ee_errno), &to,
-                      "not delivered");
+  nt__udp_report_code(udp, uv_translate_sys_error((int) report->ee_errno),
+                      "send", &to, "not delivered");
 }
 
 static bool read_report(nt__udp_t* udp) {
@@ -232,7 +238,7 @@ static void take_in(nt__udp_t* udp, const char* data, size_t size,
   nt_context_t* ctx = udp->task.ctx;
 
   nt__count_in(ctx, size);
-  if (!post_message(udp, data, size, from))
+  if (!nt__udp_may_hear(udp, from) || !post_message(udp, data, size, from))
     atomic_fetch_add_explicit(&ctx->dropped, 1, memory_order_relaxed);
 }
 
@@ -245,7 +251,7 @@ static void on_no_more(nt__udp_socket_t* socket, int code) {
   if (code == 0 && received)
     return;
   if (!read_reports(socket->udp) && code != 0 && !HAS_REPORTS)
-    nt__udp_report_code(socket->udp, code, NULL, "receive");
+    nt__udp_report_code(socket->udp, code, "receive", NULL, "receive");
 }
 
 static void on_received(uv_udp_t* handle, ssize_t size, const uv_buf_t* buf,
@@ -433,7 +439,7 @@ static void wait_writable(nt__udp_t* udp) {
                          &datagram->to.sa, on_sent);
 
   if (code != 0) {
-    nt__udp_report_code(udp, code, &datagram->to, "send");
+    nt__udp_report_code(udp, code, "send", &datagram->to, "send");
     drop_first(udp);
     return;
   }
@@ -455,7 +461,7 @@ static void send_first(nt__udp_t* udp, bool refused) {
     return;
   }
   if (code < 0)
-    nt__udp_report_code(udp, code, &first->to, "send");
+    nt__udp_report_code(udp, code, "send", &first->to, "send");
   else
     count_out(udp, first->size);
   /* Alone it goes: they are larger than what the path takes in one piece, or
@@ -526,7 +532,7 @@ static void on_sent(uv_udp_send_t* request, int status) {
     return;
   }
   if (status < 0)
-    nt__udp_report_code(udp, status, &datagram->to, "send");
+    nt__udp_report_code(udp, status, "send", &datagram->to, "send");
   else
     count_out(udp, datagram->size);
   nt__udp_drop(udp, datagram);

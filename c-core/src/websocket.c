@@ -233,8 +233,11 @@ static int write_request(nt__websocket_t* ws, const nt_policy_t* policy,
                        .protocol_count = options->protocol_count,
                        .headers = options->headers,
                        .header_count = options->header_count };
+  nt__transfer_t* t = &ws->stream.transfer;
+  nt__buf_t* text = &ws->request.text;
+  size_t headers_at = 0;
   url_parts_t parts;
-  int err = get_parts(&ws->stream.transfer.url, &parts);
+  int err = get_parts(&t->url, &parts);
 
   if (err == 0) {
     ask.target = parts.target;
@@ -242,10 +245,13 @@ static int write_request(nt__websocket_t* ws, const nt_policy_t* policy,
     ask.user = parts.user;
     ask.password = parts.password;
     ask.user_agent = agent == NULL ? "nettask/" NT_VERSION : agent;
-    err = nt__ws_ask_write(&ask, &ws->request.text);
+    err = nt__ws_ask_write(&ask, text, &headers_at);
   }
-  if (err == 0)
-    ws->request.key = key_place(&ws->request.text);
+  if (err == 0) {
+    ws->request.key = key_place(text);
+    t->head = text->data + headers_at;
+    t->head_size = text->size - headers_at;
+  }
   free_parts(&parts);
   return err;
 }

@@ -656,6 +656,92 @@ static void above_the_mark(void** state) {
   responder_close(&r);
 }
 
+/* ---- Policy -------------------------------------------------------------- */
+
+static void refuse_private(host_t* host, const char* allowed) {
+  nt_policy_t policy;
+
+  nt_policy_init(&policy, NT_PRESET_MINIPROGRAM);
+  policy.flags |= NT_POLICY_REFUSE_PRIVATE;
+  policy.allow_private.items = &allowed;
+  policy.allow_private.count = allowed != NULL;
+  assert_int_equal(nt_policy_set(host->net, &policy), 0);
+}
+
+static void refused_by_policy(void** state) {
+  static const char* const others[] = { NULL, "127.0.0.0/8", "224.0.0.250",
+                                        "ff02::fc", "box.local" };
+  host_t* host = *state;
+  responder_t r = responder_open("127.0.0.1");
+  nt_event_t ev;
+  size_t i;
+
+  for (i = 0; i < COUNT(others); i++) {
+    nt_id_t id = scan_open(host);
+
+    refuse_private(host, others[i]);
+    assert_int_equal(scan_try(host, id, "_game"), NT_E_INVALID);
+    assert_int_equal(scan_try(host, id, TYPE), NT_E_PRIVATE);
+    assert_int_equal(nt_state(host->net, id), NT_STATE_IDLE);
+    host_next(host, &ev);
+    assert_int_equal(ev.type, NT_EV_REFUSED);
+    assert_true(ev.id == id);
+    assert_int_equal(ev.error, NT_E_PRIVATE);
+    assert_string_equal(ev.message, "udp://224.0.0.251:5353");
+    nt_abort(host->net, id);
+    scan_end(host, id, NT_E_ABORTED);
+  }
+  assert_false(responder_hears(&r, 50));
+  responder_close(&r);
+}
+
+static uint64_t bytes_out(host_t* host) {
+  nt_stats_t stats;
+
+  nt_stats(host->net, &stats);
+  return stats.bytes_out;
+}
+
+static void allowed_by_policy(void** state) {
+  static const char* const groups[] = { "224.0.0.251", "224.0.0.0/4",
+                                        "0.0.0.0/0" };
+  host_t* host = *state;
+  responder_t r = responder_open("127.0.0.1");
+  size_t i;
+
+  for (i = 0; i < COUNT(groups); i++) {
+    nt_id_t id;
+
+    refuse_private(host, groups[i]);
+    id = scan_start(host);
+    responder_expect(&r, NT__DNS_PTR, true);
+    responder_announce(&r, "Room", 1, "10.1.2.3", TTL);
+    scan_found(host, id, "Room", 1, "10.1.2.3"); /* where nobody connects */
+    scan_stop(host, id);
+  }
+  responder_close(&r);
+}
+
+/* A question to each family, or to the one whose group is allowed. */
+static void each_family_by_its_group(void** state) {
+  host_t* host = *state;
+  responder_t r = responder_open("127.0.0.1");
+  uint64_t before = bytes_out(host);
+  nt_id_t id;
+
+  run("ip link add pair0 type veth peer name pair1");
+  run("echo 0 >/proc/sys/net/ipv6/conf/pair0/accept_dad");
+  run("ip link set pair0 up && ip link set pair1 up");
+  refuse_private(host, "ff02::/16");
+  id = scan_start(host);
+  while (bytes_out(host) == before)
+    expect_nothing(host, 5);
+  assert_false(responder_hears(&r, SILENCE_MS));
+  scan_stop(host, id);
+  run("ip link del pair0");
+  responder_close(&r);
+}
+
 static int set_up_network(void** state) {
   (void) state;
   run("ip link set lo up");
@@ -683,6 +769,9 @@ int main(int argc, char** argv) {
     HOST_TEST(flood_of_strangers),
     HOST_TEST(flood_of_work),
     HOST_TEST(above_the_mark),
+    HOST_TEST(refused_by_policy),
+    HOST_TEST(allowed_by_policy),
+    HOST_TEST(each_family_by_its_group),
   };
 
   if (argc > 0 && getenv(INSIDE) == NULL)

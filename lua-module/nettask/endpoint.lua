@@ -75,15 +75,11 @@ local function complain(name, fault, handled, log)
   end
 end
 
--- The core's message begins with what it was doing when a datagram socket met
--- an error of the system; most of all it sends.
-local DOING = { join = "joinMulticast", leave = "leaveMulticast",
+-- What the core calls that which fails on a datagram socket; what is not here
+-- is called the same, or is no method.
+local METHODS = { join = "joinMulticast", leave = "leaveMulticast",
   ["set TTL"] = "setTTL", ["set multicast TTL"] = "setMulticastTTL",
-  ["set broadcast"] = "setBroadcast" }
-
-local function method_of(message)
-  return DOING[message:match("^([%a ]+):")] or "send"
-end
+  ["set broadcast"] = "setBroadcast", receive = "send" }
 
 -- What onMessage gets.
 function endpoint.data(message, size, ipv6, address, port, our_address,
@@ -127,7 +123,7 @@ function endpoint.new(settings, log)
   function self.fault(kind, handled, method, fault, code, message, phase, name,
       value)
     local label = LABELS[kind]
-    if kind == "udp" and not method then method = method_of(message) end
+    if kind == "udp" then method = METHODS[method] or method or "send" end
     if method then label = label .. "." .. method end
     if not fault and name then
       fault = errors.argument(name, value_text(value))

@@ -33,8 +33,10 @@ static bool is_closed(const ntl_state_t* s, const ntl_udp_t* self) {
 
 /* ---- Events -------------------------------------------------------------- */
 
-static void on_error(lua_State* L, ntl_state_t* s, int record) {
-  ntl_endpoint_push_error(L, s, &udp_kind, record, NULL, NTL_PHASE_OPEN);
+static void on_error(lua_State* L, ntl_state_t* s, int record,
+                     const nt_event_t* event) {
+  ntl_endpoint_push_error(L, s, &udp_kind, record, event->operation,
+                          NTL_PHASE_OPEN);
   ntl_fire(L, s, record, &udp_kind, &ntl_error_list);
 }
 
@@ -49,7 +51,7 @@ static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event) {
                              &udp_kind);
       break;
     case NT_EV_ERROR:
-      on_error(L, s, record);
+      on_error(L, s, record, event);
       break;
     case NT_EV_END:
       lua_newtable(L);

@@ -94,7 +94,7 @@ def addresses_of(name, kind):
     return found and found.get(kind, [])
 
 
-def answer(query, question, addresses):
+def answer(query, question, addresses, ttl=60):
     """A DNS answer to a query with one question."""
     kind = question[-4:-2]
     head = query[:2] + struct.pack(
@@ -104,8 +104,8 @@ def answer(query, question, addresses):
     for address in addresses or ():
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         packed = socket.inet_pton(family, address)
-        records += (b"\xc0\x0c" + kind + struct.pack(">HIH", 1, 60, len(packed))
-                    + packed)
+        records += (b"\xc0\x0c" + kind
+                    + struct.pack(">HIH", 1, ttl, len(packed)) + packed)
     return head + question + records
 
 
