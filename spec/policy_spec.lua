@@ -305,7 +305,7 @@ describe("policy strict", function()
     tcp.close(tcp.connect { port = fault.tcp })
     udp.close(socket)
     socket = udp.bound()
-    assert.equal("x", tostring(udp.ask(socket, fault.udp, "x").message))
+    assert.equal("echo", tostring(udp.ask(socket, fault.udp, "echo").message))
     udp.close(socket)
   end)
 
