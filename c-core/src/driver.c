@@ -207,7 +207,8 @@ static curl_socket_t on_open_socket(void* arg, curlsocktype purpose,
   int type = address->socktype;
 
   (void) purpose;
-  easy->on_socket(easy);
+  if (!easy->on_socket(easy, &address->addr))
+    return CURL_SOCKET_BAD;
 #ifdef SOCK_CLOEXEC
   type |= SOCK_CLOEXEC;
 #endif
@@ -455,7 +456,9 @@ static int set_common(nt__easy_t* easy, const nt_policy_t* policy) {
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   /* Or removing a transfer joins the thread of its stuck name lookup. */
   curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
-  curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* not from the environment */
+  /* Not from the environment, nor what is to go without one. */
+  curl_easy_setopt(curl, CURLOPT_PROXY, "");
+  curl_easy_setopt(curl, CURLOPT_NOPROXY, "");
   curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
   curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, easy);
   curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);

@@ -35,8 +35,9 @@ typedef struct nt__easy {
                       * the owner uses the connection */
   bool connected;    /* its connection stands; set in CURLOPT_PREREQFUNCTION */
   nt__node_t broken; /* to fail in the next turn */
-  /* Inside libcurl: a name has been looked up, a socket is being made. */
-  void (*on_socket)(struct nt__easy* easy);
+  /* Inside libcurl: a name has been looked up, a socket for this address is to
+   * be made. False: not for this one; libcurl tries the next. */
+  bool (*on_socket)(struct nt__easy* easy, const struct sockaddr* address);
   /* In a turn, outside libcurl: the handle has been taken out of its multi
    * unless it only connects. */
   void (*on_done)(struct nt__easy* easy, CURLcode code);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gate.h"
 #include "profile.h"
 #include "secret.h"
 #include "stage.h"
@@ -216,12 +217,55 @@ static int on_seek(void* arg, curl_off_t offset, int origin) {
 
 /* ---- Progress ------------------------------------------------------------ */
 
-static void on_socket(nt__easy_t* easy) {
+static int check_own_proxy(const nt__transfer_t* t,
+                           const struct sockaddr* address) {
+  char* host;
+  bool secure;
+  int port;
+  int err = nt__url_read_proxy(t->proxy, &host, &port, &secure);
+
+  if (err)
+    return err;
+  err = nt__gate_address(t->task->policy, host, address);
+  nt__free(host);
+  return err;
+}
+
+/* Where the connection really leads. The policy's proxy is the host's choice;
+ * what lies behind a proxy nobody here can see. */
+static int check_address(const nt__transfer_t* t,
+                         const struct sockaddr* address) {
+  const nt__policy_t* policy = t->task->policy;
+
+  if (!nt__gate_has_private(policy))
+    return 0;
+  if (nt__transfer_proxy(t) == NULL)
+    return nt__gate_address(policy, t->url.host, address);
+  return t->proxy == NULL ? 0 : check_own_proxy(t, address);
+}
+
+static bool on_socket(nt__easy_t* easy, const struct sockaddr* address) {
   nt__transfer_t* t = nt__container_of(easy, nt__transfer_t, easy);
 
   nt__lookup_end(nt__transfer_context(t)->io.lookups, &t->lookup, 0);
   if (t->stage == NT__STAGE_DNS)
     nt__stage_enter(t, NT__STAGE_CONNECT);
+  if (check_address(t, address) == 0)
+    return true;
+  t->address_refused = true;
+  return false;
+}
+
+/* The connection may have been made for a task with another policy. */
+static int check_peer(const nt__transfer_t* t, const char* ip) {
+  int family = strchr(ip, ':') == NULL ? AF_INET : AF_INET6;
+  nt__sockaddr_t address;
+
+  if (!nt__gate_has_private(t->task->policy))
+    return 0;
+  if (nt__address_parse(ip, family, &address) != NT__HOST_LITERAL)
+    memset(&address, 0, sizeof(address)); /* of no family */
+  return check_address(t, &address.sa);
 }
 
 static CURLcode on_tls(CURL* curl, void* context, void* arg) {
@@ -235,12 +279,15 @@ static int on_connected(void* arg, char* peer_ip, char* local_ip, int peer_port,
                         int local_port) {
   nt__transfer_t* t = arg;
 
-  (void) peer_ip;
   (void) local_ip;
   (void) peer_port;
   (void) local_port;
-  t->easy.connected = true;
   nt__lookup_end(nt__transfer_context(t)->io.lookups, &t->lookup, 0);
+  if (check_peer(t, peer_ip) != 0) {
+    t->failure = NT_E_PRIVATE;
+    return CURL_PREREQFUNC_ABORT;
+  }
+  t->easy.connected = true;
   nt__stage_enter(t, NT__STAGE_FIRST_BYTE);
   return CURL_PREREQFUNC_OK;
 }
@@ -579,6 +626,7 @@ int nt__hop_start(nt__transfer_t* t) {
   t->alloc_failures = nt__alloc_failures();
   t->headers_done = t->following = t->complete = t->again = false;
   t->waiting = t->expecting = t->piecewise = false;
+  t->address_refused = false;
   nt__headers_reset(&t->headers);
   t->task->message[0] = '\0';
   t->easy.kind = multi_of(t);

@@ -118,6 +118,7 @@ struct nt__transfer {
   bool waiting;            /* for the owner's disk */
   bool connects;           /* makes a connection, no exchange */
   bool running;            /* counts in the limit of running transfers */
+  bool address_refused;    /* one of those that the host has */
   bool headers_done;
   bool following; /* this response is a redirect to be followed */
   bool complete;  /* all that is wanted is here: end the hop */

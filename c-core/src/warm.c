@@ -46,8 +46,10 @@ static int listen_on_loopback(nt__warm_t* warm) {
   return ntohs(((struct sockaddr_in*) &address)->sin_port);
 }
 
-static void on_socket(nt__easy_t* easy) {
+static bool on_socket(nt__easy_t* easy, const struct sockaddr* address) {
   (void) easy;
+  (void) address;
+  return true; /* our own listener */
 }
 
 static void on_done(nt__easy_t* easy, CURLcode code) {
