@@ -114,6 +114,9 @@ CORE := $(BUILD)/libnettask.a
 MODULE := $(LUA_BUILD)/nettask/core.so
 SERVER := $(BUILD)/demo-server
 TESTS := $(TEST_SRC:c-core/test/%.c=$(BUILD)/test/%)
+# Hosts in C that have the module linked in: one for specs, and the one that
+# docs/security.md prints.
+HOSTS := $(LUA_BUILD)/embed_host $(LUA_BUILD)/sealed_host
 PRELOADS := $(BUILD)/fsync_log.so $(if $(SANITIZE),$(BUILD)/unpreload.so)
 FUZZERS := $(FUZZ_SRC:c-core/test/fuzz/%.c=build/fuzz/%)
 BENCHES := $(BENCH_SRC:bench/%.c=$(BUILD)/bench/%)
@@ -133,7 +136,7 @@ core: $(CORE)
 module: $(MODULE)
 server: $(SERVER)
 examples: $(EXAMPLES)
-ctests: $(TESTS) $(PRELOADS)
+ctests: $(TESTS) $(PRELOADS) $(HOSTS)
 benches: $(BENCHES)
 
 # ---- Building ---------------------------------------------------------------
@@ -195,6 +198,19 @@ $(BUILD)/test/%: c-core/test/%.c $(CORE)
 	$(COMPILE) $(INCLUDE) -Ic-core/src $(UV_FLAGS) $(CURL_FLAGS) \
 	  $(call pkg,--cflags,cmocka) -o $@ $< $(CORE) \
 	  $(call pkg,--libs,cmocka) $(CORE_LIBS)
+
+$(HOSTS): $(LUA_BUILD)/%: $(LUA_BUILD)/%.c $(MODULE_OBJ) $(CORE_OBJ)
+	echo "  cc $@"
+	$(COMPILE) $(INCLUDE) -Ilua-module/src $(LUA_FLAGS) -o $@ \
+	  $(filter %.c %.o,$^) $(call pkg,--libs,$(LUA_NAME)) $(MODULE_LIBS)
+
+$(LUA_BUILD)/embed_host.c: spec/support/embed_host.c
+	mkdir -p $(@D)
+	cp $< $@
+
+$(LUA_BUILD)/sealed_host.c: docs/security.md
+	mkdir -p $(@D)
+	sed -n '/^```c$$/,/^```$$/p' $< | grep -v '^```' >$@
 
 $(BUILD)/%.so: spec/support/%.c
 	mkdir -p $(@D)

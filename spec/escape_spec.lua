@@ -1,4 +1,4 @@
--- A script that wants out: what a host leaves to it, tried against a policy that
+-- A script that wants out: what a host leaves to it, against a policy that
 -- is sealed. Each attempt has a process of its own, where the host configures,
 -- seals, withholds what docs/security.md says, and then runs the guest on the
 -- globals that are left. Whatever that does, no byte may reach the server that
@@ -25,6 +25,7 @@ describe("a guest", function()
       getmetatable
     local request, run, configure, seal, pause, close, on_error = net.request,
       net.run, net.configure, net.seal, net.pause, net.close, net.onError
+    local clean = net.cleanInterceptors
     local SECRET = "s3cr3t-" .. KEY
     local lines, escapes = {}, {}
 
@@ -105,6 +106,7 @@ describe("a guest", function()
         and find(err, "sealed", 1, true), "a function of the host's")
     end
     host.close()
+    clean()
     for _, f in next, { configure, seal, pause, close, on_error } do
       is_refused(f, {})
       is_refused(f)
@@ -201,7 +203,7 @@ describe("a guest", function()
       net.connectSocket { url = url:gsub("^http", "ws"), proxy = URL }
       net.connectSocket { url = url:gsub("^http", "ws"), proxy = proxy }
     end
-    net.run(5000)
+    net.run(200)
   ]])
 
   -- ---- A second copy --------------------------------------------------------
@@ -226,7 +228,7 @@ describe("a guest", function()
   attempt("asks for the parts of the module", [[
     for _, name in ipairs { "core", "abort", "attempts", "combine", "config",
       "crowd", "download", "endpoint", "errors", "exchange", "failover",
-      "group", "interceptor", "jsonp", "log", "mdns", "names", "options",
+      "group", "interceptor", "jsonp", "mdns", "names", "options",
       "profile", "promise", "query", "relay", "request", "retry", "sleep",
       "socket", "store", "upload" } do
       local ok, part = pcall(require, "nettask." .. name)
@@ -490,7 +492,7 @@ describe("a guest", function()
 
   attempt("forges promises, signals and groups", [[
     local net = require "nettask"
-    local marks = { getmetatable(net.sleep(1):next(print)),
+    local marks = { getmetatable(net.sleep(1):next(inspect)),
       getmetatable(net.AbortController().signal), getmetatable(net.group()) }
     for _, mark in ipairs(marks) do
       local fake = setmetatable({ state = false, first = false, value = false,
@@ -529,8 +531,8 @@ describe("a guest", function()
       net.AbortController(), net.createTCPSocket(), net.createUDPSocket(),
       net.request { url = URL }, net.downloadFile { url = URL },
       net.uploadFile { url = URL }, net.connectSocket { url = URL },
-      net.sleep(1), net.sleep(1):next(print), net.features,
-      net.interceptors, net.run, require "nettask.core" }
+      net.sleep(1), net.sleep(1):next(inspect), net.features,
+      net.interceptors, net.run, (require "nettask.core") }
     local foreign = { {}, "x", 1, print, coroutine.create(print) }
     for _, object in ipairs(objects) do foreign[#foreign + 1] = object end
     local function call_all(t)
@@ -563,7 +565,7 @@ describe("a guest", function()
     end
     net.request { url = URL }:abort()
     collectgarbage()
-    pcall(net.run, 5000)
+    pcall(net.run, 200)
   ]])
 
   attempt("calls every function with what does not belong there", [[
@@ -717,7 +719,7 @@ describe("a guest", function()
     for _, f in pairs(net) do
       if type(f) == "userdata" then walk(f) end
     end
-    if count < 20 then escaped "a search that finds nothing" end
+    if count < 12 then escaped "a search that finds nothing" end
   ]])
 
   -- ---- The parts ------------------------------------------------------------
@@ -725,15 +727,18 @@ describe("a guest", function()
   -- A script can put functions of its own in the place of globals, and would
   -- be called with what the parts do not give to scripts.
   it("finds no global that the parts use once they are loaded", function()
-    local names, count = {}, 0
-    for name in pairs(_G) do names[#names + 1] = name end
-    for _, name in ipairs { "unpack", "loadstring", "getfenv", "setfenv" } do
-      names[#names + 1] = name
-    end
-    local folder = package.path:match("([^;]*)/%?%.lua;") .. "/nettask/"
+    local count, names = 0, { "assert", "collectgarbage", "coroutine", "debug",
+      "dofile", "error", "getfenv", "getmetatable", "io", "ipairs", "load",
+      "loadfile", "loadstring", "math", "newproxy", "next", "os", "package",
+      "pairs", "pcall", "print", "rawequal", "rawget", "rawlen", "rawset",
+      "require", "select", "setfenv", "setmetatable", "string", "table",
+      "tonumber", "tostring", "type", "unpack", "utf8", "xpcall", "_G" }
+    local folder = os.getenv("LUA_PATH"):match("^([^;]*)/%?%.lua")
+      .. "/nettask/"
     for path in io.popen("ls '" .. folder .. "'"):lines() do
       local text = helper.read_file(folder .. path):gsub("%-%-[^\n]*", "")
         :gsub('"[^"\n]*"', '""'):gsub("'[^'\n]*'", '""')
+        :gsub("([=,])\n%s+", "%1 ")
       local own, body = {}, {}
       -- What stands at the beginning of a line runs when the file is loaded.
       for statement in ("\n" .. text):gmatch("\nlocal ([%w_, \n]-)=") do
@@ -747,9 +752,9 @@ describe("a guest", function()
       end
       local inside = table.concat(body, "\n"):gsub("[.:]%s*[%a_][%w_]*", "")
       for _, name in ipairs(names) do
-        if not own[name] and inside:find("%f[%w_]" .. name .. "%f[^%w_]%s*[^=%s%w_]")
-        then
-          error(path .. " uses the global " .. name)
+        for at in inside:gmatch("%f[%w_]" .. name .. "%f[^%w_]()") do
+          local is_key = inside:find("^%s*=[^=]", at)
+          assert(own[name] or is_key, path .. " uses the global " .. name)
         end
       end
       count = count + 1

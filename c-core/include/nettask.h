@@ -584,6 +584,9 @@ typedef struct nt_request_options {
                            * origin drops credential headers */
   uint32_t http;          /* NT_HTTP_* or'ed */
   uint32_t flags;         /* NT_REQUEST_* */
+  const char* proxy;      /* like the policy's, but its host is one that the
+                           * task reaches: on the list and, unless it may be,
+                           * not private. "": none; NULL: the policy's */
 } nt_request_options_t;
 
 /* Fills in the defaults named above. */
@@ -741,7 +744,7 @@ typedef struct nt_websocket_options {
   size_t header_count;
   const char* const* protocols; /* subprotocols, RFC 9110 tokens */
   size_t protocol_count;
-  const char* proxy;         /* http://, https:// or socks5://; NULL: none */
+  const char* proxy;         /* as of a request */
   nt_timeouts_t timeouts;    /* `total`: until the handshake is answered, 60000;
                               * `stall` does not matter */
   uint32_t flags;            /* NT_WEBSOCKET_* */
@@ -761,7 +764,8 @@ NT_API int nt_websocket_open(nt_context_t* context, nt_id_t* id);
 /* Like nt_request_start(), but what the policy refuses is told here.
  * NT_E_LIMIT when it allows no more sockets (those that were told to close do
  * not count), NT_E_SCHEME unless the URL is ws or wss, NT_E_PORT,
- * NT_E_URL_TOO_LONG, NT_E_INVALID for a subprotocol that is no token or a proxy
+ * NT_E_URL_TOO_LONG, NT_E_DOMAIN, NT_E_PRIVATE for what the URL alone shows,
+ * NT_E_OWN_PROXY, NT_E_INVALID for a subprotocol that is no token or a proxy
  * that is no URL. */
 NT_API int nt_websocket_start(nt_context_t* context, nt_id_t id,
                               const nt_websocket_options_t* options);
@@ -821,8 +825,7 @@ typedef struct nt_tcp_options {
   uint32_t timeout_ms;        /* until it is connected; 2000 */
   uint32_t keep_alive_ms;     /* silence before the first probe; 0: off */
   const char* interface_name; /* to go out by, or NULL */
-  const char* proxy;          /* http://, https:// or socks5://; "": none,
-                               * NULL: the policy's */
+  const char* proxy;          /* as of a request */
 } nt_tcp_options_t;
 
 /* Fills in the defaults named above. */

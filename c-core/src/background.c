@@ -46,12 +46,16 @@ static void interrupt_all(nt_context_t* ctx) {
   } while (found);
 }
 
+/* That the game is back may have been told by now: the turn knows. */
 static void on_due(nt__timer_t* timer) {
-  nt__background_t* background =
-      nt__container_of(timer, nt__background_t, grace);
-  nt__io_t* io = nt__container_of(background, nt__io_t, background);
+  nt__container_of(timer, nt__background_t, grace)->over = true;
+}
 
-  interrupt_all(nt__container_of(io, nt_context_t, io));
+void nt__background_run(nt_context_t* ctx) {
+  if (!ctx->io.background.over)
+    return;
+  ctx->io.background.over = false;
+  interrupt_all(ctx);
 }
 
 void nt__background_init(nt_context_t* ctx) {
@@ -64,6 +68,7 @@ void nt__background_set(nt_context_t* ctx, bool on) {
   if (io->background.on == on)
     return;
   io->background.on = on;
+  io->background.over = false;
   if (on)
     nt__timer_set(&io->timers, &io->background.grace,
                   nt__now(ctx) + io->policy->values.background_grace_ms);

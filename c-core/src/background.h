@@ -10,11 +10,14 @@ struct nt_context;
 
 typedef struct nt__background {
   bool on;
-  nt__timer_t grace; /* what runs ends when it is due */
+  bool over; /* the grace is: what runs is to end */
+  nt__timer_t grace;
 } nt__background_t;
 
 void nt__background_init(struct nt_context* ctx);
 /* NT__CMD_BACKGROUND. */
 void nt__background_set(struct nt_context* ctx, bool on);
+/* The part of a turn, after the commands. */
+void nt__background_run(struct nt_context* ctx);
 
 #endif

@@ -3,7 +3,9 @@
  * those of a frame. */
 #include <string.h>
 
+#include "driver.h"
 #include "internal.h"
+#include "warm.h"
 
 nt__command_t* nt__command_new(nt__command_type_t type, nt_id_t id) {
   nt__command_t* command = nt__calloc(sizeof(*command));
@@ -90,9 +92,15 @@ static void run_tell(nt_context_t* ctx, nt__command_t* command) {
 }
 
 static void run_policy(nt_context_t* ctx, nt__policy_t* policy) {
+  bool renewed = policy->trust != ctx->io.policy->trust;
+
   nt__policy_unref(ctx->io.policy);
   ctx->io.policy = nt__policy_ref(policy);
   nt__meter_set(ctx);
+  if (!renewed)
+    return;
+  nt__driver_renew(ctx->io.driver, policy);
+  nt__warm_again(ctx->io.warm);
 }
 
 static void run(nt_context_t* ctx, nt__command_t* command) {

@@ -11,6 +11,7 @@
 
 #include "internal.h"
 #include "storage.h"
+#include "trust.h"
 
 #ifndef _WIN32
 #  include <pthread.h>
@@ -304,6 +305,9 @@ int nt_policy_set(nt_context_t* ctx, const nt_policy_t* values) {
     nt__policy_unref(policy);
     return NT_E_NOMEM;
   }
+  policy->trust = ctx->policy->trust;
+  if (!nt__trust_is_same(&ctx->policy->values, &policy->values))
+    policy->trust++;
   command->policy = nt__policy_ref(policy);
   nt__credit_flush(ctx);
   nt__command_post(ctx, command);

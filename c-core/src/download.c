@@ -371,6 +371,7 @@ static nt__download_t* new_download(const nt_download_options_t* options) {
   t = &download->transfer;
   t->ops = &transfer_ops;
   t->task = &download->task;
+  t->access = NT_ACCESS_DOWNLOAD;
   t->raw = true;
   nt__outgoing_put(t, &request, download->bytes);
   nt__outgoing_drop(t, "Accept-Encoding");

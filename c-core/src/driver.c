@@ -6,6 +6,12 @@
  * connect or handshake is given up without telling us, as it does with those of
  * the resolver, and the number may come back at once.
  *
+ * Pools: libcurl reuses a connection, a TLS session and the answer of a lookup
+ * whatever the policy says by now. What is kept for later use lies in a pool,
+ * and a policy that changes what may be reached or trusted begins a new one. A
+ * transfer that runs goes on in the pool of its own policy, which keeps nothing
+ * any more and goes with the last of them.
+ *
  * Time: libcurl often asks to be called "now". A 0 ms timer of libuv that is
  * set from its own callback starves the loop, so "now" is the next turn. */
 #include "driver.h"
@@ -24,16 +30,28 @@ enum {
 };
 
 typedef struct nt__multi {
-  nt__driver_t* driver;
-  CURLM* handle;
+  nt__pool_t* pool;
+  CURLM* handle; /* NULL: a retired pool has no use for it */
   uv_timer_t timer;
-  bool due; /* libcurl wants to be called in the next turn */
+  size_t easies; /* that have been acquired for it */
+  bool due;      /* libcurl wants to be called in the next turn */
 } nt__multi_t;
+
+struct nt__pool {
+  nt__driver_t* driver;
+  nt__node_t node;   /* in the driver's list */
+  nt__node_t easies; /* that run in it */
+  unsigned trust;    /* of the policies that it is for */
+  nt__multi_t multis[NT__MULTI_COUNT];
+  CURLSH* share;
+  nt__trust_t authorities;
+  unsigned timers; /* that the loop still has */
+};
 
 struct nt__driver {
   nt_context_t* ctx;
-  nt__multi_t multis[NT__MULTI_COUNT];
-  CURLSH* share;
+  nt__node_t pools;
+  unsigned trust;      /* of the newest policy; other pools are retired */
   nt__table_t sockets; /* descriptor to nt__socket_t */
   nt__node_t broken;   /* easies whose socket cannot be watched */
   CURL* idle[MAX_IDLE_EASIES];
@@ -140,11 +158,11 @@ static nt__easy_t* easy_of(CURL* curl) {
 }
 
 static int want(nt__multi_t* multi, curl_socket_t fd, int what) {
-  nt__socket_t* socket = find_socket(multi->driver, fd);
+  nt__socket_t* socket = find_socket(multi->pool->driver, fd);
   int events = 0;
 
   if (socket == NULL)
-    socket = add_socket(multi->driver, fd);
+    socket = add_socket(multi->pool->driver, fd);
   if (socket == NULL)
     return -1;
   socket->multi = multi;
@@ -174,10 +192,10 @@ static int on_want(CURL* curl, curl_socket_t fd, int what, void* arg,
 
   (void) unused;
   if (what == CURL_POLL_REMOVE) {
-    unwant(easy, find_socket(multi->driver, fd));
+    unwant(easy, find_socket(multi->pool->driver, fd));
   } else if (want(multi, fd, what) != 0 && easy != NULL) {
     if (!nt__node_linked(&easy->broken))
-      nt__list_append(&multi->driver->broken, &easy->broken);
+      nt__list_append(&multi->pool->driver->broken, &easy->broken);
   }
   return 0;
 }
@@ -189,7 +207,8 @@ static curl_socket_t on_open_socket(void* arg, curlsocktype purpose,
   int type = address->socktype;
 
   (void) purpose;
-  easy->on_socket(easy);
+  if (!easy->on_socket(easy, &address->addr))
+    return CURL_SOCKET_BAD;
 #ifdef SOCK_CLOEXEC
   type |= SOCK_CLOEXEC;
 #endif
@@ -242,42 +261,240 @@ static int on_want_timer(CURLM* handle, long timeout_ms, void* arg) {
   return 0;
 }
 
+/* ---- Pools --------------------------------------------------------------- */
+
+static nt__pool_t* of_node(nt__node_t* node) {
+  return nt__container_of(node, nt__pool_t, node);
+}
+
+static bool is_retired(const nt__driver_t* driver, const nt__pool_t* pool) {
+  return pool->trust != driver->trust;
+}
+
+/* Name lookups and TLS sessions serve all multis. One thread: no locks. */
+static int open_share(nt__pool_t* pool) {
+  pool->share = curl_share_init();
+  if (pool->share == NULL)
+    return NT_E_NOMEM;
+  curl_share_setopt(pool->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+  curl_share_setopt(pool->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+  return 0;
+}
+
+static void init_timers(nt__driver_t* driver, nt__pool_t* pool) {
+  int i;
+
+  for (i = 0; i < NT__MULTI_COUNT; i++) {
+    pool->multis[i].pool = pool;
+    uv_timer_init(&driver->ctx->io.loop, &pool->multis[i].timer);
+  }
+  pool->timers = NT__MULTI_COUNT;
+}
+
+static void on_timer_closed(uv_handle_t* handle) {
+  nt__pool_t* pool = nt__container_of(handle, nt__multi_t, timer)->pool;
+
+  if (--pool->timers == 0)
+    nt__free(pool);
+}
+
+static void close_multi(nt__multi_t* multi) {
+  curl_multi_cleanup(multi->handle); /* which calls back */
+  multi->handle = NULL;
+  multi->due = false;
+  uv_timer_stop(&multi->timer);
+}
+
+/* Nothing runs in it, and no idle handle has its share. */
+static void close_pool(nt__pool_t* pool) {
+  int i;
+
+  for (i = 0; i < NT__MULTI_COUNT; i++) {
+    close_multi(&pool->multis[i]);
+    uv_close((uv_handle_t*) &pool->multis[i].timer, on_timer_closed);
+  }
+  curl_share_cleanup(pool->share);
+  nt__trust_close(&pool->authorities);
+}
+
+static int open_multi(nt__multi_t* multi, nt__multi_kind_t kind) {
+  if (multi->handle != NULL)
+    return 0;
+  multi->handle = curl_multi_init();
+  if (multi->handle == NULL)
+    return NT_E_NOMEM;
+  curl_multi_setopt(multi->handle, CURLMOPT_SOCKETFUNCTION, on_want);
+  curl_multi_setopt(multi->handle, CURLMOPT_SOCKETDATA, multi);
+  curl_multi_setopt(multi->handle, CURLMOPT_TIMERFUNCTION, on_want_timer);
+  curl_multi_setopt(multi->handle, CURLMOPT_TIMERDATA, multi);
+  /* A stream's connection is never idle, and there may be thousands. */
+  if (kind != NT__MULTI_STREAMS)
+    curl_multi_setopt(multi->handle, CURLMOPT_MAXCONNECTS,
+                      (long) MAX_IDLE_CONNECTIONS);
+  return 0;
+}
+
+static int open_pool(nt__pool_t* pool) {
+  int err = open_share(pool);
+  int i;
+
+  for (i = 0; err == 0 && i < NT__MULTI_COUNT; i++)
+    err = open_multi(&pool->multis[i], (nt__multi_kind_t) i);
+  return err;
+}
+
+static nt__pool_t* new_pool(nt__driver_t* driver, const nt__policy_t* policy) {
+  nt__pool_t* pool = nt__calloc(sizeof(*pool));
+
+  if (pool == NULL)
+    return NULL;
+  pool->driver = driver;
+  pool->trust = policy->trust;
+  nt__node_init(&pool->node);
+  nt__list_init(&pool->easies);
+  init_timers(driver, pool);
+  nt__trust_open(&pool->authorities, &policy->values);
+  if (open_pool(pool) == 0)
+    return pool;
+  close_pool(pool);
+  return NULL;
+}
+
+/* There is seldom more than one. */
+static nt__pool_t* pool_of(nt__driver_t* driver, const nt__policy_t* policy) {
+  nt__node_t* node;
+  nt__pool_t* pool;
+
+  for (node = driver->pools.next; node != &driver->pools; node = node->next)
+    if (of_node(node)->trust == policy->trust)
+      return of_node(node);
+  pool = new_pool(driver, policy);
+  if (pool != NULL)
+    nt__list_append(&driver->pools, &pool->node);
+  return pool;
+}
+
+static nt__multi_t* multi_of(const nt__easy_t* easy) {
+  return &easy->pool->multis[easy->kind];
+}
+
+static void enter_pool(nt__pool_t* pool, nt__easy_t* easy) {
+  easy->pool = pool;
+  nt__list_append(&pool->easies, &easy->in_pool);
+  multi_of(easy)->easies++;
+}
+
+static void leave_pool(nt__easy_t* easy) {
+  nt__multi_t* multi = multi_of(easy);
+
+  nt__list_remove(&easy->in_pool);
+  if (--multi->easies == 0 && is_retired(easy->driver, easy->pool))
+    uv_timer_start(&multi->timer, on_timer, 0, 0); /* sweep() comes by */
+}
+
+/* Closes what a retired pool does not need any more; true when that is all. */
+static bool close_unused(nt__pool_t* pool) {
+  bool used = false;
+  int i;
+
+  for (i = 0; i < NT__MULTI_COUNT; i++) {
+    if (pool->multis[i].easies == 0)
+      close_multi(&pool->multis[i]);
+    else
+      used = true;
+  }
+  return !used;
+}
+
+/* Not inside libcurl. */
+static void sweep(nt__driver_t* driver) {
+  nt__node_t* node = driver->pools.next;
+
+  while (node != &driver->pools) {
+    nt__pool_t* pool = of_node(node);
+
+    node = node->next;
+    if (!is_retired(driver, pool) || !close_unused(pool))
+      continue;
+    nt__list_remove(&pool->node);
+    close_pool(pool);
+  }
+}
+
+/* Those that run keep their connection to themselves from now on. */
+static void retire(nt__node_t* easies) {
+  nt__node_t* node;
+
+  for (node = easies->next; node != easies; node = node->next)
+    curl_easy_setopt(nt__container_of(node, nt__easy_t, in_pool)->curl,
+                     CURLOPT_FORBID_REUSE, 1L);
+}
+
+void nt__driver_renew(nt__driver_t* driver, const nt__policy_t* policy) {
+  nt__node_t* node;
+  size_t i;
+
+  if (policy->trust == driver->trust)
+    return;
+  driver->trust = policy->trust;
+  for (i = 0; i < driver->idle_count; i++)
+    curl_easy_setopt(driver->idle[i], CURLOPT_SHARE, NULL);
+  for (node = driver->pools.next; node != &driver->pools; node = node->next)
+    retire(&of_node(node)->easies);
+  sweep(driver);
+}
+
 /* ---- Easy handles -------------------------------------------------------- */
 
-static void set_common(nt__easy_t* easy, const nt_policy_t* policy) {
+static int set_common(nt__easy_t* easy, const nt_policy_t* policy) {
   CURL* curl = easy->curl;
 
   curl_easy_setopt(curl, CURLOPT_PRIVATE, easy);
-  curl_easy_setopt(curl, CURLOPT_SHARE, easy->driver->share);
+  curl_easy_setopt(curl, CURLOPT_SHARE, easy->pool->share);
+  if (is_retired(easy->driver, easy->pool))
+    curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   /* Or removing a transfer joins the thread of its stuck name lookup. */
   curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
-  curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* not from the environment */
-  curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
-  /* A folder of certificates keeps libcurl from caching the parsed bundle. */
-  curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
-  if (policy->ca_file != NULL)
-    curl_easy_setopt(curl, CURLOPT_CAINFO, policy->ca_file);
-  curl_easy_setopt(curl, CURLOPT_CA_CACHE_TIMEOUT, -1L);
+  /* Not from the environment, nor what is to go without one. */
+  curl_easy_setopt(curl, CURLOPT_PROXY, "");
+  curl_easy_setopt(curl, CURLOPT_NOPROXY, "");
   curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
   curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, easy);
   curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
   curl_easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, easy->driver);
+  return nt__trust_set(&easy->pool->authorities, policy, curl);
 }
 
-int nt__driver_acquire(nt__driver_t* driver, nt__easy_t* easy,
-                       const nt_policy_t* policy) {
+static int take_handle(nt__driver_t* driver, nt__easy_t* easy) {
   if (driver->idle_count > 0)
     easy->curl = driver->idle[--driver->idle_count];
   else
     easy->curl = curl_easy_init();
-  if (easy->curl == NULL)
+  return easy->curl == NULL ? NT_E_NOMEM : 0;
+}
+
+int nt__driver_acquire(nt__driver_t* driver, nt__easy_t* easy,
+                       const nt__policy_t* policy) {
+  nt__pool_t* pool = pool_of(driver, policy);
+  int err;
+
+  if (pool == NULL || open_multi(&pool->multis[easy->kind], easy->kind) != 0 ||
+      take_handle(driver, easy) != 0)
     return NT_E_NOMEM;
   easy->driver = driver;
   easy->connected = false;
   nt__node_init(&easy->broken);
-  set_common(easy, policy);
-  return 0;
+  enter_pool(pool, easy);
+  err = set_common(easy, &policy->values);
+  if (err)
+    nt__driver_release(easy);
+  return err;
+}
+
+int nt__driver_trust_proxy(nt__easy_t* easy, const nt__policy_t* policy) {
+  return nt__trust_set_proxy(&easy->pool->authorities, &policy->values,
+                             easy->curl);
 }
 
 nt__socket_t* nt__driver_socket(nt__easy_t* easy, nt__socket_owner_t* owner) {
@@ -329,8 +546,7 @@ void nt__socket_close(nt__socket_t* socket) {
 
 static void take_out(nt__easy_t* easy) {
   if (easy->added)
-    curl_multi_remove_handle(easy->driver->multis[easy->kind].handle,
-                             easy->curl);
+    curl_multi_remove_handle(multi_of(easy)->handle, easy->curl);
   easy->added = false;
   if (nt__node_linked(&easy->broken))
     nt__list_remove(&easy->broken);
@@ -344,24 +560,25 @@ void nt__driver_release(nt__easy_t* easy) {
     return;
   take_out(easy);
   easy->curl = NULL;
+  leave_pool(easy);
   if (driver->idle_count == MAX_IDLE_EASIES) {
     curl_easy_cleanup(curl);
     return;
   }
-  curl_easy_reset(curl);
+  curl_easy_reset(curl); /* all but the share */
+  if (is_retired(driver, easy->pool))
+    curl_easy_setopt(curl, CURLOPT_SHARE, NULL);
   driver->idle[driver->idle_count++] = curl;
 }
 
 void nt__driver_continue(nt__easy_t* easy) {
   curl_easy_pause(easy->curl, CURLPAUSE_CONT);
   /* Bytes that libcurl holds already raise no event of the socket. */
-  easy->driver->multis[easy->kind].due = true;
+  multi_of(easy)->due = true;
 }
 
 int nt__driver_add(nt__easy_t* easy) {
-  CURLM* multi = easy->driver->multis[easy->kind].handle;
-
-  if (curl_multi_add_handle(multi, easy->curl) != CURLM_OK)
+  if (curl_multi_add_handle(multi_of(easy)->handle, easy->curl) != CURLM_OK)
     return NT_E_NOMEM;
   easy->added = true;
   return 0;
@@ -402,52 +619,33 @@ static void run_multi(nt__multi_t* multi) {
   finish_done(multi);
 }
 
-bool nt__driver_run(nt__driver_t* driver) {
+static bool run_pool(nt__pool_t* pool) {
   bool more = false;
   int i;
 
   for (i = 0; i < NT__MULTI_COUNT; i++) {
-    run_multi(&driver->multis[i]);
-    more = more || driver->multis[i].due;
+    if (pool->multis[i].handle != NULL)
+      run_multi(&pool->multis[i]);
+    more = more || pool->multis[i].due;
   }
+  return more;
+}
+
+bool nt__driver_run(nt__driver_t* driver) {
+  bool more = false;
+  nt__node_t* node;
+
+  for (node = driver->pools.next; node != &driver->pools; node = node->next)
+    more = run_pool(of_node(node)) || more;
   finish_broken(driver);
+  sweep(driver);
   return more;
 }
 
 /* ---- Life ---------------------------------------------------------------- */
 
-static int init_multi(nt__driver_t* driver, nt__multi_t* multi) {
-  multi->driver = driver;
-  uv_timer_init(&driver->ctx->io.loop, &multi->timer);
-  multi->handle = curl_multi_init();
-  if (multi->handle == NULL)
-    return NT_E_NOMEM;
-  curl_multi_setopt(multi->handle, CURLMOPT_SOCKETFUNCTION, on_want);
-  curl_multi_setopt(multi->handle, CURLMOPT_SOCKETDATA, multi);
-  curl_multi_setopt(multi->handle, CURLMOPT_TIMERFUNCTION, on_want_timer);
-  curl_multi_setopt(multi->handle, CURLMOPT_TIMERDATA, multi);
-  /* A stream's connection is never idle, and there may be thousands. */
-  if (multi != &driver->multis[NT__MULTI_STREAMS])
-    curl_multi_setopt(multi->handle, CURLMOPT_MAXCONNECTS,
-                      (long) MAX_IDLE_CONNECTIONS);
-  return 0;
-}
-
-/* Name lookups and TLS sessions serve both multis. One thread: no locks. */
-static CURLSH* new_share(void) {
-  CURLSH* share = curl_share_init();
-
-  if (share == NULL)
-    return NULL;
-  curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
-  curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
-  return share;
-}
-
 int nt__driver_open(nt_context_t* ctx) {
   nt__driver_t* driver = nt__calloc(sizeof(*driver));
-  int err = 0;
-  int i;
 
   ctx->io.driver = driver;
   if (driver == NULL)
@@ -455,30 +653,24 @@ int nt__driver_open(nt_context_t* ctx) {
   driver->ctx = ctx;
   nt__table_init(&driver->sockets);
   nt__list_init(&driver->broken);
-  driver->share = new_share();
-  for (i = 0; i < NT__MULTI_COUNT; i++)
-    if (init_multi(driver, &driver->multis[i]) != 0)
-      err = NT_E_NOMEM;
-  return driver->share == NULL ? NT_E_NOMEM : err;
+  nt__list_init(&driver->pools);
+  return 0;
 }
 
 void nt__driver_close(nt__driver_t* driver) {
-  size_t i;
+  nt__node_t* node;
 
   if (driver == NULL)
     return;
   while (driver->idle_count > 0)
     curl_easy_cleanup(driver->idle[--driver->idle_count]);
-  for (i = 0; i < NT__MULTI_COUNT; i++) {
-    curl_multi_cleanup(driver->multis[i].handle);
-    uv_close((uv_handle_t*) &driver->multis[i].timer, NULL);
-  }
+  while ((node = nt__list_shift(&driver->pools)) != NULL)
+    close_pool(of_node(node));
 }
 
 void nt__driver_free(nt__driver_t* driver) {
   if (driver == NULL)
     return;
-  curl_share_cleanup(driver->share);
   nt__table_free(&driver->sockets);
   nt__free(driver);
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "internal.h"
+#include "trust.h"
 
 /* Transfers and streams do not share a multi: CONNECT_ONLY connections count
  * in a multi's limits, and idle streams would crowd out keep-alive. What may
@@ -18,9 +19,15 @@ typedef enum nt__multi_kind {
   NT__MULTI_COUNT
 } nt__multi_kind_t;
 
+/* What is shared by all that runs under one trust: connections, TLS sessions,
+ * the answers of name lookups, the certificates of authorities. */
+typedef struct nt__pool nt__pool_t;
+
 /* One easy handle at work. */
 typedef struct nt__easy {
   nt__driver_t* driver;
+  nt__pool_t* pool;
+  nt__node_t in_pool;
   CURL* curl; /* NULL between acquire and release */
   nt__multi_kind_t kind;
   bool added;
@@ -28,8 +35,9 @@ typedef struct nt__easy {
                       * the owner uses the connection */
   bool connected;    /* its connection stands; set in CURLOPT_PREREQFUNCTION */
   nt__node_t broken; /* to fail in the next turn */
-  /* Inside libcurl: a name has been looked up, a socket is being made. */
-  void (*on_socket)(struct nt__easy* easy);
+  /* Inside libcurl: a name has been looked up, a socket for this address is to
+   * be made. False: not for this one; libcurl tries the next. */
+  bool (*on_socket)(struct nt__easy* easy, const struct sockaddr* address);
   /* In a turn, outside libcurl: the handle has been taken out of its multi
    * unless it only connects. */
   void (*on_done)(struct nt__easy* easy, CURLcode code);
@@ -50,10 +58,17 @@ int nt__driver_open(nt_context_t* ctx);
 void nt__driver_close(nt__driver_t* driver);
 void nt__driver_free(nt__driver_t* driver);
 
+/* From here on connections, sessions and lookups that were made under another
+ * trust serve only those that run under that one, and no connection of theirs
+ * is kept. */
+void nt__driver_renew(nt__driver_t* driver, const nt__policy_t* policy);
+
 /* Gives `easy` a handle with the options that all connections share: trust,
- * sockets, caches, no signals, no environment. NT_E_NOMEM. */
+ * sockets, caches, no signals, no environment. NT_E_NOMEM, NT_E_TRUST. */
 int nt__driver_acquire(nt__driver_t* driver, nt__easy_t* easy,
-                       const nt_policy_t* policy);
+                       const nt__policy_t* policy);
+/* The connection to the proxy trusts the same authorities. */
+int nt__driver_trust_proxy(nt__easy_t* easy, const nt__policy_t* policy);
 /* Takes it back, out of the multi if need be. Not inside a libcurl callback. */
 void nt__driver_release(nt__easy_t* easy);
 

@@ -112,6 +112,8 @@ int nt__failure(CURL* curl, CURLcode code, const char* message) {
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_ISSUER_ERROR:
       return from_certificate(curl);
+    case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
+      return NT_E_PIN;
     case CURLE_SSL_CACERT_BADFILE:
       return NT_E_TRUST;
     case CURLE_SSL_CONNECT_ERROR:

@@ -8,8 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gate.h"
 #include "profile.h"
+#include "secret.h"
 #include "stage.h"
+#include "trust.h"
 
 enum {
   REDIRECT_BODY_MAX = 64 * 1024, /* more is not read to save a connection */
@@ -20,6 +23,8 @@ enum {
   /* One buffer may inflate a thousandfold, all of which libcurl has to keep
    * when the stream is held back; it gives up at 64 MiB. */
   STREAM_BUFFER_SIZE = 16 * 1024,
+  METERED_SIZE = 16 * 1024, /* read or sent at once under a quota, which is
+                             * passed by no more */
   INTERFACE_SIZE = 128
 };
 
@@ -181,6 +186,8 @@ static size_t on_read(char* out, size_t one, size_t count, void* arg) {
     nt__task_hold(t->task);
     return CURL_READFUNC_PAUSE;
   }
+  if (meter->max != 0 && size > METERED_SIZE)
+    size = METERED_SIZE;
   result = t->ops->on_read == NULL ? copy_body(t, out, &size)
                                    : t->ops->on_read(t, out, &size);
   if (result == 0) {
@@ -210,12 +217,55 @@ static int on_seek(void* arg, curl_off_t offset, int origin) {
 
 /* ---- Progress ------------------------------------------------------------ */
 
-static void on_socket(nt__easy_t* easy) {
+static int check_own_proxy(const nt__transfer_t* t,
+                           const struct sockaddr* address) {
+  char* host;
+  bool secure;
+  int port;
+  int err = nt__url_read_proxy(t->proxy, &host, &port, &secure);
+
+  if (err)
+    return err;
+  err = nt__gate_address(t->task->policy, host, address);
+  nt__free(host);
+  return err;
+}
+
+/* Where the connection really leads. The policy's proxy is the host's choice;
+ * what lies behind a proxy nobody here can see. */
+static int check_address(const nt__transfer_t* t,
+                         const struct sockaddr* address) {
+  const nt__policy_t* policy = t->task->policy;
+
+  if (!nt__gate_has_private(policy))
+    return 0;
+  if (nt__transfer_proxy(t) == NULL)
+    return nt__gate_address(policy, t->url.host, address);
+  return t->proxy == NULL ? 0 : check_own_proxy(t, address);
+}
+
+static bool on_socket(nt__easy_t* easy, const struct sockaddr* address) {
   nt__transfer_t* t = nt__container_of(easy, nt__transfer_t, easy);
 
   nt__lookup_end(nt__transfer_context(t)->io.lookups, &t->lookup, 0);
   if (t->stage == NT__STAGE_DNS)
     nt__stage_enter(t, NT__STAGE_CONNECT);
+  if (check_address(t, address) == 0)
+    return true;
+  t->address_refused = true;
+  return false;
+}
+
+/* The connection may have been made for a task with another policy. */
+static int check_peer(const nt__transfer_t* t, const char* ip) {
+  int family = strchr(ip, ':') == NULL ? AF_INET : AF_INET6;
+  nt__sockaddr_t address;
+
+  if (!nt__gate_has_private(t->task->policy))
+    return 0;
+  if (nt__address_parse(ip, family, &address) != NT__HOST_LITERAL)
+    memset(&address, 0, sizeof(address)); /* of no family */
+  return check_address(t, &address.sa);
 }
 
 static CURLcode on_tls(CURL* curl, void* context, void* arg) {
@@ -229,12 +279,15 @@ static int on_connected(void* arg, char* peer_ip, char* local_ip, int peer_port,
                         int local_port) {
   nt__transfer_t* t = arg;
 
-  (void) peer_ip;
   (void) local_ip;
   (void) peer_port;
   (void) local_port;
-  t->easy.connected = true;
   nt__lookup_end(nt__transfer_context(t)->io.lookups, &t->lookup, 0);
+  if (check_peer(t, peer_ip) != 0) {
+    t->failure = NT_E_PRIVATE;
+    return CURL_PREREQFUNC_ABORT;
+  }
+  t->easy.connected = true;
   nt__stage_enter(t, NT__STAGE_FIRST_BYTE);
   return CURL_PREREQFUNC_OK;
 }
@@ -308,7 +361,99 @@ static void set_method(nt__transfer_t* t, CURL* curl) {
   }
 }
 
-static void set_fields(nt__transfer_t* t, CURL* curl) {
+/* ---- Secrets ------------------------------------------------------------- */
+
+struct nt__revealed {
+  nt__revealed_t* next;
+  struct curl_slist line;
+  size_t size;
+  char text[];
+};
+
+/* A name is a token, and what follows it is one separator. */
+static const char* value_of(const nt__field_t* field) {
+  return field->line.data + strlen(field->name) + 1;
+}
+
+bool nt__hop_has_secret(const nt__transfer_t* t, const nt__field_t* field) {
+  const nt_policy_t* policy = nt__transfer_policy(t);
+  const char* value;
+
+  if (policy->secret_count == 0)
+    return false;
+  value = value_of(field);
+  return nt__secret_is_in(policy, value, strlen(value));
+}
+
+/* Without TLS a proxy reads along. One that the script brought may be its own.
+ */
+static bool is_exposed(const nt__transfer_t* t) {
+  const char* own = nt__transfer_policy(t)->proxy;
+
+  return t->proxy != NULL && t->proxy[0] != '\0' &&
+         (own == NULL || strcmp(t->proxy, own) != 0);
+}
+
+static int check_text(nt__transfer_t* t, const char* text, size_t size) {
+  nt__task_t* task = t->task;
+  bool exposed = is_exposed(t);
+
+  /* RFC 9110 9.3.8: the answer would tell what was sent. */
+  if (nt__transfer_is_method(t, "TRACE"))
+    exposed = true;
+  return nt__secret_check(nt__transfer_policy(t), text, size, &t->url, exposed,
+                          task->message, sizeof(task->message));
+}
+
+static int check_secrets(nt__transfer_t* t) {
+  int err = 0;
+  size_t i;
+
+  if (nt__transfer_policy(t)->secret_count == 0)
+    return 0;
+  if (t->head != NULL)
+    err = check_text(t, t->head, t->head_size);
+  for (i = 0; err == 0 && i < t->field_count; i++)
+    if (!t->fields[i].dropped)
+      err = check_text(t, value_of(&t->fields[i]),
+                       strlen(value_of(&t->fields[i])));
+  return err;
+}
+
+/* In memory that goes with the hop. NULL without any. */
+static struct curl_slist* reveal(nt__transfer_t* t, const nt__field_t* field) {
+  const nt_policy_t* policy = nt__transfer_policy(t);
+  const char* value = value_of(field);
+  size_t head = (size_t) (value - field->line.data);
+  size_t size = head + nt__secret_reveal(policy, value, strlen(value), NULL);
+  nt__revealed_t* revealed = nt__malloc(sizeof(*revealed) + size + 1);
+
+  if (revealed == NULL)
+    return NULL;
+  memcpy(revealed->text, field->line.data, head);
+  nt__secret_reveal(policy, value, strlen(value), revealed->text + head);
+  revealed->text[size] = '\0';
+  revealed->size = size;
+  revealed->line.data = revealed->text;
+  revealed->line.next = NULL;
+  revealed->next = t->revealed;
+  t->revealed = revealed;
+  return &revealed->line;
+}
+
+static void forget_revealed(nt__transfer_t* t) {
+  nt__revealed_t* revealed;
+
+  while ((revealed = t->revealed) != NULL) {
+    t->revealed = revealed->next;
+    nt__wipe(revealed->text, revealed->size);
+    nt__free(revealed);
+  }
+}
+
+/* ---- Options ------------------------------------------------------------- */
+
+static int set_fields(nt__transfer_t* t, CURL* curl) {
   struct curl_slist* first = NULL;
   struct curl_slist** link = &first;
   size_t i;
@@ -318,16 +463,21 @@ static void set_fields(nt__transfer_t* t, CURL* curl) {
 
     if (field->dropped)
       continue;
-    *link = &field->line;
-    link = &field->line.next;
+    *link = nt__hop_has_secret(t, field) ? reveal(t, field) : &field->line;
+    if (*link == NULL)
+      return NT_E_NOMEM;
+    link = &(*link)->next;
   }
   *link = NULL;
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, first);
+  return 0;
 }
 
+/* What a window of HTTP/2 allows comes in whether it is wanted or not. */
 static bool may_multiplex(const nt__transfer_t* t) {
   return t->url.secure && (t->http & NT_HTTP_2) &&
-         !(t->flags & NT_REQUEST_STREAM);
+         !(t->flags & NT_REQUEST_STREAM) &&
+         nt__transfer_context(t)->meter.max == 0;
 }
 
 static void set_version(nt__transfer_t* t, CURL* curl) {
@@ -339,7 +489,8 @@ static void set_version(nt__transfer_t* t, CURL* curl) {
     /* Rather share a connection that is being made than make another. */
     curl_easy_setopt(curl, CURLOPT_PIPEWAIT, 1L);
   }
-  if (!(t->flags & NT_REQUEST_STREAM) && (t->http & NT_HTTP_3)) {
+  if (!(t->flags & NT_REQUEST_STREAM) && (t->http & NT_HTTP_3) &&
+      nt__transfer_context(t)->meter.max == 0) {
     nt_features(&features);
     if (features.http3 && t->url.secure)
       version = CURL_HTTP_VERSION_3;
@@ -365,31 +516,38 @@ static void set_answer(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
 }
 
-static void set_proxy(const nt__transfer_t* t, CURL* curl) {
+static int set_proxy(nt__transfer_t* t, CURL* curl) {
   const char* proxy = nt__transfer_proxy(t);
 
   if (proxy == NULL)
-    return;
+    return 0;
   curl_easy_setopt(curl, CURLOPT_PROXY, proxy);
   /* Its answer to CONNECT is nobody's header. */
   curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  return nt__driver_trust_proxy(&t->easy, t->task->policy);
 }
 
-static void set_exchange(nt__transfer_t* t, CURL* curl) {
+static void set_buffer(nt__transfer_t* t, CURL* curl) {
+  if (nt__transfer_context(t)->meter.max != 0)
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) METERED_SIZE);
+  else if (t->raw)
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) DOWNLOAD_BUFFER_SIZE);
+  else if (t->flags & NT_REQUEST_STREAM)
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER_SIZE);
+}
+
+static int set_exchange(nt__transfer_t* t, CURL* curl) {
   const char* agent = nt__transfer_policy(t)->user_agent;
 
   curl_easy_setopt(curl, CURLOPT_USERAGENT,
                    agent == NULL ? "nettask/" NT_VERSION : agent);
   curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, t->raw ? "identity" : "");
   curl_easy_setopt(curl, CURLOPT_HTTP_CONTENT_DECODING, t->raw ? 0L : 1L);
-  if (t->raw)
-    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) DOWNLOAD_BUFFER_SIZE);
-  else if (t->flags & NT_REQUEST_STREAM)
-    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER_SIZE);
+  set_buffer(t, curl);
   set_version(t, curl);
   set_method(t, curl);
-  set_fields(t, curl);
   set_answer(t, curl);
+  return set_fields(t, curl);
 }
 
 static long ip_version(nt_family_t family) {
@@ -426,16 +584,27 @@ static void set_connection(const nt__transfer_t* t, CURL* curl) {
     curl_easy_setopt(curl, CURLOPT_SSL_ENABLE_ALPN, 0L);
 }
 
-static void set_options(nt__transfer_t* t, CURL* curl) {
+/* Of the host of this hop, whatever the first one's are. */
+static int set_pins(const nt__transfer_t* t, CURL* curl) {
+  if (!t->url.secure)
+    return 0;
+  return nt__trust_pin(nt__transfer_policy(t), t->url.host, curl);
+}
+
+static int set_options(nt__transfer_t* t, CURL* curl) {
+  int err = set_pins(t, curl);
+
   curl_easy_setopt(curl, CURLOPT_CURLU, t->url.handle);
   curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->task->message);
-  set_proxy(t, curl);
+  if (err == 0)
+    err = set_proxy(t, curl);
   set_milestones(t, curl);
   if (t->connects)
     set_connection(t, curl);
-  else
-    set_exchange(t, curl);
+  else if (err == 0)
+    err = set_exchange(t, curl);
+  return err;
 }
 
 static nt__multi_kind_t multi_of(const nt__transfer_t* t) {
@@ -446,6 +615,7 @@ static nt__multi_kind_t multi_of(const nt__transfer_t* t) {
 
 int nt__hop_start(nt__transfer_t* t) {
   nt__driver_t* driver = nt__transfer_context(t)->io.driver;
+  int err;
 
   t->status = 0;
   t->header_bytes = 0;
@@ -456,14 +626,19 @@ int nt__hop_start(nt__transfer_t* t) {
   t->alloc_failures = nt__alloc_failures();
   t->headers_done = t->following = t->complete = t->again = false;
   t->waiting = t->expecting = t->piecewise = false;
+  t->address_refused = false;
   nt__headers_reset(&t->headers);
   t->task->message[0] = '\0';
   t->easy.kind = multi_of(t);
   t->easy.connects = t->connects;
   t->easy.on_socket = on_socket;
-  if (nt__driver_acquire(driver, &t->easy, nt__transfer_policy(t)) != 0)
-    return NT_E_NOMEM;
-  set_options(t, t->easy.curl);
+  err = check_secrets(t);
+  if (err == 0)
+    err = nt__driver_acquire(driver, &t->easy, t->task->policy);
+  if (err == 0)
+    err = set_options(t, t->easy.curl);
+  if (err)
+    return err;
   t->profile.fetch_start = nt__unix_ms();
   t->profile.request_end = 0;
   return nt__driver_add(&t->easy);
@@ -478,6 +653,7 @@ void nt__hop_end(nt__transfer_t* t, int error) {
   if (error == 0 && !t->connects && (t->flags & NT_REQUEST_PROFILE))
     nt__profile_read(t);
   nt__driver_release(&t->easy);
+  forget_revealed(t);
   t->held_since = 0;
   t->waiting = false;
 }

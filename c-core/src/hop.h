@@ -4,11 +4,16 @@
 
 #include "transfer.h"
 
-/* Gives libcurl the request. 0 or NT_E_NOMEM. Then easy.on_done() comes. */
+/* Gives libcurl the request. 0, or an error with task->message: NT_E_SECRET
+ * before anything is sent, NT_E_NOMEM, NT_E_TRUST, NT_E_PIN. Then
+ * easy.on_done() comes. */
 int nt__hop_start(nt__transfer_t* transfer);
 /* Gives everything back; `error` is 0 or why it was not to go on. Harmless
  * when nothing was started. */
 void nt__hop_end(nt__transfer_t* transfer, int error);
+/* Whether the field has the placeholder of a secret in its value. */
+bool nt__hop_has_secret(const nt__transfer_t* transfer,
+                        const nt__field_t* field);
 /* After NT__HOLD: reads on. */
 void nt__hop_resume(nt__transfer_t* transfer);
 

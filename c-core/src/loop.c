@@ -71,6 +71,7 @@ static void on_turn(uv_prepare_t* handle) {
     shut_down(ctx);
     return;
   }
+  nt__background_run(ctx);
   nt__storage_run(io->storage);
   nt__resolver_run(io->resolver);
   nt__tasks_resume(ctx);

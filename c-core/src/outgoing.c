@@ -6,12 +6,17 @@
 
 #include <string.h>
 
+bool nt__outgoing_may_proxy(const char* proxy) {
+  return proxy == NULL || proxy[0] == '\0' || nt__url_is_proxy(proxy);
+}
+
 int nt__outgoing_check(const nt_request_options_t* options) {
   size_t i;
 
   if (options->url == NULL || options->method == NULL ||
       (options->body == NULL && options->body_size > 0) ||
-      (options->headers == NULL && options->header_count > 0))
+      (options->headers == NULL && options->header_count > 0) ||
+      !nt__outgoing_may_proxy(options->proxy))
     return NT_E_INVALID;
   if (!nt__header_is_token(options->method))
     return NT_E_METHOD;
@@ -52,6 +57,8 @@ size_t nt__outgoing_size(const nt_request_options_t* options) {
   size_t i;
 
   size += max_fields(options) * sizeof(nt__field_t);
+  if (options->proxy != NULL)
+    size += strlen(options->proxy) + 1;
   for (i = 0; i < options->header_count; i++)
     size += field_size(&options->headers[i]);
   for (i = 0; i < UNWANTED_COUNT; i++)
@@ -117,6 +124,9 @@ void nt__outgoing_put(nt__transfer_t* t, const nt_request_options_t* options,
   t->method = put(&cursor, options->method, strlen(options->method) + 1);
   t->body = put(&cursor, options->body, options->body_size);
   t->body_size = options->body_size;
+  t->proxy = options->proxy;
+  if (t->proxy != NULL)
+    t->proxy = put(&cursor, t->proxy, strlen(t->proxy) + 1);
 }
 
 int nt__outgoing_put_url(nt__transfer_t* t,

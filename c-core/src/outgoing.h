@@ -4,6 +4,9 @@
 
 #include "transfer.h"
 
+/* A proxy of a task's own is a URL of one, "" or NULL. */
+bool nt__outgoing_may_proxy(const char* proxy);
+
 /* What the host may not ask for: 0, NT_E_INVALID, NT_E_METHOD, NT_E_HEADER. */
 int nt__outgoing_check(const nt_request_options_t* options);
 

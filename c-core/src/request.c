@@ -180,6 +180,7 @@ static void fill(nt__request_t* request, const nt_request_options_t* options) {
   request->task.class_ = &request_class;
   request->transfer.ops = &transfer_ops;
   request->transfer.task = &request->task;
+  request->transfer.access = NT_ACCESS_REQUEST;
   nt__outgoing_put(&request->transfer, options, request->bytes);
 }
 

@@ -80,9 +80,18 @@ static void activate(nt__stream_t* stream) {
 
 /* ---- Ending -------------------------------------------------------------- */
 
+/* It may have been gathered too. What is left of a gathering is made anew. */
+static void wipe(nt__streams_t* streams, nt__piece_t* piece) {
+  nt__wipe(piece + 1, piece->secret);
+  if (streams->out != NULL)
+    nt__wipe(streams->out, GATHER_SIZE);
+}
+
 void nt__stream_drop(nt__stream_t* stream, nt__piece_t* piece) {
   nt_context_t* ctx = nt__transfer_context(&stream->transfer);
 
+  if (piece->secret > 0)
+    wipe(streams_of(stream), piece);
   nt__meter_settle(&ctx->meter, piece->minute, piece->charge);
   stream->charge += piece->charge;
   stream->sends += piece->sends;

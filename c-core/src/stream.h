@@ -16,6 +16,7 @@ typedef struct nt__piece {
   unsigned minute;         /* of the quota that it counts in; 0: none */
   unsigned sends;          /* how many of the host's sends it completes */
   nt__spare_block_t block; /* its memory */
+  size_t secret;           /* bytes behind the piece that are to be wiped */
 } nt__piece_t;
 
 typedef struct nt__stream nt__stream_t;

@@ -474,6 +474,7 @@ static nt__tcp_t* new_block(const nt_tcp_options_t* options) {
   tcp->task.class_ = &tcp_class;
   tcp->keep_alive_ms = options->keep_alive_ms;
   t->task = &tcp->task;
+  t->access = NT_ACCESS_TCP;
   t->method = "GET";
   t->own_protocol = true;
   t->access = NT_ACCESS_TCP;

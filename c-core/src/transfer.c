@@ -8,6 +8,7 @@
  * that URL, policy and credentials are decided anew. */
 #include "transfer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "failure.h"
@@ -102,7 +103,19 @@ static void withdraw(nt__transfer_t* t, int error) {
   }
 }
 
-/* `message` NULL keeps what libcurl wrote into the task. */
+/* Where it was to lead, for the host's records. */
+static void show(nt__transfer_t* t, const nt__url_t* url) {
+  char* message = t->task->message;
+  size_t size = sizeof(t->task->message);
+
+  if (t->own_protocol)
+    snprintf(message, size, "%s://%s", url->secure ? "tls" : "tcp",
+             url->authority);
+  else
+    nt__gate_show(url, message, size);
+}
+
+/* `message` NULL keeps what was written into the task. */
 static void finish(nt__transfer_t* t, int error, const char* message) {
   nt__task_t* task = t->task;
 
@@ -114,6 +127,8 @@ static void finish(nt__transfer_t* t, int error, const char* message) {
     strncpy(task->message, message, sizeof(task->message) - 1);
     task->message[sizeof(task->message) - 1] = '\0';
   }
+  if (task->message[0] == '\0' && nt_error_is_refusal(error))
+    show(t, &t->url);
   t->ops->on_end(t);
 }
 
@@ -131,9 +146,12 @@ void nt__transfer_resume(nt__transfer_t* t) {
 
 static void on_due(nt__timer_t* timer) {
   nt__transfer_t* t = nt__container_of(timer, nt__transfer_t, timer);
+  bool refused = t->address_refused && t->stage == NT__STAGE_CONNECT;
   const char* over = nt__stage_expired(t);
 
-  if (over != NULL)
+  if (over != NULL && refused)
+    finish(t, NT_E_PRIVATE, ""); /* and no other address has answered */
+  else if (over != NULL)
     finish(t, NT_E_TIMEOUT, over);
 }
 
@@ -187,9 +205,18 @@ static void change_method(nt__transfer_t* t) {
   drop_fields(t, describes_body);
 }
 
+static void drop_secrets(nt__transfer_t* t) {
+  size_t i;
+
+  drop_fields(t, nt__header_is_secret);
+  for (i = 0; i < t->field_count; i++)
+    if (nt__hop_has_secret(t, &t->fields[i]))
+      t->fields[i].dropped = true;
+}
+
 static void change_origin(nt__transfer_t* t, nt__url_t* next) {
   if (!nt__url_same_origin(&t->url, next))
-    drop_fields(t, nt__header_is_secret);
+    drop_secrets(t);
   else
     nt__url_inherit_credentials(next, &t->url);
   if (t->flags & NT_REQUEST_ANONYMOUS)
@@ -207,8 +234,10 @@ static int find_next(nt__transfer_t* t, nt__url_t* next) {
   if (err)
     return err;
   err = nt__gate_url(t->task->policy, t->access, next);
-  if (err)
+  if (err) {
+    show(t, next);
     nt__url_free(next);
+  }
   return err;
 }
 
@@ -216,9 +245,12 @@ static void follow(nt__transfer_t* t) {
   nt__url_t next;
   int err = find_next(t, &next);
 
+  if (err == NT_E_URL) {
+    finish(t, err, nt__headers_find(&t->headers, "location"));
+    return;
+  }
   if (err) {
-    finish(t, err,
-           err == NT_E_URL ? nt__headers_find(&t->headers, "location") : "");
+    finish(t, err, nt_error_is_refusal(err) ? NULL : "");
     return;
   }
   if (t->redirects++ == 0)
@@ -237,12 +269,24 @@ static void ask_again(nt__transfer_t* t) {
   prepare_hop(t);
 }
 
-/* With a proxy it is the proxy that could not be reached. */
+/* With a proxy it is the proxy that could not be reached. Where an address was
+ * refused and no other has answered, that is why. */
 static int failure_of(const nt__transfer_t* t, CURLcode code) {
   int err = nt__failure(t->easy.curl, code, t->task->message);
 
+  if (t->address_refused &&
+      (code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT))
+    err = NT_E_PRIVATE;
+  if (nt_error_is_refusal(err)) {
+    t->task->message[0] = '\0'; /* finish() has a better one */
+    return err;
+  }
   if (nt__transfer_proxy(t) != NULL && code == CURLE_COULDNT_CONNECT)
     return NT_E_PROXY;
+  /* libcurl names a file that nobody knows. */
+  if (err == NT_E_TRUST && nt__transfer_policy(t)->ca_data != NULL)
+    snprintf(t->task->message, sizeof(t->task->message),
+             "no certificate could be read from ca_data");
   return err;
 }
 
@@ -345,30 +389,50 @@ void nt__transfer_proceed(nt__transfer_t* t) {
   prepare_hop(t);
 }
 
-/* Where the first hop leads; what has a protocol of its own was checked by its
- * owner. */
-static int check(const nt__transfer_t* t) {
-  const nt__policy_t* policy = t->task->policy;
-  int err = 0;
+/* The proxy in the task's message, without its password. */
+static void show_proxy(nt__transfer_t* t) {
+  nt__url_t url;
 
-  if (!t->own_protocol)
-    err = nt__gate_url(policy, t->access, &t->url);
-  return err ? err : nt__gate_proxy(policy, t->access, t->proxy);
+  if (nt__url_parse(&url, NULL, t->proxy) != 0)
+    return;
+  nt__gate_show(&url, t->task->message, sizeof(t->task->message));
+  nt__url_free(&url);
+}
+
+static int check_proxy(nt__transfer_t* t) {
+  int err = nt__gate_proxy(t->task->policy, t->access, t->proxy);
+
+  if (err && t->proxy[0] != '\0')
+    show_proxy(t);
+  return err;
+}
+
+/* Where the first hop leads; the host of what has a protocol of its own was
+ * checked by its owner. */
+static int check(nt__transfer_t* t) {
+  int err;
+
+  if (t->own_protocol)
+    err = t->url.foreign ? NT_E_ADDRESS : 0;
+  else
+    err = nt__gate_url(t->task->policy, t->access, &t->url);
+  return err ? err : check_proxy(t);
 }
 
 /* False: the policy refuses it, and it has ended. */
 static bool prepare(nt__transfer_t* t) {
-  int err = check(t);
+  int err;
 
+  t->task->message[0] = '\0';
+  err = check(t);
   if (err == 0 && nt__meter_is_spent(&nt__transfer_context(t)->meter))
     err = NT_E_QUOTA;
-
   nt__node_init(&t->node);
   t->timer.on_due = on_due;
   t->easy.on_done = on_done;
   t->profile.queue_start = nt__unix_ms();
   if (err)
-    finish(t, err, "");
+    finish(t, err, NULL);
   return err == 0;
 }
 
@@ -397,7 +461,7 @@ static void start(nt__transfer_t* t) {
   int err = nt__hop_start(t);
 
   if (err)
-    finish(t, err, "");
+    finish(t, err, NULL);
 }
 
 bool nt__transfers_pending(nt__transfers_t* transfers) {

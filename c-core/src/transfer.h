@@ -52,6 +52,9 @@ typedef struct nt__field {
   bool dropped;
 } nt__field_t;
 
+/* The same with the values of secrets, for one hop. */
+typedef struct nt__revealed nt__revealed_t;
+
 /* Which time-out runs. */
 typedef enum nt__stage {
   NT__STAGE_WAITING, /* in the queue: none */
@@ -71,6 +74,8 @@ struct nt__transfer {
   const char* method;
   nt__field_t* fields;
   size_t field_count;
+  const char* head; /* fields that the owner sends itself; NULL: none */
+  size_t head_size;
   const void* body; /* unless ops->on_read */
   uint64_t body_size;
   bool raw; /* the response's body as it is on the wire, in large pieces */
@@ -95,6 +100,7 @@ struct nt__transfer {
   /* I/O thread. */
   nt__node_t node; /* in the queue, or among those that start next */
   nt__easy_t easy;
+  nt__revealed_t* revealed;
   nt__lookup_turn_t lookup;
   nt__timer_t timer;
   nt__stage_t stage;
@@ -112,6 +118,7 @@ struct nt__transfer {
   bool waiting;            /* for the owner's disk */
   bool connects;           /* makes a connection, no exchange */
   bool running;            /* counts in the limit of running transfers */
+  bool address_refused;    /* one of those that the host has */
   bool headers_done;
   bool following; /* this response is a redirect to be followed */
   bool complete;  /* all that is wanted is here: end the hop */

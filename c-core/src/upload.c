@@ -244,6 +244,7 @@ static nt__upload_t* new_upload(const nt_upload_options_t* options) {
   t = &upload->transfer;
   t->ops = &transfer_ops;
   t->task = &upload->task;
+  t->access = NT_ACCESS_UPLOAD;
   nt__outgoing_put(t, &request, upload->bytes);
   nt__outgoing_drop(t, "Content-Type");
   nt__outgoing_add(t, "Content-Type", upload->content_type);

@@ -46,8 +46,10 @@ static int listen_on_loopback(nt__warm_t* warm) {
   return ntohs(((struct sockaddr_in*) &address)->sin_port);
 }
 
-static void on_socket(nt__easy_t* easy) {
+static bool on_socket(nt__easy_t* easy, const struct sockaddr* address) {
   (void) easy;
+  (void) address;
+  return true; /* our own listener */
 }
 
 static void on_done(nt__easy_t* easy, CURLcode code) {
@@ -87,8 +89,7 @@ static void begin(nt__timer_t* timer) {
   port = listen_on_loopback(warm);
   warm->easy.on_socket = on_socket;
   warm->easy.on_done = on_done;
-  if (port == 0 ||
-      nt__driver_acquire(io->driver, &warm->easy, &io->policy->values) != 0)
+  if (port == 0 || nt__driver_acquire(io->driver, &warm->easy, io->policy) != 0)
     return;
   snprintf(url, sizeof(url), "https://127.0.0.1:%d/", port);
   curl_easy_setopt(warm->easy.curl, CURLOPT_URL, url);
@@ -109,6 +110,14 @@ int nt__warm_open(nt_context_t* ctx) {
   warm->easy.kind = NT__MULTI_TRANSFERS;
   nt__timer_set(&ctx->io.timers, &warm->timer, nt__now(ctx) + DELAY_MS);
   return 0;
+}
+
+void nt__warm_again(nt__warm_t* warm) {
+  end(warm);
+  warm->easy.kind = NT__MULTI_TRANSFERS;
+  warm->timer.on_due = begin;
+  nt__timer_set(&warm->ctx->io.timers, &warm->timer,
+                nt__now(warm->ctx) + DELAY_MS);
 }
 
 void nt__warm_close(nt__warm_t* warm) {

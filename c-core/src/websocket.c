@@ -8,9 +8,11 @@
 #include <string.h>
 
 #include "gate.h"
+#include "outgoing.h"
 
 enum {
-  DEFAULT_TOTAL_MS = 60000
+  DEFAULT_TOTAL_MS = 60000,
+  TARGET_SIZE = 512 /* of a URL without its path */
 };
 
 /* No cap: as much as sizes can be added up with. */
@@ -109,7 +111,7 @@ static int check(const nt_websocket_options_t* options) {
   if (options->url == NULL ||
       (options->headers == NULL && options->header_count > 0) ||
       !are_protocols(options->protocols, options->protocol_count) ||
-      (options->proxy != NULL && !nt__url_is_proxy(options->proxy)) ||
+      !nt__outgoing_may_proxy(options->proxy) ||
       !(options->reconnect.jitter >= 0 && options->reconnect.jitter <= 1))
     return NT_E_INVALID;
   for (i = 0; i < options->header_count; i++)
@@ -233,8 +235,11 @@ static int write_request(nt__websocket_t* ws, const nt_policy_t* policy,
                        .protocol_count = options->protocol_count,
                        .headers = options->headers,
                        .header_count = options->header_count };
+  nt__transfer_t* t = &ws->stream.transfer;
+  nt__buf_t* text = &ws->request.text;
+  size_t headers_at = 0;
   url_parts_t parts;
-  int err = get_parts(&ws->stream.transfer.url, &parts);
+  int err = get_parts(&t->url, &parts);
 
   if (err == 0) {
     ask.target = parts.target;
@@ -242,10 +247,13 @@ static int write_request(nt__websocket_t* ws, const nt_policy_t* policy,
     ask.user = parts.user;
     ask.password = parts.password;
     ask.user_agent = agent == NULL ? "nettask/" NT_VERSION : agent;
-    err = nt__ws_ask_write(&ask, &ws->request.text);
+    err = nt__ws_ask_write(&ask, text, &headers_at);
   }
-  if (err == 0)
-    ws->request.key = key_place(&ws->request.text);
+  if (err == 0) {
+    ws->request.key = key_place(text);
+    t->head = text->data + headers_at;
+    t->head_size = text->size - headers_at;
+  }
   free_parts(&parts);
   return err;
 }
@@ -301,6 +309,7 @@ static void fill(nt__websocket_t* ws, const nt_policy_t* policy,
   ws->timeouts = options->timeouts;
   ws->reconnect = options->reconnect;
   t->task = &ws->task;
+  t->access = NT_ACCESS_SOCKET;
   t->method = "GET";
   t->nagle = (options->flags & NT_WEBSOCKET_NO_DELAY) == 0;
   t->profile.invoke_start = nt__unix_ms();
@@ -312,8 +321,22 @@ static bool has_place(const nt_context_t* ctx) {
   return max == 0 || ctx->socket_count < max;
 }
 
-static int make(nt_context_t* ctx, const nt_websocket_options_t* options,
-                nt__websocket_t** out) {
+/* What the URL and the proxy alone show is told at once. */
+static int check_reach(nt_context_t* ctx, nt_id_t id,
+                       const nt__transfer_t* transfer) {
+  char target[TARGET_SIZE];
+  int err = nt__gate_url(ctx->policy, NT_ACCESS_SOCKET, &transfer->url);
+
+  if (err) {
+    nt__gate_show(&transfer->url, target, sizeof(target));
+    return nt__refuse(ctx, id, err, target);
+  }
+  err = nt__gate_proxy(ctx->policy, NT_ACCESS_SOCKET, transfer->proxy);
+  return err ? nt__refuse(ctx, id, err, transfer->proxy) : 0;
+}
+
+static int make(nt_context_t* ctx, nt_id_t id,
+                const nt_websocket_options_t* options, nt__websocket_t** out) {
   const nt_policy_t* policy = &ctx->policy->values;
   nt__websocket_t* ws = new_block(options);
   int err;
@@ -322,8 +345,10 @@ static int make(nt_context_t* ctx, const nt_websocket_options_t* options,
     return NT_E_NOMEM;
   fill(ws, policy, options);
   err = parse_url(&ws->stream.transfer.url, options);
-  if (err == 0) /* what the URL alone shows is told at once */
-    err = nt__gate_url(ctx->policy, NT_ACCESS_SOCKET, &ws->stream.transfer.url);
+  if (err == NT_E_SCHEME)
+    nt__refuse(ctx, id, err, NULL);
+  if (err == 0)
+    err = check_reach(ctx, id, &ws->stream.transfer);
   if (err == 0)
     err = write_request(ws, policy, options);
   if (err)
@@ -348,7 +373,7 @@ int nt_websocket_start(nt_context_t* ctx, nt_id_t id,
   if (err == 0)
     err = nt__meter_check(ctx, id);
   if (err == 0)
-    err = make(ctx, options, &ws);
+    err = make(ctx, id, options, &ws);
   if (err)
     return err;
   ws->counted = true;

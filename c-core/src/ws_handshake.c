@@ -120,7 +120,8 @@ static int put_headers(int err, const nt__ws_ask_t* ask, nt__buf_t* out) {
   return err;
 }
 
-int nt__ws_ask_write(const nt__ws_ask_t* ask, nt__buf_t* out) {
+int nt__ws_ask_write(const nt__ws_ask_t* ask, nt__buf_t* out,
+                     size_t* headers_at) {
   static const char upgrade[] =
       "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
       "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ";
@@ -137,6 +138,7 @@ int nt__ws_ask_write(const nt__ws_ask_t* ask, nt__buf_t* out) {
     err = PUT("User-Agent: ", ask->user_agent, "\r\n");
   if (ask->user != NULL && !is_given(ask, "Authorization"))
     err = put_credentials(err, ask, out);
+  *headers_at = out->size;
   err = put_headers(err, ask, out);
   err = PUT("\r\n");
   if (err && out->data != NULL)

@@ -39,8 +39,10 @@ typedef struct nt__ws_ask {
   size_t header_count;
 } nt__ws_ask_t;
 
-/* Appends the request. 0, NT_E_NOMEM, NT_E_FULL. */
-int nt__ws_ask_write(const nt__ws_ask_t* ask, nt__buf_t* out);
+/* Appends the request, and says where in `out` the fields of `ask->headers`
+ * begin, which are its end. 0, NT_E_NOMEM, NT_E_FULL. */
+int nt__ws_ask_write(const nt__ws_ask_t* ask, nt__buf_t* out,
+                     size_t* headers_at);
 
 /* The answer as it comes in. */
 typedef struct nt__ws_answer {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "secret.h"
 #include "stage.h"
 #include "websocket.h"
 
@@ -205,22 +206,39 @@ static void make_key(nt__websocket_t* ws) {
   memcpy(ws->request.key, ws->key, NT__WS_KEY_SIZE);
 }
 
+/* The request, in which the values take the place of secrets. */
+static nt__piece_t* new_request(nt__websocket_t* ws) {
+  const nt_policy_t* policy = &ws->task.policy->values;
+  const nt__transfer_t* t = &ws->stream.transfer;
+  const char* text = ws->request.text.data;
+  size_t start = (size_t) (t->head - text);
+  size_t size = start + nt__secret_reveal(policy, t->head, t->head_size, NULL);
+  nt__piece_t* piece = nt__calloc(sizeof(*piece) + size);
+
+  if (piece == NULL)
+    return NULL;
+  piece->block.memory = piece;
+  piece->data = (char*) (piece + 1);
+  piece->size = size;
+  memcpy(piece->data, text, start);
+  nt__secret_reveal(policy, t->head, t->head_size, piece->data + start);
+  if (nt__secret_is_in(policy, t->head, t->head_size))
+    piece->secret = size;
+  return piece;
+}
+
 static void on_connected(nt__stream_t* stream) {
   nt__websocket_t* ws = of_stream(stream);
-  const nt__buf_t* text = &ws->request.text;
-  nt__piece_t* piece = nt__calloc(sizeof(*piece) + text->size);
+  nt__piece_t* piece;
 
+  make_key(ws);
+  piece = new_request(ws);
   if (piece == NULL) {
     nt__ws_fail(ws, NT_E_NOMEM, "");
     return;
   }
   stream->transfer.profile.request_start = nt__unix_ms();
   ws->state = NT__WS_HANDSHAKE;
-  make_key(ws);
-  piece->block.memory = piece;
-  piece->data = (char*) (piece + 1);
-  piece->size = text->size;
-  memcpy(piece->data, text->data, text->size);
   nt__stream_write(stream, piece);
 }
 

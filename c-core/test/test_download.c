@@ -329,6 +329,116 @@ static void caps(void** state) {
 
 /* ---- Two of them -------------------------------------------------------- */
 
+static void set_temp_cap(fixture_t* f, uint64_t max) {
+  nt_policy_t policy;
+
+  nt_policy_init(&policy, NT_PRESET_OPEN);
+  policy.temp_dir = f->folder.path;
+  policy.temp_max_bytes = max;
+  assert_int_equal(nt_policy_set(f->host->net, &policy), 0);
+}
+
+/* Files in the folder of the run, but for its lock. */
+static unsigned count_temporary(const char* path) {
+  char folder[PATH_MAX];
+
+  snprintf(folder, sizeof(folder), "%s", path);
+  *strrchr(folder, '/') = '\0';
+  return folder_count(folder) - 1;
+}
+
+/* The record of what is refused comes first. */
+static void expect_temp_size(fixture_t* f, nt_id_t id) {
+  nt_event_t ev;
+
+  for (;;) {
+    host_next(f->host, &ev);
+    assert_true(ev.id == id);
+    if (ev.type == NT_EV_REFUSED)
+      break;
+    assert_int_not_equal(ev.type, NT_EV_END);
+  }
+  assert_int_equal(ev.error, NT_E_TEMP_SIZE);
+  assert_memory_equal(ev.message, f->folder.path, strlen(f->folder.path));
+  expect_error(f, id, NT_E_TEMP_SIZE);
+}
+
+/* All temporary files together: what is there, and what is on its way. */
+static void the_cap_of_temporary_files(void** state) {
+  fixture_t* f = *state;
+  char first[PATH_MAX];
+  nt_event_t ev;
+
+  set_temp_cap(f, 250000);
+  expect(f, start(f, NULL, 0), 0, &ev);
+  snprintf(first, sizeof(first), "%s", ev.path);
+  expect_error(f, start(f, NULL, NT_DOWNLOAD_RESUME), 0);
+  assert_int_equal(count_temporary(first), 2);
+  expect_temp_size(f, start(f, NULL, 0));
+  expect_temp_size(f, start(f, NULL, NT_DOWNLOAD_RESUME));
+  assert_int_equal(count_temporary(first), 2);   /* nothing is left */
+  expect_error(f, start(f, "of-its-own", 0), 0); /* is no temporary one */
+
+  unlink(first);
+  expect_error(f, start(f, NULL, 0), 0);
+  expect_temp_size(f, start(f, NULL, 0));
+  set_temp_cap(f, 350000);
+  expect_error(f, start(f, NULL, 0), 0);
+  assert_int_equal(count_temporary(first), 3);
+}
+
+static void many_share_the_cap(void** state) {
+  enum {
+    TASKS = 8,
+    FIT = 5
+  };
+  fixture_t* f = *state;
+  int good = 0;
+  int ends = 0;
+  nt_event_t ev;
+  char path[PATH_MAX] = "";
+
+  files_set(f, 0, 3 * MEGABYTE);
+  set_temp_cap(f, (3 * FIT + 1) * (uint64_t) MEGABYTE);
+  for (int i = 0; i < TASKS; i++)
+    start(f, NULL, 0);
+  while (ends < TASKS) {
+    host_next(f->host, &ev);
+    if (ev.type != NT_EV_END)
+      continue;
+    ends++;
+    if (ev.error != 0) {
+      assert_int_equal(ev.error, NT_E_TEMP_SIZE);
+      continue;
+    }
+    good++;
+    assert_served(ev.path, 0, 3 * MEGABYTE);
+    snprintf(path, sizeof(path), "%s", ev.path);
+  }
+  assert_true(good <= FIT);
+  if (good > 0)
+    assert_int_equal(count_temporary(path), good);
+  /* Those that failed have given their room back. */
+  files_set(f, 0, MEGABYTE);
+  expect_error(f, start(f, NULL, 0), 0);
+}
+
+static void an_abort_gives_room_back(void** state) {
+  fixture_t* f = *state;
+  nt_id_t id;
+
+  files_set(f, 0, 2 * MEGABYTE);
+  set_temp_cap(f, 3 * MEGABYTE);
+  files_stop_at(f, 0, 2 * MEGABYTE - 1);
+  id = start(f, NULL, 0);
+  assert_true(
+      server_wait(f->host->server, &f->host->server->holding, 1, PATIENCE_MS));
+  nt_abort(f->host->net, id);
+  expect_error(f, id, NT_E_ABORTED);
+  files_stop_at(f, 0, 0);
+  expect_error(f, start(f, NULL, 0), 0);
+}
+
 static void the_second_fails_at_once(void** state) {
   fixture_t* f = *state;
   nt_event_t ev;
@@ -531,6 +641,9 @@ int main(void) {
     FILES_TEST(outside_of_the_roots),
     FILES_TEST(options_that_are_none),
     FILES_TEST(caps),
+    FILES_TEST(the_cap_of_temporary_files),
+    FILES_TEST(many_share_the_cap),
+    FILES_TEST(an_abort_gives_room_back),
     FILES_TEST(the_second_fails_at_once),
     FILES_TEST(abort_in_the_body),
     FILES_TEST(abort_before_it_begins),

@@ -66,6 +66,40 @@ static void no_such_place(void** state) {
   nt__temp_dirs_sweep(in_folder(*state, "none")); /* harmless */
 }
 
+/* What is written is added up; what is gone makes room when that is needed. */
+static void growing(void** state) {
+  folder_t* folder = *state;
+  nt__temp_dirs_t dirs;
+  char* one;
+  char* two;
+
+  nt__temp_dirs_init(&dirs);
+  assert_int_equal(nt__temp_dirs_grow(&dirs, 10, 11), NT_E_TEMP_SIZE);
+  assert_int_equal(nt__temp_dirs_grow(&dirs, 10, UINT64_MAX), NT_E_TEMP_SIZE);
+  assert_int_equal(nt__temp_dirs_name(&dirs, folder->path, &one), 0);
+  assert_int_equal(nt__temp_dirs_name(&dirs, folder->path, &two), 0);
+  assert_int_equal(nt__temp_dirs_grow(&dirs, 10, 6), 0);
+  file_put(one, "123456", 6);
+  assert_int_equal(nt__temp_dirs_grow(&dirs, 10, 5), NT_E_TEMP_SIZE);
+  assert_int_equal(nt__temp_dirs_grow(&dirs, 10, 4), 0);
+  file_put(two, "1234", 4);
+  assert_int_equal(nt__temp_dirs_grow(&dirs, 10, 1), NT_E_TEMP_SIZE);
+  unlink(one);
+  assert_int_equal(nt__temp_dirs_grow(&dirs, 10, 6), 0);
+  file_put(one, "123456", 6);
+  file_put(two, "1", 1); /* shorter than before */
+  assert_int_equal(nt__temp_dirs_grow(&dirs, 10, 4), NT_E_TEMP_SIZE);
+  assert_int_equal(nt__temp_dirs_grow(&dirs, 10, 3), 0);
+  /* Without a cap they count all the same, for one that comes. */
+  assert_int_equal(nt__temp_dirs_grow(&dirs, 0, UINT64_MAX / 2), 0);
+  file_put(two, "1234567", 7);
+  assert_int_equal(nt__temp_dirs_grow(&dirs, 10, 1), NT_E_TEMP_SIZE);
+  assert_int_equal(nt__temp_dirs_grow(&dirs, 14, 1), 0);
+  nt__temp_dirs_free(&dirs);
+  nt__free(one);
+  nt__free(two);
+}
+
 /* A child makes a folder with a file and is killed. */
 static void leave_folder(const folder_t* folder) {
   pid_t child = fork();
@@ -146,8 +180,11 @@ static void links_are_not_followed(void** state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    FOLDER_TEST(names_and_their_end),    FOLDER_TEST(no_such_place),
-    FOLDER_TEST(the_dead_are_swept),     FOLDER_TEST(others_are_left_alone),
+    FOLDER_TEST(names_and_their_end),
+    FOLDER_TEST(no_such_place),
+    FOLDER_TEST(growing),
+    FOLDER_TEST(the_dead_are_swept),
+    FOLDER_TEST(others_are_left_alone),
     FOLDER_TEST(links_are_not_followed),
   };
 

@@ -602,7 +602,7 @@ static const struct {
   { "ws://a/", NULL, "a b", NULL, NULL, NULL, NULL, 0, NT_E_INVALID },
   { "ws://a/", NULL, "a", "a", NULL, NULL, NULL, 0, NT_E_INVALID },
   { "ws://a/", NULL, NULL, NULL, "http://", NULL, NULL, 0, NT_E_INVALID },
-  { "ws://a/", NULL, NULL, NULL, "", NULL, NULL, 0, NT_E_INVALID },
+  { "ws://a/", NULL, NULL, NULL, "a:1", NULL, NULL, 0, NT_E_INVALID },
   { "ws://a/", NULL, NULL, NULL, NULL, "a b", "c", 0, NT_E_HEADER },
   { "ws://a/", NULL, NULL, NULL, NULL, "a", "b\r\nc: d", 0, NT_E_HEADER },
   { "ws://a/", NULL, NULL, NULL, NULL, NULL, NULL, -0.1, NT_E_INVALID },

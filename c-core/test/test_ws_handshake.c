@@ -81,7 +81,7 @@ static const struct {
 
 static void requests(void** state) {
   nt__buf_t out;
-  size_t i;
+  size_t i, at;
   size_t max;
 
   (void) state;
@@ -89,13 +89,18 @@ static void requests(void** state) {
     size_t size = strlen(asks[i].request);
 
     nt__buf_init(&out, 0);
-    assert_int_equal(nt__ws_ask_write(&asks[i].ask, &out), 0);
+    assert_int_equal(nt__ws_ask_write(&asks[i].ask, &out, &at), 0);
     assert_string_equal(out.data, asks[i].request);
+    if (asks[i].ask.header_count == 0)
+      assert_string_equal(out.data + at, "\r\n");
+    else
+      assert_true(at > 20 && out.data[at - 1] == '\n' &&
+                  strchr("Ou", out.data[at]) != NULL);
     nt__buf_free(&out);
     for (max = 3; max <= size + 2; max++) { /* behind two bytes */
       nt__buf_init(&out, max);
       assert_int_equal(nt__buf_append(&out, "ab", 2), 0);
-      assert_int_equal(nt__ws_ask_write(&asks[i].ask, &out),
+      assert_int_equal(nt__ws_ask_write(&asks[i].ask, &out, &at),
                        max < size + 2 ? NT_E_FULL : 0);
       assert_int_equal(out.size, max < size + 2 ? 2 : size + 2);
       assert_string_equal(out.data + 2, max < size + 2 ? "" : asks[i].request);
@@ -539,13 +544,14 @@ static void many_extensions(void** state) {
 
 static int use_memory(void) {
   const char* text = GOOD "A: b\r\n" END;
+  size_t at;
   nt__ws_answer_t answer;
   nt__buf_t out;
   int err;
 
   nt__buf_init(&out, 0);
   nt__ws_answer_init(&answer, 0);
-  err = nt__ws_ask_write(&asks[2].ask, &out);
+  err = nt__ws_ask_write(&asks[2].ask, &out, &at);
   while (err == 0 && *text != '\0') { /* in pieces, so that lines are kept */
     size_t size = strlen(text) < 30 ? strlen(text) : 30;
 

@@ -204,6 +204,20 @@ local KEYS = {
   cellularInterface = LATER,
 }
 
+-- Those that are none of the core's business.
+local OF_LAYER = { baseUrl = true, dialect = true, defaultContentType = true,
+  timeouts = true, socketMode = true, httpErrorFails = true,
+  jsonErrorFails = true, wifiInterface = true, logger = true }
+
+-- The first key, by name, of those that belong to the policy, or nil.
+local function key_of_policy(options)
+  local first
+  for key in pairs(options) do
+    if not OF_LAYER[key] and (not first or key < first) then first = key end
+  end
+  return first
+end
+
 -- Why the options cannot be applied, or nil.
 local function find_fault(options, known, prefix)
   for key, value in pairs(options) do
@@ -450,9 +464,9 @@ function config.apply(values, options, host)
   local policy = policy_of(changed)
   local why
   if host then
-    why = set_policy(host, policy)
+    why = set_policy(host, policy, key_of_policy(options))
   else
-    why = set_policy(policy)
+    why = set_policy(policy, key_of_policy(options))
   end
   if why then return nil, translate(why, policy) end
   for key in pairs(values) do values[key] = nil end

@@ -3,7 +3,8 @@
 -- numbers and nested tables. Keys are sorted by their bytes, not with `<`,
 -- which would follow the locale of the host.
 
-local concat, sort = table.concat, table.sort -- see init.lua
+local char, format = string.char, string.format -- see init.lua
+local concat, sort = table.concat, table.sort
 local min, next, rawget, tostring, type =
   math.min, next, rawget, tostring, type
 
@@ -13,7 +14,7 @@ local query = {}
 
 local escapes = {}
 for byte = 0, 255 do
-  escapes[string.char(byte)] = string.format("%%%02X", byte)
+  escapes[char(byte)] = format("%%%02X", byte)
 end
 
 -- What encodeURIComponent does. Ranges instead of %w: that one follows the

@@ -155,11 +155,10 @@ static int configure(lua_State* L) {
   int err;
 
   push_copy(L, &policy);
-  err = s->context == NULL ? 0 : nt_policy_set(s->context, &policy);
+  err = ntl_policy_use(s, &policy);
   if (err == 0) {
     ntl_set_ref(L, s->policy_strings);
-    s->policy = policy;
-    s->embedded = true;
+    s->embedded = s->own_proxies = true; /* its flag says what holds */
   }
   lua_pushinteger(L, err);
   return 1;

@@ -19,6 +19,11 @@ enum {
   CLOSE_MS = 500
 };
 
+/* Whether nettask_configure() alone takes it from scripts, without a seal. */
+static bool is_of_policy(const char* name) {
+  return strcmp(name, "configure") == 0 || strncmp(name, "secrets.", 8) == 0;
+}
+
 void ntl_gate(lua_State* L, ntl_state_t* s, const char* name) {
   int is_host;
 
@@ -28,14 +33,15 @@ void ntl_gate(lua_State* L, ntl_state_t* s, const char* name) {
   lua_pop(L, 1);
   if (is_host)
     lua_remove(L, 1);
-  else if (s->embedded && strcmp(name, "configure") == 0)
-    luaL_error(L,
-               "nettask: configure: the configuration is that of"
-               " nettask_configure(), only the host can call this");
   else if (s->sealed)
     luaL_error(L,
                "nettask: %s: the configuration is sealed, only the host"
                " can call this",
+               name);
+  else if (s->embedded && is_of_policy(name))
+    luaL_error(L,
+               "nettask: %s: the policy is that of nettask_configure(), only"
+               " the host can call this",
                name);
 }
 
@@ -114,7 +120,7 @@ static int seal(lua_State* L) {
     return luaL_error(L, "nettask: seal: the configuration is sealed already");
   if (s->embedded && !s->sealing)
     return luaL_error(L,
-                      "nettask: seal: the configuration is that of"
+                      "nettask: seal: the policy is that of"
                       " nettask_configure(), only the host can seal it");
   err = ntl_policy_seal(s);
   if (err)

@@ -11,8 +11,8 @@
 /* Argument 1 is the task, argument 2 the table `params`; reads of that the
  * fields url, baseUrl, method, headers (a flat list), proxy, total, timeouts,
  * and the flags http2, http3, stream, profile, anonymous, manual. The options
- * borrow from the stack and from the table. Returns 0, or how many values were pushed
- * for the caller to return: an error and, of a bad header, its name. */
+ * borrow from the stack and from the table. Returns 0, or how many values were
+ * pushed for the caller to return: an error and, of a bad header, its name. */
 int ntl_exchange_read(lua_State* L, nt_request_options_t* options);
 /* Body of the end of core.xStart(): pushes the code, returns 1. */
 int ntl_exchange_code(lua_State* L, int code);

@@ -266,9 +266,19 @@ int ntl_policy_seal(ntl_state_t* s) {
   return ntl_policy_use(s, &policy);
 }
 
-/* core.setPolicy([host,] {...}) -> nothing, or what is wrong, in the core's
- * words. Takes the table, which nobody else may keep. Holds for the context
- * that there is and for later ones. */
+/* Under a policy of C's, of which the caller has named the key at `named`. */
+static int keep_policy(lua_State* L, int named) {
+  if (!lua_isstring(L, named))
+    return 0;
+  lua_pushfstring(L, "%s is part of the policy, which nettask_configure() sets",
+                  lua_tostring(L, named));
+  return 1;
+}
+
+/* core.setPolicy([host,] {...} [, named]) -> nothing, or what is wrong, in the
+ * core's words. Takes the table, which nobody else may keep. Holds for the
+ * context that there is and for later ones. `named` is a key of the policy that
+ * the host has given, nil when it has given none. */
 static int set_policy(lua_State* L) {
   ntl_state_t* s = ntl_self(L);
   nt_policy_t policy;
@@ -277,6 +287,8 @@ static int set_policy(lua_State* L) {
 
   ntl_gate(L, s, "configure");
   luaL_checktype(L, TABLE, LUA_TTABLE);
+  if (s->embedded)
+    return keep_policy(L, TABLE + 1);
   lua_settop(L, TABLE);
   lua_newtable(L);
   lua_pushvalue(L, ANCHORS);

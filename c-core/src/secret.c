@@ -1,0 +1,102 @@
+/* Secrets.
+ *
+ * A script sends a placeholder, and the value takes its place on the I/O
+ * thread, in memory that lives as long as the hop and is wiped then: it never
+ * lies in the block of a task, which the host's thread can look into. What was
+ * put in is not searched again. */
+#include "secret.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "gate.h"
+
+enum {
+  SHOWN_SIZE = 128 /* of what was to be reached */
+};
+
+/* Where `what` begins, or NULL. A placeholder that is empty is nowhere. */
+static const char* find(const char* text, const char* end, const char* what) {
+  size_t size = strlen(what);
+
+  if (size == 0)
+    return NULL;
+  for (; (size_t) (end - text) >= size; text++) {
+    text = memchr(text, what[0], (size_t) (end - text) - size + 1);
+    if (text == NULL)
+      return NULL;
+    if (memcmp(text, what, size) == 0)
+      return text;
+  }
+  return NULL;
+}
+
+/* The first placeholder; of those that begin there the longest. */
+static const nt_secret_t* next(const nt_policy_t* policy, const char* text,
+                               const char* end, const char** place) {
+  const nt_secret_t* found = NULL;
+  size_t i;
+
+  for (i = 0; i < policy->secret_count; i++) {
+    const nt_secret_t* secret = &policy->secrets[i];
+    const char* at = find(text, end, secret->placeholder);
+
+    if (at == NULL || (found != NULL && at > *place))
+      continue;
+    if (found != NULL && at == *place &&
+        strlen(secret->placeholder) <= strlen(found->placeholder))
+      continue;
+    found = secret;
+    *place = at;
+  }
+  return found;
+}
+
+bool nt__secret_is_in(const nt_policy_t* policy, const char* text,
+                      size_t size) {
+  const char* place;
+
+  return policy->secret_count > 0 &&
+         next(policy, text, text + size, &place) != NULL;
+}
+
+int nt__secret_check(const nt_policy_t* policy, const char* text, size_t size,
+                     const nt__url_t* url, bool exposed, char* message,
+                     size_t message_size) {
+  const char* end = text + size;
+  const nt_secret_t* secret;
+  char shown[SHOWN_SIZE];
+  const char* place;
+
+  while ((secret = next(policy, text, end, &place)) != NULL) {
+    if (!nt__gate_secret(secret, url) || (exposed && !url->secure)) {
+      nt__gate_show(url, shown, sizeof(shown));
+      snprintf(message, message_size, "%s, secret \"%s\"", shown, secret->name);
+      return NT_E_SECRET;
+    }
+    text = place + strlen(secret->placeholder);
+  }
+  return 0;
+}
+
+/* Appends, if there is a place to append to. */
+static size_t put(char* out, size_t used, const char* text, size_t size) {
+  if (out != NULL && size > 0)
+    memcpy(out + used, text, size);
+  return used + size;
+}
+
+size_t nt__secret_reveal(const nt_policy_t* policy, const char* text,
+                         size_t size, char* out) {
+  const char* end = text + size;
+  const nt_secret_t* secret;
+  const char* place;
+  size_t used = 0;
+
+  while ((secret = next(policy, text, end, &place)) != NULL) {
+    used = put(out, used, text, (size_t) (place - text));
+    used = put(out, used, secret->value, strlen(secret->value));
+    text = place + strlen(secret->placeholder);
+  }
+  return put(out, used, text, (size_t) (end - text));
+}
