@@ -303,6 +303,19 @@ local function all_done(tries, contacts)
 end
 
 
+-- No more at once than there is room for records of refusals.
+local AT_ONCE = 150
+
+local function make_room(tries)
+  helper.run_until(function()
+    local under_way = 0
+    for _, try in ipairs(tries) do
+      if not (try.address or try.failure) then under_way = under_way + 1 end
+    end
+    return under_way < AT_ONCE
+  end, 10000, "tries to end")
+end
+
 -- Begins the cases that `wants` chooses, each under the policy of its group,
 -- and waits for the end of all.
 local function run_phase(list, phase, policy_of, wants)
@@ -315,6 +328,7 @@ local function run_phase(list, phase, policy_of, wants)
       end
       case.policy = policy_of(group)
       tries[#tries + 1] = begin(case, phase)
+      if #tries % 50 == 0 then make_room(tries) end
     end
   end
   -- One that never ends is judged by that.
