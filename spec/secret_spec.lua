@@ -96,7 +96,9 @@ describe("secrets", function()
   it("take the place of what stands for them", function()
     set("key", { "127.0.0.1" })
     local stands = net.secret("key")
-    see(stands)
+    see { stands, VALUE }
+    assert.is_false(pcall(check_hidden))
+    seen = { stands }
     local head = head_of(trust.tls .. "/head", { header = {
       Authorization = "Bearer " .. stands,
       ["X-Twice"] = stands .. "," .. stands,
@@ -131,7 +133,7 @@ describe("secrets", function()
   it("of one host are not sent to another", function()
     local before = tonumber(trust.ask("/connections"))
     local url = trust.tls .. "/head"
-    set("key", { "api.example", "*.0.0.1", "127.0.0.1:1" })
+    set("key", { "api.example", "*.example", "127.0.0.1:1" })
     check_refused(fetch(url, { header = { A = net.secret("key") } }), url,
       "key")
     set("other", { "127.0.0.1" })
@@ -183,8 +185,8 @@ describe("secrets", function()
     local socket = sockets.start { url = url .. "/drop",
       header = { ["X-Key"] = "a " .. net.secret("key") },
       reconnect = { base = 10, max = 10, jitter = 0, tries = 5 } }
-    helper.run_until(function() return #socket.opens >= 2 end)
-    for _, res in ipairs(socket.opens) do
+    helper.run_until(function() return #socket.reconnects > 0 end)
+    for _, res in ipairs { socket.opens[1], socket.reconnects[1] } do
       local head = res.header["X-Head"]:gsub("%x%x", function(hex)
         return string.char(tonumber(hex, 16))
       end)
