@@ -164,10 +164,15 @@ describe("configure", function()
       'allowPrivate%[2%] "10%.0%.0%.0/33": expected ')
     refused({ pins = { ["b.example"] = { "sha256/" .. key },
       ["a.example"] = { "sha256/" .. key, "sha256/short" } } },
-      'pins%["a%.example"%].*sha256/short')
-    refused({ proxy = "nonsense" }, 'proxy "nonsense": expected ')
-    refused({ caData = "-----BEGIN CERTIFICATE-----\nnonsense\n" },
-      "caData.* expected ")
+      'pins%["a%.example"%]%[2%] "sha256/short": expected ')
+    refused({ pins = { ["http://a"] = { "sha256/" .. key } } },
+      'pins%["http://a"%]: expected a host')
+    -- A proxy may have a password.
+    local err = refused({ proxy = "http://user:pass-word@/" },
+      "configure: proxy: expected ")
+    assert.is_nil(err:find("pass-word", 1, true))
+    refused({ caData = "-----BEGIN CERTIFICATE\nnonsense\n" },
+      "caData: expected ")
   end)
 
   it("takes nothing but a table", function()

@@ -18,23 +18,27 @@ describe("a guest", function()
   local HOST = [[
     local helper = require "helper"
     local net, fault = helper.net, helper.servers.fault
-    local assert, error, pairs, pcall, print, rawget, select, tostring, type =
-      assert, error, pairs, pcall, print, rawget, select, tostring, type
+    local assert, error, pairs, pcall, print, rawequal, rawget, tostring, type =
+      assert, error, pairs, pcall, print, rawequal, rawget, tostring, type
     local find, sub = string.find, string.sub
     local loaded, collect, getmetatable = package.loaded, collectgarbage,
       getmetatable
     local request, run, configure, seal, pause, close, on_error = net.request,
       net.run, net.configure, net.seal, net.pause, net.close, net.onError
-    local clean = net.cleanInterceptors
+    local clean, set_secret = net.cleanInterceptors, net.secrets.set
     local SECRET = "s3cr3t-" .. KEY
     local lines, escapes = {}, {}
 
+    local ALLOWED = { "https://allowed.invalid" }
     configure {
-      requireSecure = true, fileRoots = { read = {}, write = {} },
-      limits = { maxSockets = 2 },
+      policy = "strict", limits = { maxSockets = 2 },
+      domains = { request = ALLOWED, download = ALLOWED, socket = ALLOWED },
       logger = function(_, text) lines[#lines + 1] = text end,
     }
-    local host = net.seal()
+    net.secrets.set("key", { value = SECRET, hosts = ALLOWED })
+    local host = seal()
+    local refusals = 0
+    host.onAudit(function() refusals = refusals + 1 end)
     host.onError(function() end)
 
     URL = fault.http .. "/respond?key=" .. KEY
@@ -58,7 +62,7 @@ describe("a guest", function()
         if rawget(value, 0) ~= nil and type(rawget(value, 1)) == "userdata" then
           escaped "a record"
         end
-        if value == host then escaped "the host's table" end
+        if rawequal(value, host) then escaped "the host's table" end
         if (depth or 0) < 2 then
           for key, inner in next, value do
             inspect(key, (depth or 0) + 1)
@@ -107,7 +111,7 @@ describe("a guest", function()
     end
     host.close()
     clean()
-    for _, f in next, { configure, seal, pause, close, on_error } do
+    for _, f in next, { configure, seal, pause, close, on_error, set_secret } do
       is_refused(f, {})
       is_refused(f)
     end
@@ -117,7 +121,10 @@ describe("a guest", function()
     check(run(10000), "a task that does not end")
     check(ended and rawget(ended, "statusCode") == nil
       and rawget(ended, "errno") ~= 0, "a request")
+    check(refusals > 0, "the records of the host")
     host.configure { userAgent = "Host/1" }
+    host.secrets.set("late", { value = SECRET, hosts = ALLOWED })
+    check(host.secrets.remove("key"), "a secret of the host's")
     local line = #lines
     host.setLogger(function() line = -1 end)
     request { url = URL }
@@ -149,7 +156,9 @@ describe("a guest", function()
   end
 
   it("is noticed when it gets out", function()
-    local open = HOST:gsub("requireSecure = true", "requireSecure = false")
+    local open = HOST:gsub('"strict"', '"miniprogram"')
+      :gsub("request = ALLOWED", "request = false")
+      :gsub("check%(refusals > 0", "check(true")
     local out, count = visit([[escaped "a test"]], open)
     assert.matches("escaped: a test\nescaped: a request\n", out)
     assert.equal("2", count)
@@ -160,7 +169,7 @@ describe("a guest", function()
   attempt("calls the functions of the host", [[
     local net = require "nettask"
     for _, name in ipairs { "configure", "setLogger", "onError", "pause",
-      "resume", "close", "seal", "setBackground" } do
+      "resume", "close", "seal", "setBackground", "onAudit" } do
       for _, value in ipairs { {}, net, print, "host", 1, true, net.null,
         net.buffer "x", { requireSecure = false } } do
         local ok = net[name] == nil or pcall(net[name], value)
@@ -169,6 +178,15 @@ describe("a guest", function()
         if ok then escaped(name) end
       end
     end
+    for _, f in pairs(net.secrets) do
+      for _, value in ipairs { "key", net, print, {} } do
+        if pcall(f, value, { value = "x", hosts = { "127.0.0.1" } })
+          or pcall(f, value) then
+          escaped "secrets"
+        end
+      end
+    end
+    inspect(net.secret "key")
     if not net.sealed() then escaped "sealed()" end
   ]])
 
@@ -176,6 +194,7 @@ describe("a guest", function()
     local net = require "nettask"
     local other = URL:gsub("^http:", "HTTP:")
     local place = URL:match "^http:(.*)"
+    local path = URL:match "^http://[^/]*(.*)"
     local socket = URL:gsub("^http", "ws")
     for _, url in ipairs { URL, other, place, "http:" .. place:gsub("^//", "/"),
       " " .. URL, URL .. "#", (URL:gsub("127.0.0.1", "user@127.0.0.1")),
@@ -191,6 +210,13 @@ describe("a guest", function()
       net.connectSocket { url = url }
     end
     net.connectSocket { url = socket, reconnect = true }
+    for _, address in ipairs { "127.0.0.1", "localhost", "::ffff:127.0.0.1",
+      "0x7f.1", "127.1", "0" } do
+      local tcp = net.createTCPSocket()
+      tcp:onConnect(function() escaped "a TCP socket" end)
+      tcp:connect { address = address, port = tonumber(URL:match ":(%d+)/") }
+      tcp:write("GET " .. path .. " HTTP/1.0\r\n\r\n")
+    end
     net.run(5000)
   ]])
 
@@ -284,7 +310,8 @@ describe("a guest", function()
         return options
       end
       for _, url in ipairs { URL, "nonsense", "https://127.0.0.1:1/" } do
-        net.request(with { url = url, header = { a = 1.5, b = { "x" } },
+        net.request(with { url = url, header = { a = 1.5, b = { "x" },
+          key = net.secret "key" },
           unknown = 1, timeouts = { total = 3000, x = 1 },
           data = { a = { 1, 2 } } })
         net.request(with { url = url, failover = true, retryTimes = 0,

@@ -5,9 +5,11 @@
 
 local match = string.match
 
+local core = require "nettask.core"
 local errors = require "nettask.errors"
 
-local E = require "nettask.core".errors
+local E = core.errors
+local is_secure_only, max_sockets = core.isSecureOnly, core.maxSockets
 local of_code, of_endpoint, of_sockets = errors.of_code, errors.endpoint,
   errors.sockets
 
@@ -28,20 +30,20 @@ local function parts_of(reason)
   return rule or reason, setting
 end
 
-local function fault_of(kind, code, target, settings)
+local function fault_of(kind, code, target)
   if kind == "tcp" or kind == "udp" then return of_endpoint(kind, code) end
   if code == E.LIMIT then
     -- Of TCP sockets: the one that was refused is none.
     if kind ~= "socket" then return of_endpoint("tcp", code) end
-    return of_sockets(settings.maxSockets)
+    return of_sockets(max_sockets())
   end
-  return of_code(code, nil, target, settings.requireSecure, CODES[kind])
+  return of_code(code, nil, target, is_secure_only(), CODES[kind])
 end
 
 -- The table that the host gets, for what NT_EV_REFUSED says. `kind` is that of
 -- the task, nil when there is none any more.
-function audit.record(kind, id, code, target, settings)
-  local fault = fault_of(kind, code, target, settings)
+function audit.record(kind, id, code, target)
+  local fault = fault_of(kind, code, target)
   local rule, setting = parts_of(fault.reason or fault.text)
   if code == E.LIMIT and not kind then kind = "tcp" end
   return {

@@ -116,13 +116,11 @@ local a_list_of_exceptions = a_list_of("hosts, addresses and blocks of them",
 
 local function a_table_of_pins(value)
   if value == false then return end
-  if type(value) ~= "table" then
-    return "must be a table of hosts and their lists of keys, or false for none"
-  end
+  local wanted = "must be a table of hosts and their lists of keys, or false"
+    .. " for none"
+  if type(value) ~= "table" then return wanted end
   for host, keys in pairs(value) do
-    if type(host) ~= "string" or a_text(host) then
-      return "must have hosts as its keys"
-    end
+    if type(host) ~= "string" or a_text(host) then return wanted end
     local fault = not keys and "must be a list of \"sha256/...\" texts"
       or a_list_of_keys(keys)
     if fault then return format('["%s"] %s', host, fault) end
@@ -269,6 +267,9 @@ local function apply_preset(values, name)
   values.requireSecure, values.allowUrlPort = strict, true
   values.denyPrivateAddresses = strict
   values.urlMaxBytes = 0
+  -- That there are none is no list.
+  values.readRoots = values.readRoots or nil
+  values.writeRoots = values.writeRoots or nil
   if name == "open" then
     for kind in pairs(DOMAINS) do values[kind .. "Domains"] = nil end
   end
@@ -436,10 +437,11 @@ end
 -- names of our keys.
 local function translate(why, policy)
   why = gsub(why, "^domains%[(%a+)%]", "domains.%1")
-  why = gsub(why, "^pins%[(%d+)%]", function(i)
-    local host = policy.pins[2 * tonumber(i) - 1]
-    return host and format('pins["%s"]', host)
-  end)
+  local pin, after = match(why, "^pins%[(%d+)%](.*)$")
+  if pin then
+    after = gsub(gsub(after, "^%.keys", ""), '^ "[^"]*"', "")
+    return format('pins["%s"]%s', policy.pins[2 * tonumber(pin) - 1], after)
+  end
   local name, rest = match(why, "^([%a_]+)(.*)$")
   if not name then return why end
   return (gsub(name, "_(%a)", upper)) .. rest

@@ -34,7 +34,7 @@ local group = require "nettask.group"
 local relay = require "nettask.relay"
 
 local E = core.errors
-local notice = core.notice
+local is_secure_only, notice = core.isSecureOnly, core.notice
 local CHUNKED, FAST = core.plan.chunked, core.plan.fast
 local NOTHING = {}
 local SILENT = { silent = true }
@@ -161,7 +161,7 @@ local function start_fault(code, header, given, api, own, settings)
   if code == E.METHOD then return errors.method(given.method) end
   local fault = own and own(code, given, settings) or proxy_fault(code, given)
   return fault or errors.of_code(code, nil, given.url,
-    settings.requireSecure, api.codes)
+    is_secure_only(), api.codes)
 end
 
 -- ---- Results ----------------------------------------------------------------
@@ -439,7 +439,7 @@ function exchange.finisher(settings, log, apis)
     local aborted = code == E.ABORTED
     if record.outcome and not aborted then return outcome_of(api, record) end
     local fault = not aborted and record.fault or errors.of_code(code,
-      message, record.url, settings.requireSecure, api.codes)
+      message, record.url, is_secure_only(), api.codes)
     local res = failure(api, record, fault, reasons)
     res.statusCode = status -- only sockets are refused with one
     return false, res, record.fail, record.complete, record.settle

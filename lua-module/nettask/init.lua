@@ -71,7 +71,7 @@ end
 -- The policy refused something: whom to tell, and what.
 local function audit(kind, id, code, target)
   if not on_audit then return nil end
-  return on_audit, audit_record(kind, id, code, target, settings)
+  return on_audit, audit_record(kind, id, code, target)
 end
 
 local apis = { request = request_api, download = download_api,

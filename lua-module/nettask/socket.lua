@@ -11,6 +11,7 @@ local exchange = require "nettask.exchange"
 local options = require "nettask.options"
 
 local E = core.errors
+local max_sockets = core.maxSockets
 local bound_socket, notice, replace = core.boundSocket, core.notice,
   core.socketReplace
 local send_bytes, close_socket = core.socketSend, core.socketClose
@@ -92,8 +93,8 @@ local function prepare(_, given, settings)
   }
 end
 
-local function fault_of(code, _, settings)
-  if code == E.LIMIT then return errors.sockets(settings.maxSockets) end
+local function fault_of(code)
+  if code == E.LIMIT then return errors.sockets(max_sockets()) end
 end
 
 -- It is accepted, and that is what success means. What becomes of it is for

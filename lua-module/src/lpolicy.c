@@ -307,9 +307,23 @@ static int set_policy(lua_State* L) {
   return 0;
 }
 
+/* What messages say of the policy, whoever has set it. */
+static int is_secure_only(lua_State* L) {
+  lua_pushboolean(L,
+                  (ntl_self(L)->policy.flags & NT_POLICY_REQUIRE_SECURE) != 0);
+  return 1;
+}
+
+static int max_sockets(lua_State* L) {
+  lua_pushinteger(L, (lua_Integer) ntl_self(L)->policy.max_sockets);
+  return 1;
+}
+
 void ntl_policy_open(lua_State* L) {
   static const luaL_Reg funcs[] = {
     { "setPolicy", set_policy },
+    { "isSecureOnly", is_secure_only },
+    { "maxSockets", max_sockets },
     { NULL, NULL },
   };
 
