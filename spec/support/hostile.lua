@@ -437,6 +437,7 @@ local function judge_failure(try)
     or res.errCode ~= (is_endpoint(case) and endpoint_code or code) then
     return show(res)
   end
+  if message == 'invalid url "invalid URL"' then return "which url?" end
   if reason and (res.reason or ""):sub(1, #reason) ~= reason then
     return "reason " .. tostring(res.reason)
   end
