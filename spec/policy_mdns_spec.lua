@@ -17,7 +17,8 @@ net.setLogger(function() end)
 
 local function refused()
   local res = mdns.refused(START, { serviceType = mdns.TYPE },
-    "startLocalServiceDiscovery:fail private address is not allowed", 600002)
+    "startLocalServiceDiscovery:fail private address is not allowed", 600002,
+    -10)
   assert(res.reason:find("denyPrivateAddresses", 1, true), res.reason)
   assert(res.reason:find("allowPrivate", 1, true), res.reason)
 end

@@ -301,11 +301,12 @@ typedef struct nt_policy {
   const nt_secret_t* secrets;
   size_t secret_count;
   uint64_t bytes_per_minute;    /* in and out, of all tasks: above it nothing
-                                 * is read and nothing is sent until the minute
-                                 * is over; 0 */
+                                 * is read until the minute is over, and sends
+                                 * and what starts are NT_E_QUOTA. HTTP/1.1
+                                 * alone while there is one; 0 */
   uint32_t requests_per_second; /* requests, downloads and uploads: others wait
                                  * in order; 0 */
-  uint32_t background_grace_ms; /* see nt_background(); 5000 */
+  uint32_t background_grace_ms; /* see nt_background(), 0: at once; 5000 */
 } nt_policy_t;
 
 /* Fills in the preset. Any thread. */
@@ -336,7 +337,8 @@ NT_API int nt_policy_set(nt_context_t* context, const nt_policy_t* policy);
 /* Whether the game is in the background. While it is, nothing new starts
  * (NT_E_INTERRUPTED), and the policy's background_grace_ms after it went there
  * whatever still runs ends with that error, open WebSockets with code 1006 and
- * the reason "interrupted". NT_E_NOMEM, NT_E_FORKED. */
+ * the reason "interrupted". A download whose file is in place is a success, and
+ * sleeps and stores are not concerned. NT_E_NOMEM, NT_E_FORKED. */
 NT_API int nt_background(nt_context_t* context, int on);
 
 /* ---- Events ------------------------------------------------------------ */

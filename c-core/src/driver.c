@@ -421,13 +421,19 @@ static void sweep(nt__driver_t* driver) {
   }
 }
 
+/* Its connection serves nobody after it. That of a stream never does, and with
+ * this option libcurl would close it as soon as it stands. */
+static void forbid_reuse(nt__easy_t* easy) {
+  if (easy->kind != NT__MULTI_STREAMS)
+    curl_easy_setopt(easy->curl, CURLOPT_FORBID_REUSE, 1L);
+}
+
 /* Those that run keep their connection to themselves from now on. */
 static void retire(nt__node_t* easies) {
   nt__node_t* node;
 
   for (node = easies->next; node != easies; node = node->next)
-    curl_easy_setopt(nt__container_of(node, nt__easy_t, in_pool)->curl,
-                     CURLOPT_FORBID_REUSE, 1L);
+    forbid_reuse(nt__container_of(node, nt__easy_t, in_pool));
 }
 
 void nt__driver_renew(nt__driver_t* driver, const nt__policy_t* policy) {
@@ -452,7 +458,7 @@ static int set_common(nt__easy_t* easy, const nt_policy_t* policy) {
   curl_easy_setopt(curl, CURLOPT_PRIVATE, easy);
   curl_easy_setopt(curl, CURLOPT_SHARE, easy->pool->share);
   if (is_retired(easy->driver, easy->pool))
-    curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
+    forbid_reuse(easy);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   /* Or removing a transfer joins the thread of its stuck name lookup. */
   curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);

@@ -584,7 +584,8 @@ static void set_connection(const nt__transfer_t* t, CURL* curl) {
     curl_easy_setopt(curl, CURLOPT_SSL_ENABLE_ALPN, 0L);
 }
 
-/* Of the host of this hop, whatever the first one's are. */
+/* Of the host of this hop, whatever the first one's are. libcurl 7.88 cannot
+ * look at the key of a proxy. */
 static int set_pins(const nt__transfer_t* t, CURL* curl) {
   if (!t->url.secure)
     return 0;

@@ -433,24 +433,33 @@ static int check(const nt_tcp_options_t* options) {
 }
 
 /* What a name leads to is asked about when the connection is made. */
-static int check_policy(const nt__policy_t* policy, const nt__transfer_t* t) {
-  int err = nt__policy_check_tcp_port(policy, t->url.port);
+static int check_target(nt_context_t* ctx, nt_id_t id,
+                        const nt_tcp_options_t* options, const nt__url_t* url) {
+  char text[NT__HOST_TEXT];
+  int err = nt__policy_check_tcp_port(ctx->policy, url->port);
 
   if (err == 0)
-    err = nt__gate_proxy(policy, NT_ACCESS_TCP, t->proxy);
+    err = nt__gate_host(ctx->policy, NT_ACCESS_TCP, url->host, url->port,
+                        url->secure);
   if (err == 0)
-    err = nt__gate_host(policy, NT_ACCESS_TCP, t->url.host, t->url.port,
-                        t->url.secure);
-  return err;
+    return 0;
+  nt__host_show(url->secure ? "tls" : "tcp", options->host, url->port, text);
+  return nt__refuse(ctx, id, err, text);
 }
 
-static int refuse(nt_context_t* ctx, nt_id_t id, int error,
-                  const nt_tcp_options_t* options) {
-  char text[NT__HOST_TEXT];
+/* Its password is nobody's business. */
+static int check_proxy(nt_context_t* ctx, nt_id_t id, const char* proxy) {
+  int err = nt__gate_proxy(ctx->policy, NT_ACCESS_TCP, proxy);
+  char text[NT__HOST_TEXT] = "";
+  nt__url_t url;
 
-  nt__host_show(options->flags & NT_TCP_TLS ? "tls" : "tcp", options->host,
-                options->port, text);
-  return nt__refuse(ctx, id, error, text);
+  if (err == 0)
+    return 0;
+  if (nt__url_parse(&url, NULL, proxy) == 0) {
+    nt__gate_show(&url, text, sizeof(text));
+    nt__url_free(&url);
+  }
+  return nt__refuse(ctx, id, err, text);
 }
 
 static size_t text_size(const char* text) {
@@ -517,11 +526,13 @@ int nt_tcp_start(nt_context_t* ctx, nt_id_t id,
     nt__free(tcp);
     return err;
   }
-  err = check_policy(ctx->policy, &tcp->stream.transfer);
+  err = check_target(ctx, id, options, &tcp->stream.transfer.url);
+  if (err == 0)
+    err = check_proxy(ctx, id, options->proxy);
   if (err) {
     nt__transfer_fini(&tcp->stream.transfer);
     nt__free(tcp);
-    return refuse(ctx, id, err, options);
+    return err;
   }
   nt__task_start(ctx, id, &tcp->task);
   return 0;

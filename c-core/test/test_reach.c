@@ -96,6 +96,19 @@ static void refuses_a_literal(void** state) {
   assert_int_equal(server_requests(host->server), 1);
 }
 
+/* Connections are accepted in order, so those that there were before an answer
+ * came have been counted by then. */
+static unsigned connections(host_t* host) {
+  unsigned count = 0;
+  connection_t* c;
+
+  pthread_mutex_lock(&host->server->mutex);
+  for (c = host->server->connections; c != NULL; c = c->next)
+    count++;
+  pthread_mutex_unlock(&host->server->mutex);
+  return count;
+}
+
 /* ::1 may be reached, and nobody is there; 127.0.0.1 may not. */
 static void refuses_what_a_name_leads_to(void** state) {
   host_t* host = *state;
@@ -105,7 +118,9 @@ static void refuses_what_a_name_leads_to(void** state) {
   snprintf(target, sizeof(target), "http://localhost:%d", host->server->port);
   refuse_private(host, list_v6);
   expect_refusal(host, get(host, url, NULL), NT_E_PRIVATE, target);
-  assert_int_equal(server_requests(host->server), 0);
+  refuse_private(host, list_v4);
+  expect_status(host, get(host, url, NULL), 200);
+  assert_int_equal(connections(host), 1);
 }
 
 static void tries_the_other_addresses(void** state) {
@@ -367,7 +382,10 @@ static void refuses_own_proxies(void** state) {
   change.domains = only;
   set_policy(host, &change);
   expect_refusal(host, get(host, url, proxy), NT_E_DOMAIN, target);
-  assert_int_equal(server_requests(host->server), 0);
+  change.domains = NULL;
+  set_policy(host, &change);
+  expect_status(host, get(host, url, proxy), 200);
+  assert_int_equal(connections(host), 1);
 }
 
 int main(void) {

@@ -360,7 +360,16 @@ static void own_proxy(void** state) {
   apply(host, &policy);
   id = tcp_open(host);
   assert_int_equal(try_by(host, id, "game.test", proxy), NT_E_OWN_PROXY);
-  expect_record(host, id, NT_E_OWN_PROXY, "tcp://game.test:5000");
+  expect_record(host, id, NT_E_OWN_PROXY, proxy);
+  assert_int_equal(try_by(host, id, "game.test", "http://me:secret@p.test:8"),
+                   NT_E_OWN_PROXY);
+  expect_record(host, id, NT_E_OWN_PROXY, "http://p.test:8");
+  assert_int_equal(try_by(host, id, "game.test", ""), NT_E_OWN_PROXY);
+  expect_record(host, id, NT_E_OWN_PROXY, "");
+  policy.flags = NT_POLICY_REFUSE_PRIVATE;
+  apply(host, &policy);
+  assert_int_equal(try_by(host, id, "game.test", proxy), NT_E_PRIVATE);
+  expect_record(host, id, NT_E_PRIVATE, proxy);
   drop(host, id);
 }
 

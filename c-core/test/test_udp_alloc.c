@@ -90,8 +90,23 @@ static void end_session(session_t* s, long n) {
     fail_msg("n = %ld: the socket does not end", n);
 }
 
+/* Under which all that the socket does is allowed, but looked at. */
+static void guard(nt_context_t* net) {
+  static const char* const peers[] = { "127.0.0.1", "*.test", "239.1.2.3" };
+  static const char* const allowed[] = { "127.0.0.0/8", "239.1.2.3" };
+  nt_policy_t policy;
+
+  nt_policy_init(&policy, NT_PRESET_MINIPROGRAM);
+  policy.flags |= NT_POLICY_REFUSE_PRIVATE;
+  policy.domains[NT_ACCESS_UDP].items = peers;
+  policy.domains[NT_ACCESS_UDP].count = COUNT(peers);
+  policy.allow_private.items = allowed;
+  policy.allow_private.count = COUNT(allowed);
+  accept_memory(nt_policy_set(net, &policy));
+}
+
 /* A whole life, talking to itself; true when nothing was left to fail. */
-static bool run_session(failing_mode_t mode, long n) {
+static bool run_session(failing_mode_t mode, long n, bool guarded) {
   session_t s = { NULL, 0, 0 };
   peer_t peer = peer_open(AF_INET);
   bool complete;
@@ -99,6 +114,8 @@ static bool run_session(failing_mode_t mode, long n) {
 
   failing_start(mode, n);
   if (nt_open(&s.net) == 0) {
+    if (guarded)
+      guard(s.net);
     if (nt_udp_open(s.net, NT_FAMILY_IPV4, &s.id) == 0) {
       use(s.net, s.id, peer.port);
       end_session(&s, n);
@@ -123,16 +140,16 @@ static void expect_live(long live, long n) {
   }
 }
 
-static void sweep(failing_mode_t mode) {
+static void sweep(failing_mode_t mode, bool guarded) {
   bool complete = false;
   long live;
   long n;
 
-  assert_true(run_session(mode, LONG_MAX));
+  assert_true(run_session(mode, LONG_MAX, guarded));
   live = atomic_load(&failing_live);
   for (n = 1; !complete; n++) {
     assert_true(n < MOST_RUNS);
-    complete = run_session(mode, n);
+    complete = run_session(mode, n, guarded);
     expect_live(live, n);
   }
   assert_true(n > 50);
@@ -140,12 +157,22 @@ static void sweep(failing_mode_t mode) {
 
 static void one_failure(void** state) {
   (void) state;
-  sweep(FAILING_ONCE);
+  sweep(FAILING_ONCE, false);
 }
 
 static void no_memory_from_then_on(void** state) {
   (void) state;
-  sweep(FAILING_ALWAYS);
+  sweep(FAILING_ALWAYS, false);
+}
+
+static void one_failure_under_a_policy(void** state) {
+  (void) state;
+  sweep(FAILING_ONCE, true);
+}
+
+static void no_memory_under_a_policy(void** state) {
+  (void) state;
+  sweep(FAILING_ALWAYS, true);
 }
 
 int main(void) {
@@ -153,6 +180,8 @@ int main(void) {
     cmocka_unit_test(keep_libcurl_out),
     cmocka_unit_test(one_failure),
     cmocka_unit_test(no_memory_from_then_on),
+    cmocka_unit_test(one_failure_under_a_policy),
+    cmocka_unit_test(no_memory_under_a_policy),
   };
 
   nt__resolve_ask = ask;

@@ -116,13 +116,11 @@ local a_list_of_exceptions = a_list_of("hosts, addresses and blocks of them",
 
 local function a_table_of_pins(value)
   if value == false then return end
-  if type(value) ~= "table" then
-    return "must be a table of hosts and their lists of keys, or false for none"
-  end
+  local wanted = "must be a table of hosts and their lists of keys, or false"
+    .. " for none"
+  if type(value) ~= "table" then return wanted end
   for host, keys in pairs(value) do
-    if type(host) ~= "string" or a_text(host) then
-      return "must have hosts as its keys"
-    end
+    if type(host) ~= "string" or a_text(host) then return wanted end
     local fault = not keys and "must be a list of \"sha256/...\" texts"
       or a_list_of_keys(keys)
     if fault then return format('["%s"] %s', host, fault) end

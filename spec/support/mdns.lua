@@ -86,7 +86,7 @@ function mdns.wait_call(record)
 end
 
 -- A call that is refused.
-function mdns.refused(f, options, text, errno)
+function mdns.refused(f, options, text, errno, code)
   local record = mdns.wait_call(mdns.call(f, options))
   local res = record.fail
   assert(table.concat(record.order, " ") == "fail complete"
@@ -96,7 +96,7 @@ function mdns.refused(f, options, text, errno)
   if got ~= want then
     error(("expected %q, got %q"):format(want, got), 2)
   end
-  assert(res.errCode == -1, res.errCode)
+  assert(res.errCode == (code or -1), res.errCode)
   return res
 end
 
