@@ -217,14 +217,18 @@ typedef struct nt_port_range {
   uint16_t first, last;
 } nt_port_range_t;
 
-/* Keys of a host, whatever connects to it with TLS. */
+/* Keys of a host, whatever connects to it with TLS; not those of a proxy. */
 typedef struct nt_pin {
   const char* host; /* "api.example.com", or "*.example.com" for those below */
   nt_list_t keys;   /* "sha256/<base64>" of a SubjectPublicKeyInfo: one of them
                      * is to be in the server's certificate */
 } nt_pin_t;
 
-/* Something that tasks may send and not know. */
+/* Something that tasks may send and not know. The value takes the place of the
+ * placeholder when a request, or the handshake of a WebSocket, goes out;
+ * NT_E_SECRET when it may not go there, when the task has a proxy of its own
+ * and no TLS, or when the method is TRACE. A redirect to another origin drops
+ * the header. */
 typedef struct nt_secret {
   const char* name;        /* for messages */
   const char* placeholder; /* text that stands for it in the values of
@@ -464,9 +468,9 @@ typedef struct nt_event {
   nt_address_t remote; /* ERROR: whom it is about, or "" */
   const char* operation; /* ERROR: what failed: "send", "connect", "join", ...
                           */
-  int code;           /* LOST, END: the close code, 1006 without a close
-                       * frame; 0 in an END that was not opened or aborted */
-  const char* reason; /* LOST, END: of the close; UTF-8 */
+  int code;              /* LOST, END: the close code, 1006 without a close
+                          * frame; 0 in an END that was not opened or aborted */
+  const char* reason;    /* LOST, END: of the close; UTF-8 */
 
   /* FOUND, SERVICE_LOST, RESOLVE_FAIL, else NULL. */
   const nt_service_t* service;

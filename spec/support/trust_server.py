@@ -36,13 +36,19 @@ def context(cert, key):
 
 
 def read_head(connection):
-    head = b""
-    while b"\r\n\r\n" not in head:
+    """The head of a request whose body is read too; None: there is none."""
+    data = b""
+    end = -1
+    size = 0
+    while end < 0 or len(data) < end + 4 + size:
         piece = connection.recv(65536)
         if not piece:
             return None
-        head += piece
-    return head
+        data += piece
+        if end < 0:
+            end = data.find(b"\r\n\r\n")
+            size = int(field(data[:end], b"content-length") or 0)
+    return data[:end + 4]
 
 
 def field(head, name):
