@@ -11,7 +11,8 @@ local cases = require "support.hostile_cases"
 
 local hostile = {}
 
-local FIRST_TCP, FIRST_UDP, LAST_PORT = 20000, 30000, 32767 -- as in hostile.py
+local FIRST_TCP, FIRST_UDP = 20000, 30000 -- as in hostile.py
+local LAST_PORT = 32767 -- that the system does not give away itself
 
 -- ---- The list ---------------------------------------------------------------
 
