@@ -317,7 +317,7 @@ typedef struct nt_policy {
 NT_API void nt_policy_init(nt_policy_t* policy, nt_preset_t preset);
 
 /* 0, or NT_E_INVALID and in `why` one line that names the field, what is wrong
- * with it and what is expected. Any thread. */
+ * with it and what is expected; NT_E_NOMEM. Any thread. */
 NT_API int nt_policy_check(const nt_policy_t* policy, char* why,
                            size_t why_size);
 
