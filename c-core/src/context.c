@@ -310,6 +310,7 @@ int nt_policy_set(nt_context_t* ctx, const nt_policy_t* values) {
     policy->trust++;
   command->policy = nt__policy_ref(policy);
   nt__credit_flush(ctx);
+  nt__meter_change(ctx, values);
   nt__command_post(ctx, command);
   nt__policy_unref(ctx->policy);
   ctx->policy = policy;

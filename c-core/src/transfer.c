@@ -432,7 +432,7 @@ static bool prepare(nt__transfer_t* t) {
   t->easy.on_done = on_done;
   t->profile.queue_start = nt__unix_ms();
   if (err)
-    finish(t, err, NULL);
+    finish(t, err, err == NT_E_URL ? t->url.text : NULL);
   return err == 0;
 }
 

@@ -433,6 +433,22 @@ static void what_is_not_sent_is_forgotten(void** state) {
   nt_uncork(host->net);
 }
 
+/* At once, for calls of the same frame as well. */
+static void a_new_quota_is_unused(void** state) {
+  host_t* host = *state;
+  nt_id_t id;
+
+  minutes_of(LONG_MS);
+  host_policy(host, bytes);
+  id = open_tcp(host, serve_stream);
+  read_until_silence(host, id);
+  nt_cork(host->net); /* the I/O thread hears of nothing */
+  host_policy(host, no_limit);
+  host_policy(host, bytes);
+  assert_int_equal(nt_tcp_send(host->net, id, "x", 1), 0);
+  nt_uncork(host->net);
+}
+
 static void udp_drops_and_counts(void** state) {
   struct sockaddr_in to = { .sin_family = AF_INET,
                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -541,6 +557,7 @@ int main(void) {
     HOST_TEST(tcp_in_the_next_minute),
     HOST_TEST(sends_count_at_the_call),
     HOST_TEST(what_is_not_sent_is_forgotten),
+    HOST_TEST(a_new_quota_is_unused),
     HOST_TEST(udp_drops_and_counts),
     PEER_TEST(a_message_larger_than_the_quota),
     PEER_TEST(websocket_sends),
