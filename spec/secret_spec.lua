@@ -238,10 +238,12 @@ describe("secrets", function()
   end)
 
   it("are not for TRACE, whose answer is what was sent", function()
-    set("key", { "127.0.0.1" })
-    local url = trust.plain .. "/head"
-    check_refused(fetch(url, { method = "TRACE",
-      header = { A = net.secret("key") } }), url, "key")
+    set("key", { "127.0.0.1", "http://127.0.0.1:" .. port })
+    for _, url in ipairs { trust.plain .. "/head", trust.tls .. "/head" } do
+      check_refused(fetch(url, { method = "TRACE",
+        header = { A = net.secret("key") } }), url, "key")
+      assert(fetch(url, { method = "TRACE", header = { A = "none" } }).success)
+    end
   end)
 
   it("that were changed or removed count from the next request on", function()

@@ -385,24 +385,25 @@ bool nt__hop_has_secret(const nt__transfer_t* t, const nt__field_t* field) {
   return nt__secret_is_in(policy, value, strlen(value));
 }
 
-/* Without TLS a proxy reads along. One that the script brought may be its own.
- */
-static bool is_exposed(const nt__transfer_t* t) {
+/* The script's own proxy, which reads along without TLS. */
+static bool has_listener(const nt__transfer_t* t) {
   const char* own = nt__transfer_policy(t)->proxy;
 
-  return t->proxy != NULL && t->proxy[0] != '\0' &&
+  return !t->url.secure && t->proxy != NULL && t->proxy[0] != '\0' &&
          (own == NULL || strcmp(t->proxy, own) != 0);
+}
+
+/* RFC 9110 9.3.8: the answer is what was sent. TRACK is the same to some. */
+static bool has_echo(const nt__transfer_t* t) {
+  return curl_strequal(t->method, "TRACE") || curl_strequal(t->method, "TRACK");
 }
 
 static int check_text(nt__transfer_t* t, const char* text, size_t size) {
   nt__task_t* task = t->task;
-  bool exposed = is_exposed(t);
 
-  /* RFC 9110 9.3.8: the answer would tell what was sent. */
-  if (nt__transfer_is_method(t, "TRACE"))
-    exposed = true;
-  return nt__secret_check(nt__transfer_policy(t), text, size, &t->url, exposed,
-                          task->message, sizeof(task->message));
+  return nt__secret_check(nt__transfer_policy(t), text, size, &t->url,
+                          has_listener(t) || has_echo(t), task->message,
+                          sizeof(task->message));
 }
 
 static int check_secrets(nt__transfer_t* t) {

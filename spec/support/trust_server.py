@@ -3,8 +3,8 @@
 
     trust_server.py FIRST_CERT FIRST_KEY SECOND_CERT SECOND_KEY
 
-Prints the ports "plain tls" and serves until /quit, or until nobody has asked
-for a minute. Whatever is asked, without TLS or with it:
+Prints the ports "plain tls" and serves until /quit, three minutes at most.
+Whatever is asked, without TLS or with it:
     /head           the head of the request, as it came
     /connections    how many connections the TLS port has had
     /part           half of a body, and the rest once somebody has asked /go
@@ -122,7 +122,9 @@ def serve_one(connection, head):
     elif path == b"/next":
         contexts.pop(0)
     elif path == b"/quit":
+        answer(connection, b"")
         quits.set()
+        return False
     elif path == b"/connections":
         return answer(connection, b"%d" % count)
     return answer(connection, head)
@@ -158,7 +160,7 @@ def main():
         threading.Thread(target=accept, args=(listener, tls),
                          daemon=True).start()
     print(*(listener.getsockname()[1] for listener in listeners), flush=True)
-    quits.wait(60)
+    quits.wait(180)
 
 
 main()
