@@ -281,10 +281,10 @@ struct nt_context {
   uint32_t socket_count; /* WebSockets that count in max_sockets */
   nt__quota_t tcp_opened;
   nt__audit_t audit;
-  bool in_background;
   nt__address_texts_t address_texts; /* of the datagrams shown last */
   uv_thread_t thread;
   bool joined; /* by exit(): a late nt_close() may still come */
+  bool in_background;
 
   /* Both. */
   nt__mailbox_t commands;
