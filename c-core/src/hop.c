@@ -623,7 +623,6 @@ int nt__hop_start(nt__transfer_t* t) {
   t->header_bytes = 0;
   t->discarded = 0;
   t->uploaded = 0;
-  t->metered_in = t->metered_out = 0;
   t->held_since = 0;
   t->alloc_failures = nt__alloc_failures();
   t->headers_done = t->following = t->complete = t->again = false;

@@ -286,6 +286,7 @@ struct nt_context {
   uv_thread_t thread;
   bool in_background;
   bool joined; /* by exit(): a late nt_close() may still come */
+  bool in_background;
 
   /* Both. */
   nt__mailbox_t commands;
