@@ -297,9 +297,11 @@ typedef struct nt_policy {
   nt_list_t allow_private;
   const char* proxy;    /* for requests, downloads, uploads, WebSockets
                          * and TCP: http://, https:// or socks5://, with
-                         * "user:password@"; NULL: none. Not subject to
-                         * the lists. What a proxy resolves is checked
-                         * by name alone */
+                         * "user:password@"; "env": what http_proxy and
+                         * its like say in the environment; NULL: none.
+                         * Not subject to the lists, and, but for "env",
+                         * not to `allow_private`. What a proxy resolves
+                         * is checked by name alone */
   const nt_pin_t* pins; /* all that match a host hold for it */
   size_t pin_count;
   const nt_secret_t* secrets;

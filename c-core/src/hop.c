@@ -519,10 +519,13 @@ static void set_answer(nt__transfer_t* t, CURL* curl) {
 
 static int set_proxy(nt__transfer_t* t, CURL* curl) {
   const char* proxy = nt__transfer_proxy(t);
+  bool env = nt__transfer_asks_env(t);
 
-  if (proxy == NULL)
+  if (proxy == NULL && !env)
     return 0;
   curl_easy_setopt(curl, CURLOPT_PROXY, proxy);
+  if (env)
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, NULL);
   /* Its answer to CONNECT is nobody's header. */
   curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   return nt__driver_trust_proxy(&t->easy, t->task->policy);

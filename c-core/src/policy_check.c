@@ -188,7 +188,7 @@ static int check_texts(const complaint_t* to, const nt_policy_t* values) {
   if (err)
     return complain(to,
                     "proxy: expected a URL with the scheme http, https or "
-                    "socks5, and no path");
+                    "socks5, and no path, or \"env\"");
   if (values->ca_data != NULL && !is_pem(values->ca_data))
     return complain(to, "ca_data: expected certificates in PEM");
   return 0;

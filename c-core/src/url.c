@@ -399,10 +399,17 @@ bool nt__url_is_proxy(const char* text) {
   char* host;
   bool secure;
   int port;
-  int err = nt__url_read_proxy(text, &host, &port, &secure);
+  int err;
 
+  if (nt__url_is_env(text))
+    return true;
+  err = nt__url_read_proxy(text, &host, &port, &secure);
   nt__free(host);
   return err == 0;
+}
+
+bool nt__url_is_env(const char* text) {
+  return text != NULL && strcmp(text, "env") == 0;
 }
 
 bool nt__url_same_origin(const nt__url_t* a, const nt__url_t* b) {
