@@ -54,7 +54,8 @@ end
 local add, test = batch("by-name", { begin = BEGIN, also = "6379" })
 
 add("#164 reaches the peers of the list alone", [[
-  net.configure { domains = { tcp = { "127.0.0.1:" .. PORT, "*.game.example" } } }
+  net.configure { domains = { tcp = { "127.0.0.1:" .. PORT,
+    "*.game.example" } } }
   talks("127.0.0.1")
   talks("eu.game.example")
   talks("EU.Game.Example.")

@@ -226,9 +226,9 @@ typedef struct nt_pin {
 
 /* Something that tasks may send and not know. The value takes the place of the
  * placeholder when a request, or the handshake of a WebSocket, goes out;
- * NT_E_SECRET when it may not go there, when the task has a proxy of its own and
- * no TLS, or when the method is TRACE. A redirect to another origin drops the
- * header. */
+ * NT_E_SECRET when it may not go there, when the task has a proxy of its own
+ * and no TLS, or when the method is TRACE. A redirect to another origin drops
+ * the header. */
 typedef struct nt_secret {
   const char* name;        /* for messages */
   const char* placeholder; /* text that stands for it in the values of
@@ -468,9 +468,9 @@ typedef struct nt_event {
   nt_address_t remote; /* ERROR: whom it is about, or "" */
   const char* operation; /* ERROR: what failed: "send", "connect", "join", ...
                           */
-  int code;           /* LOST, END: the close code, 1006 without a close
-                       * frame; 0 in an END that was not opened or aborted */
-  const char* reason; /* LOST, END: of the close; UTF-8 */
+  int code;              /* LOST, END: the close code, 1006 without a close
+                          * frame; 0 in an END that was not opened or aborted */
+  const char* reason;    /* LOST, END: of the close; UTF-8 */
 
   /* FOUND, SERVICE_LOST, RESOLVE_FAIL, else NULL. */
   const nt_service_t* service;

@@ -1190,8 +1190,8 @@ function nettask.offLocalServiceDiscoveryStop(listener) end
 ---@field jsonErrorFails? boolean so is a body that is no JSON
 
 ---Sets the rules. A call replaces the keys that it names; limits, timeouts,
----domains and fileRoots merge. Unknown keys and wrong values raise, and then nothing
----has changed.
+---domains and fileRoots merge. Unknown keys and wrong values raise, and then
+---nothing has changed.
 ---Holds for tasks started from now on, and survives close().
 ---@param configuration nettask.Configuration
 function nettask.configure(configuration) end
