@@ -650,8 +650,8 @@ describe("a guest", function()
       "success", "complete", "getRawResult", "credentials", "redirect" }
     for _, name in ipairs { "request", "downloadFile", "uploadFile",
       "connectSocket" } do
-      for _, option in ipairs(options) do
-        for i = 1, size do
+      for at, option in ipairs(options) do
+        for i = 1 + at % 3, size, 3 do
           local given = { url = URL, name = "x", filePath = "/etc/passwd" }
           given[option] = pool[i]
           local ok, task = pcall(net[name], given)
