@@ -190,6 +190,33 @@ describe("a host in C", function()
     ]]
   end)
 
+  it("lets the host in Lua add secrets, until it sets others", function()
+    works [[
+      local net = require "nettask"
+      for _ = 1, 2 do
+        assert(embed.configure "full" == "OK")
+        host = host or embed.seal()
+        host.secrets.set("added", { value = "x", hosts = { "c.example" } })
+        collectgarbage()
+        assert(table.concat(host.secrets.list(), " ") == "added key")
+        assert(net.secret "added" and net.secret "key")
+        host.secrets.set("key", { value = "y", hosts = { "c.example" } })
+        assert(agent(net) == "Embedded/1")
+        assert(host.secrets.remove "key")
+        assert(host.secrets.remove "added")
+        assert(#host.secrets.list() == 0)
+        host.secrets.set("added", { value = "z", hosts = { "c.example" } })
+      end
+      assert(embed.configure "secure" == "OK")
+      assert(#host.secrets.list() == 0)
+      raises("there is none", net.secret, "added")
+      host.secrets.set("added", { value = "z", hosts = { "c.example" } })
+      assert(#host.secrets.list() == 1)
+      host.close()
+      assert(is_secure(net))
+    ]]
+  end)
+
   it("is told why it cannot seal", function()
     works [[
       local host = embed.seal()

@@ -642,6 +642,24 @@ describe("a guest", function()
         end
       end
     end
+    local options = { "url", "header", "data", "method", "timeout", "timeouts",
+      "dataType", "responseType", "enableChunked", "jsonp", "backup", "retry",
+      "failover", "useStore", "storeCheckKey", "dataCheck", "signal", "group",
+      "proxy", "filePath", "name", "formData", "files", "fileName", "resume",
+      "sha256", "protocols", "reconnect", "pingInterval", "maxMessageBytes",
+      "success", "complete", "getRawResult", "credentials", "redirect" }
+    for _, name in ipairs { "request", "downloadFile", "uploadFile",
+      "connectSocket" } do
+      for at, option in ipairs(options) do
+        for i = 1 + at % 3, size, 3 do
+          local given = { url = URL, name = "x", filePath = "/etc/passwd" }
+          given[option] = pool[i]
+          local ok, task = pcall(net[name], given)
+          if ok and i % 2 == 0 then task:abort() end
+        end
+      end
+      net.run(50)
+    end
     for _, value in ipairs { "x", {}, -1, 0, 1 } do
       pcall(net.update, value, value)
       pcall(net.run, type(value) == "number" and 10 or value)
