@@ -220,3 +220,13 @@ void nt__gate_show(const nt__url_t* url, char* out, size_t size) {
     if (*c <= ' ' || *c >= 0x7f) /* a name that is not in Punycode */
       *c = '?';
 }
+
+void nt__gate_show_text(const char* text, char* out, size_t size) {
+  nt__url_t url;
+
+  out[0] = '\0';
+  if (nt__url_parse(&url, NULL, text) != 0)
+    return;
+  nt__gate_show(&url, out, size);
+  nt__url_free(&url);
+}

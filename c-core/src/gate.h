@@ -49,5 +49,7 @@ bool nt__gate_pin(const nt_pin_t* pin, const char* host);
 /* "scheme://host:port" of a URL, for people, without anything that may be
  * private. */
 void nt__gate_show(const nt__url_t* url, char* out, size_t size);
+/* The same of a URL as text; "" if it is none. */
+void nt__gate_show_text(const char* text, char* out, size_t size);
 
 #endif
