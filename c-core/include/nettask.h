@@ -529,7 +529,8 @@ typedef struct nt_stats {
   uint64_t waiting_events, waiting_bytes; /* taken in, not delivered */
   uint64_t bytes_in, bytes_out;           /* on the wire, since nt_open() */
   uint64_t dropped;          /* datagrams that came while a mark was reached,
-                              * or from where the policy lets none come */
+                              * or from where the policy lets none come: these
+                              * are not in `bytes_in` and in no quota */
   uint64_t services_refused; /* answers for services above max_services */
   uint64_t refusals;         /* NT_EV_REFUSED, also those that found no room */
 } nt_stats_t;

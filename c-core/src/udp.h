@@ -54,8 +54,9 @@ typedef struct nt__udp {
   int port_shown;   /* the port that it is bound to */
   bool blocked;     /* the system took no more */
   bool broadcasts;
-  nt__timer_t timer;    /* the end of lingering */
-  nt__sockaddr_t heard; /* where the last datagram came from, if guarded */
+  unsigned late_refusals; /* told while a mark was reached */
+  nt__timer_t timer;      /* the end of lingering */
+  nt__sockaddr_t heard;   /* where the last datagram came from, if guarded */
   nt__udp_answerers_t* answerers; /* NULL: none */
 } nt__udp_t;
 
