@@ -160,13 +160,11 @@ int nt__gate_proxy(const nt__policy_t* policy, nt_access_t access,
 /* ---- Pins and secrets ---------------------------------------------------- */
 
 /* They are few, and read where they are used. */
-bool nt__gate_pin(const nt_pin_t* pin, const char* text) {
+bool nt__gate_pin(const nt_pin_t* pin, const nt__host_t* host) {
   nt__pattern_t pattern;
-  nt__host_t host;
 
-  return nt__host_read(&host, text) &&
-         nt__pattern_read_host(&pattern, pin->host) &&
-         nt__pattern_has_host(&pattern, &host);
+  return nt__pattern_read_host(&pattern, pin->host) &&
+         nt__pattern_has_host(&pattern, host);
 }
 
 static bool may_have(const char* text, const nt__host_t* host,

@@ -376,9 +376,12 @@ static int proxy_port(CURLU* handle, bool secure) {
 int nt__url_read_proxy(const char* text, char** host, int* port, bool* secure) {
   char* scheme = NULL;
   nt__url_t url;
-  int err = nt__url_parse(&url, NULL, text);
+  int err;
 
   *host = NULL;
+  if (strchr(text, ' ') != NULL) /* libcurl gets it as it is */
+    return NT_E_INVALID;
+  err = nt__url_parse(&url, NULL, text);
   if (err)
     return err == NT_E_NOMEM ? err : NT_E_INVALID;
   err = get_part(url.handle, CURLUPART_SCHEME, 0, &scheme);
