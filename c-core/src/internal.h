@@ -283,7 +283,6 @@ struct nt_context {
   nt__audit_t audit;
   nt__address_texts_t address_texts; /* of the datagrams shown last */
   uv_thread_t thread;
-  bool in_background;
   bool joined; /* by exit(): a late nt_close() may still come */
 
   /* Both. */
