@@ -268,6 +268,7 @@ static const struct {
     7, false, NT_E_ADDRESS },
   { NT_ACCESS_TCP, "a.example", "", 7, false, NT_E_ADDRESS },
   { NT_ACCESS_TCP, "a.example", "[2606::1", 7, false, NT_E_ADDRESS },
+  { NT_ACCESS_TCP, "[2606::1]", "2606::1%", 7, false, NT_E_ADDRESS },
   { NT_ACCESS_UDP, "udp://a.example:7", "a.example", 7, false, 0 },
   { NT_ACCESS_UDP, "udp://a.example:7", "b.example", 7, false, NT_E_DOMAIN },
 };
@@ -707,6 +708,7 @@ static const struct {
   { 0, NULL, NULL, "http://127.0.0.1 ", NT_E_INVALID },
   { NT_POLICY_REFUSE_PROXY, NULL, NULL, NULL, 0 },
   { NT_POLICY_REFUSE_PROXY, NULL, NULL, "", NT_E_OWN_PROXY },
+  { NT_POLICY_REFUSE_PROXY, NULL, NULL, "env", NT_E_OWN_PROXY },
   { NT_POLICY_REFUSE_PROXY, NULL, NULL, "http://a", NT_E_OWN_PROXY },
   { REFUSE_PRIVATE, NULL, NULL, "http://127.0.0.1:3128", NT_E_PRIVATE },
   { REFUSE_PRIVATE, NULL, NULL, "socks5://0x7f.1", NT_E_PRIVATE },
