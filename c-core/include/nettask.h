@@ -300,8 +300,9 @@ typedef struct nt_policy {
                          * "user:password@"; "env": what http_proxy and
                          * its like say in the environment; NULL: none.
                          * Not subject to the lists, and, but for "env",
-                         * not to `allow_private`. What a proxy resolves
-                         * is checked by name alone */
+                         * not to `allow_private`. What is behind a proxy
+                         * is checked by name alone, also with socks5://,
+                         * where the name is looked up here */
   const nt_pin_t* pins; /* all that match a host hold for it */
   size_t pin_count;
   const nt_secret_t* secrets;
