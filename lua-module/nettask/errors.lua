@@ -72,6 +72,7 @@ refusal("SECRET", "secret is not for this host", 102, -10,
   "secrets; lifted by secrets.set(name, {value=..., hosts={...}})")
 refusal("QUOTA", "exceed max bytes per minute", 600004, -10,
   "limits.bytesPerMinute; lifted by configure{limits={bytesPerMinute=0}}")
+by_code[core.errors.QUOTA].error = ALIPAY.stopped
 -- The core's message says whom, or which secret.
 for _, name in ipairs { "PRIVATE", "SECRET" } do
   by_code[core.errors[name]].detailed = true
@@ -307,7 +308,9 @@ errors.header = of_option "header"
 errors.method = of_option "method"
 errors.url = of_option("url", 600009, -300)
 
-local SECURE = "requireSecure; lifted by configure{requireSecure=false}"
+local INSECURE = { text = "url scheme is not allowed", errno = 600011,
+  errCode = -10, error = ALIPAY.stopped,
+  reason = "requireSecure; lifted by configure{requireSecure=false}" }
 
 -- The failure for a code of the core. `message` is the core's, `url` the
 -- script's; `secure` says that only https is allowed, `codes` what the API
@@ -315,14 +318,14 @@ local SECURE = "requireSecure; lifted by configure{requireSecure=false}"
 function errors.of_code(code, message, url, secure, codes)
   local fields = codes and codes[code] or by_code[code]
     or by_code[core.errors.NETWORK]
+  if secure and code == core.errors.SCHEME then fields = INSECURE end
   if message == "" then message = nil end
   -- A redirect may lead to another URL than the script's; then that is named.
   if code == core.errors.URL then return errors.url(message or url) end
   return {
     text = fields.text or message or core.message(code), errno = fields.errno,
     errCode = fields.errCode, error = fields.error,
-    reason = code == core.errors.SCHEME and secure and SECURE
-      or fields.reason,
+    reason = fields.reason,
     detail = fields.detailed and message or nil,
   }
 end
