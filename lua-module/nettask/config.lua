@@ -32,7 +32,8 @@ end
 
 local function a_text(value)
   if value == false then return end
-  if type(value) ~= "string" or value == "" or find(value, "[%z\1-\31\127]") then
+  if type(value) ~= "string" or value == ""
+    or find(value, "[%z\1-\31\127]") then
     return "must be a string without control characters, or false for the"
       .. " default"
   end
