@@ -92,6 +92,12 @@ for _, kind in ipairs { "request", "download", "upload", "socket", "tcp",
     kind .. "={...}")
 end
 
+-- Of tasks that C has started, of which nobody knows the kind.
+refusal("OUTSIDE", "no permission for path", 102, -1,
+  "fileRoots; lifted by configure{fileRoots={...}}")
+refusal("FILE_SIZE", "exceed max file size", 603301, -8,
+  "limits; lifted by configure{limits={...}}")
+
 -- Of one API alone. The core's message says more: which file, and why.
 local function own(codes, name, text, errno, code, alipay, reason)
   codes[core.errors[name]] = { text = text, errno = errno,
@@ -118,7 +124,7 @@ own(errors.download, "OUTSIDE", "no permission for path", 603303, -1,
 own(errors.download, "FILE_SIZE", "exceed max file size", 603301, -8,
   ALIPAY.refused, "limits.downloadMaxBytes; lifted by"
     .. " configure{limits={downloadMaxBytes=0}}")
-own(errors.download, "TEMP_SIZE", "exceed max temporary files size", 603301, -8,
+own(by_code, "TEMP_SIZE", "exceed max temporary files size", 603301, -8,
   ALIPAY.refused,
   "limits.tempMaxBytes; lifted by configure{limits={tempMaxBytes=0}}")
 
@@ -154,7 +160,7 @@ own(errors.socket, "WS_PROTOCOL", "WebSocket protocol error", 600001, -1,
   ALIPAY.network)
 own(errors.socket, "WS_TEXT", "WebSocket text is not UTF-8", 600001, -1,
   ALIPAY.decoding)
-own(errors.socket, "WS_SIZE", "exceed max message size", 600004, -8,
+own(by_code, "WS_SIZE", "exceed max message size", 600004, -8,
   ALIPAY.refused, "maxMessageBytes; lifted by that option of connectSocket,"
     .. " or configure{limits={maxMessageBytes=0}}")
 plain("QUEUE_FULL", "send queue is full", 600004)
