@@ -3,7 +3,8 @@
 -- cannot honour raises: a host must never believe that a rule holds which does
 -- not. Locals instead of globals and fields: see init.lua.
 
-local pairs, tonumber, type = pairs, tonumber, type
+local getmetatable, pairs = getmetatable, pairs
+local tonumber, type = tonumber, type
 local concat, sort = table.concat, table.sort
 local find, format, gsub = string.find, string.format, string.gsub
 local lower, match, sub, upper = string.lower, string.match, string.sub,
@@ -218,8 +219,13 @@ local function key_of_policy(options)
   return first
 end
 
--- Why the options cannot be applied, or nil.
+-- Why the options cannot be applied, or nil. What a metatable adds to them
+-- would not be checked, and most of it not be seen.
 local function find_fault(options, known, prefix)
+  if getmetatable(options) ~= nil then
+    return (prefix == "" and "the table" or sub(prefix, 1, -2))
+      .. " must have no metatable"
+  end
   for key, value in pairs(options) do
     local check = known[key]
     if check == nil then
