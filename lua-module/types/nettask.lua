@@ -1215,7 +1215,7 @@ function nettask.onError(handler) end
 ---@field errCode integer
 ---@field target? string what was to be reached: `"https://host:port"`, a path
 ---@field api? string of what: `"request"`, `"UDPSocket"`
----@field task? string id of the task, if one was made
+---@field task? integer id of the task, if one was made
 
 ---What is called when the policy refuses something, beside what the task is
 ---told; nil: nothing.
