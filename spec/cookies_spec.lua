@@ -17,20 +17,22 @@ local function at(host, server)
   return ((server or fault.http):gsub("127%.0%.0%.1", host))
 end
 
-local function respond(key, set, server)
-  local parameters = { { "key", key } }
+local function url_of(path, key, to, set, server)
+  local parameters = {}
+  if key then parameters[1] = { "key", key } end
+  if to then parameters[#parameters + 1] = { "to", to } end
   for _, line in ipairs(set or {}) do
-    parameters[#parameters + 1] = { "h", "Set-Cookie: " .. line }
+    parameters[#parameters + 1] = { "h", "Set-Cookie:" .. line }
   end
-  return wire.url("/respond", parameters, server)
+  return wire.url(path, parameters, server)
+end
+
+local function respond(key, set, server)
+  return url_of("/respond", key, nil, set, server)
 end
 
 local function redirect(key, to, set, server)
-  local parameters = { { "key", key }, { "to", to } }
-  for _, line in ipairs(set or {}) do
-    parameters[#parameters + 1] = { "h", "Set-Cookie: " .. line }
-  end
-  return wire.url("/redirect", parameters, server)
+  return url_of("/redirect", key, to, set, server)
 end
 
 -- The Cookie field of each request under that key, false for none.
@@ -65,12 +67,14 @@ local function names(list)
 end
 
 local function empty()
+  net.configure { origin = false, baseUrl = false }
   assert(net.cookies.clear())
   helper.verify()
 end
 
 local function set_up()
-  net.configure { dialect = "wx", policy = "miniprogram" }
+  net.configure { dialect = "wx", policy = "miniprogram",
+    caFile = servers.ca }
 end
 
 describe("credentials", function()
@@ -121,7 +125,6 @@ describe("credentials", function()
       credentials = "same-origin" }.data)
     assert.is_false(sends(options, fault.https))
     assert.is_false(sends(options, at "localhost"))
-    net.configure { origin = false }
   end)
 
   it("#60 same-origin takes the baseUrl when there is no origin", function()
@@ -132,7 +135,6 @@ describe("credentials", function()
     assert.equal("own=1", sends(options))
     net.configure { origin = demo }
     assert.is_false(sends(options))
-    net.configure { baseUrl = false, origin = false }
   end)
 
   it("#61 omit, the default, neither sends nor stores", function()
@@ -181,7 +183,6 @@ describe("credentials", function()
       url = redirect(key, redirect(key, respond(key), { "never=1" }, other)) }
     assert.same({ "a=1; d=4; late=1", false, "a=1; d=4; late=1" }, sent(key))
     assert.equal("a b d c late", names(net.cookies.list()))
-    net.configure { origin = false }
   end)
 
   it("let a redirect set what its target is sent", function()
@@ -219,7 +220,7 @@ describe("credentials", function()
     helper.write_file(folder .. "/x", "x")
     for _, case in ipairs { { nil, false }, { "include", "up=1" } } do
       local key = wire.key()
-      local record = helper.finish(helper.begin(net.uploadFile, {
+      local record = helper.finish(helper.begin("uploadFile", {
         url = respond(key), filePath = folder .. "/x", name = "f",
         credentials = case[1] }))
       assert.is_truthy(record.success)
@@ -303,7 +304,7 @@ describe("withCredentials", function()
 
   local function download(options)
     local key = wire.key()
-    local record = helper.finish(helper.begin(net.downloadFile, wire.with({
+    local record = helper.finish(helper.begin("downloadFile", wire.with({
       url = respond(key, { "got=1; Path=/" }) }, options)))
     assert(record.success, record.complete.errMsg)
     return sent(key)[1]
@@ -350,6 +351,5 @@ describe("a WebSocket handshake", function()
     assert.same({ "jar=1" }, handshake { credentials = "same-origin" })
     net.configure { origin = demo }
     assert.same({}, handshake { credentials = "same-origin" })
-    net.configure { origin = false }
   end)
 end)
