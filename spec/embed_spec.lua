@@ -1,5 +1,6 @@
 -- The C API for hosts that embed the module: nettask_configure() and
--- nettask_seal(), in a program that has it linked in (support/embed_host.c).
+-- nettask_seal(), in a program that has it linked in (support/embed_host.c);
+-- and the policy of a host without Lua, examples/c_host.c.
 
 local helper = require "helper"
 
@@ -189,6 +190,33 @@ describe("a host in C", function()
     ]]
   end)
 
+  it("lets the host in Lua add secrets, until it sets others", function()
+    works [[
+      local net = require "nettask"
+      for _ = 1, 2 do
+        assert(embed.configure "full" == "OK")
+        host = host or embed.seal()
+        host.secrets.set("added", { value = "x", hosts = { "c.example" } })
+        collectgarbage()
+        assert(table.concat(host.secrets.list(), " ") == "added key")
+        assert(net.secret "added" and net.secret "key")
+        host.secrets.set("key", { value = "y", hosts = { "c.example" } })
+        assert(agent(net) == "Embedded/1")
+        assert(host.secrets.remove "key")
+        assert(host.secrets.remove "added")
+        assert(#host.secrets.list() == 0)
+        host.secrets.set("added", { value = "z", hosts = { "c.example" } })
+      end
+      assert(embed.configure "secure" == "OK")
+      assert(#host.secrets.list() == 0)
+      raises("there is none", net.secret, "added")
+      host.secrets.set("added", { value = "z", hosts = { "c.example" } })
+      assert(#host.secrets.list() == 1)
+      host.close()
+      assert(is_secure(net))
+    ]]
+  end)
+
   it("is told why it cannot seal", function()
     works [[
       local host = embed.seal()
@@ -218,5 +246,46 @@ describe("a host in C", function()
       end
       late = setmetatable({}, { __gc = last })
     ]]
+  end)
+end)
+
+describe("examples/c_host", function()
+  after_each(helper.verify)
+
+  local fault = helper.servers.fault
+
+  local function fetch(...)
+    return helper.run(os.getenv "NETTASK_TEST_BUILD" .. "/examples/c_host", ...)
+  end
+
+  it("fetches what it is told to", function()
+    local result = fetch(fault.http .. "/", fault.http .. "/missing")
+    assert.equal("", result.err)
+    assert.matches("200 ", result.out)
+    assert.matches("404 ", result.out)
+    assert.equal(0, result.status)
+  end)
+
+  it("goes with --only to the hosts that are named", function()
+    for _, case in ipairs {
+      { "127.0.0.1", fault.http, "URL scheme is not allowed", "SCHEME" },
+      { "127.0.0.1", fault.https, "private addresses are refused", "PRIVATE" },
+      { "*.example", fault.https, "the host is on no list", "DOMAIN" },
+    } do
+      local result = fetch("--only", "game.example", "--only", case[1],
+        case[2] .. "/secret?x=y")
+      assert.equal("", result.err)
+      local refused, ended = result.out:match "^(.-)\n(.*)$"
+      assert.equal("refused: " .. case[2] .. ": " .. case[3],
+        refused:sub(1, #case[2] + #case[3] + 11))
+      assert.equal(case[4], ended:match "%u+")
+      assert.equal(1, result.status)
+    end
+  end)
+
+  it("says what is wrong with a host", function()
+    local result = fetch("--only", "no host", fault.http .. "/")
+    assert.matches("^c_host: domains.*no host", result.err)
+    assert.equal(1, result.status)
   end)
 end)

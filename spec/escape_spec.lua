@@ -21,8 +21,7 @@ describe("a guest", function()
     local assert, error, pairs, pcall, print, rawequal, rawget, tostring, type =
       assert, error, pairs, pcall, print, rawequal, rawget, tostring, type
     local find, sub = string.find, string.sub
-    local loaded, collect, getmetatable = package.loaded, collectgarbage,
-      getmetatable
+    local loaded = package.loaded
     local request, run, configure, seal, pause, close, on_error = net.request,
       net.run, net.configure, net.seal, net.pause, net.close, net.onError
     local clean, set_secret = net.cleanInterceptors, net.secrets.set
@@ -560,7 +559,7 @@ describe("a guest", function()
       net.uploadFile { url = URL }, net.connectSocket { url = URL },
       net.sleep(1), net.sleep(1):next(inspect), net.features,
       net.interceptors, net.run, (require "nettask.core") }
-    local foreign = { {}, "x", 1, print, coroutine.create(print) }
+    local foreign = { {}, "x", 1, print, coroutine.create(function() end) }
     for _, object in ipairs(objects) do foreign[#foreign + 1] = object end
     local function call_all(t)
       if type(t) ~= "table" then return end
@@ -599,7 +598,7 @@ describe("a guest", function()
     local net = require "nettask"
     local pool = { nil, true, 0, -1, 2^53, 0/0, "", "x", ("x"):rep(300),
       {}, { {} }, setmetatable({}, { __index = error, __len = error }),
-      function() error() end, coroutine.create(print), net.buffer "x",
+      function() error() end, coroutine.create(function() end), net.buffer "x",
       net.null, net.group(), net.sleep(1), net.request { url = URL },
       net.createTCPSocket(), net.createUDPSocket(), net.array {},
       net.connectSocket { url = URL }, { url = URL }, URL, net.run }
@@ -642,6 +641,24 @@ describe("a guest", function()
           if ok and type(f) == "function" then use(f) end
         end
       end
+    end
+    local options = { "url", "header", "data", "method", "timeout", "timeouts",
+      "dataType", "responseType", "enableChunked", "jsonp", "backup", "retry",
+      "failover", "useStore", "storeCheckKey", "dataCheck", "signal", "group",
+      "proxy", "filePath", "name", "formData", "files", "fileName", "resume",
+      "sha256", "protocols", "reconnect", "pingInterval", "maxMessageBytes",
+      "success", "complete", "getRawResult", "credentials", "redirect" }
+    for _, name in ipairs { "request", "downloadFile", "uploadFile",
+      "connectSocket" } do
+      for at, option in ipairs(options) do
+        for i = 1 + at % 3, size, 3 do
+          local given = { url = URL, name = "x", filePath = "/etc/passwd" }
+          given[option] = pool[i]
+          local ok, task = pcall(net[name], given)
+          if ok and i % 2 == 0 then task:abort() end
+        end
+      end
+      net.run(50)
     end
     for _, value in ipairs { "x", {}, -1, 0, 1 } do
       pcall(net.update, value, value)

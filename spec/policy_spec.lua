@@ -471,6 +471,82 @@ describe("a proxy", function()
     end)
   end
 
+  -- Asks each api, without an option, with "env", and with what the host says.
+  local ENVIRONMENT = [[
+    local http, https, ws = ...
+    local helper = require "helper"
+    local sockets = require "support.sockets"
+    local net = helper.net
+    net.configure { caFile = helper.servers.ca }
+    net.setLogger(function() end)
+    local function ask(proxy)
+      local words = {}
+      for _, url in ipairs { http, https } do
+        for _, api in ipairs { "request", "downloadFile" } do
+          local res = helper.finish(helper.begin(api, { url = url .. "/",
+            proxy = proxy })).complete
+          words[#words + 1] = res.errno and res.errCode or "ok"
+        end
+      end
+      local socket = sockets.start { url = ws .. "/ws/echo", proxy = proxy }
+      helper.run_until(function()
+        return socket.done or socket.opens[1]
+      end)
+      local res = socket.fail or socket.errors[1]
+      words[#words + 1] = res and res.errCode or "ok"
+      if socket.opens[1] then sockets.close(socket) end
+      print(table.concat(words, " "))
+    end
+    ask()
+    ask("env")
+    net.configure { proxy = "env" }
+    ask()
+    ask("")
+    net.configure { allowProxy = false }
+    ask()
+    ask("env")]]
+
+  it("is taken from the environment with \"env\" alone", function()
+    local fine, refused = "ok ok ok ok ok\n", "-102 -102 -102 -102 -102\n"
+    local own = "-10 -10 -10 -10 -10\n"
+    for _, case in ipairs {
+      { { "http_proxy=" .. fault.refused, "https_proxy=" .. fault.refused },
+        fine .. refused .. refused .. fine .. refused .. own },
+      { { "http_proxy=" .. servers.proxy, "https_proxy=" .. servers.proxy },
+        fine .. fine .. fine .. fine .. fine .. own },
+      { { "all_proxy=" .. fault.refused, "no_proxy=" .. HOST },
+        fine .. fine .. fine .. fine .. fine .. own },
+      { {}, fine .. fine .. fine .. fine .. fine .. own },
+    } do
+      local starter = case[1]
+      table.insert(starter, 1, "env")
+      local result = helper.lua_under(starter, ENVIRONMENT, fault.http,
+        fault.https, fault.ws)
+      assert.equal("", result.err)
+      assert.equal(case[2], result.out)
+    end
+  end)
+
+  it("of the environment may be private if it is allowed", function()
+    local result = helper.lua_under({ "env", "http_proxy=" .. servers.proxy },
+      [[
+      local helper = require "helper"
+      local net, url = helper.net, (...)
+      net.setLogger(function() end)
+      local function ask(url, proxy)
+        return tostring(helper.fetch { url = url, proxy = proxy,
+          dataType = "text" }.complete.errno)
+      end
+      net.configure { denyPrivateAddresses = true }
+      print(ask("http://203.0.113.7/", "env"))
+      net.configure { proxy = "env" }
+      print(ask("http://203.0.113.7/"))
+      net.configure { allowPrivate = { "127.0.0.1" } }
+      print(ask(url))]], fault.http .. "/")
+    assert.equal("", result.err)
+    assert.equal("600002\n600002\nnil\n", result.out)
+  end)
+
   it("does not lift the lists", function()
     net.configure { proxy = servers.proxy, domains = only("other.example") }
     for api in pairs(RULES) do check_unlisted(api, fault.http) end

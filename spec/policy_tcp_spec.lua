@@ -54,7 +54,8 @@ end
 local add, test = batch("by-name", { begin = BEGIN, also = "6379" })
 
 add("#164 reaches the peers of the list alone", [[
-  net.configure { domains = { tcp = { "127.0.0.1:" .. PORT, "*.game.example" } } }
+  net.configure { domains = { tcp = { "127.0.0.1:" .. PORT,
+    "*.game.example" } } }
   talks("127.0.0.1")
   talks("eu.game.example")
   talks("EU.Game.Example.")
@@ -166,6 +167,19 @@ add("what is refused is logged at warn, with its rule", [[
   net.setLogger(function() end)
   local text = table.concat(lines, "\n")
   assert(text:find("warn: .*denyPrivateAddresses"), text)]])
+
+add("a policy that changes while it connects leaves it alone", [[
+  net.configure { denyPrivateAddresses = true,
+    allowPrivate = { "127.0.0.1" } }
+  for i = 1, 5 do
+    local plain = tcp.start { port = fault.tcp }
+    local secure = tcp.start { port = fault.tcp_tls, tls = true }
+    net.configure { allowPrivate = { "127.0.0.1", "10.0.0." .. i } }
+    tcp.wait_open(plain)
+    tcp.wait_open(secure)
+    tcp.close(plain)
+    tcp.close(secure)
+  end]])
 
 describe("a TCPSocket under a policy", function()
   test(it)

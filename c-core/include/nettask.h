@@ -217,14 +217,18 @@ typedef struct nt_port_range {
   uint16_t first, last;
 } nt_port_range_t;
 
-/* Keys of a host, whatever connects to it with TLS. */
+/* Keys of a host, whatever connects to it with TLS; not those of a proxy. */
 typedef struct nt_pin {
   const char* host; /* "api.example.com", or "*.example.com" for those below */
   nt_list_t keys;   /* "sha256/<base64>" of a SubjectPublicKeyInfo: one of them
                      * is to be in the server's certificate */
 } nt_pin_t;
 
-/* Something that tasks may send and not know. */
+/* Something that tasks may send and not know. The value takes the place of the
+ * placeholder when a request, or the handshake of a WebSocket, goes out;
+ * NT_E_SECRET when it may not go there, when the task has a proxy of its own
+ * and no TLS, or when the method is TRACE. A redirect to another origin drops
+ * the header. */
 typedef struct nt_secret {
   const char* name;        /* for messages */
   const char* placeholder; /* text that stands for it in the values of
@@ -296,9 +300,11 @@ typedef struct nt_policy {
   nt_list_t allow_private;
   const char* proxy;    /* for requests, downloads, uploads, WebSockets
                          * and TCP: http://, https:// or socks5://, with
-                         * "user:password@"; NULL: none. Not subject to
-                         * the lists. What a proxy resolves is checked
-                         * by name alone */
+                         * "user:password@"; "env": what http_proxy and
+                         * its like say in the environment; NULL: none.
+                         * Not subject to the lists, and, but for "env",
+                         * not to `allow_private`. What a proxy resolves
+                         * is checked by name alone */
   const nt_pin_t* pins; /* all that match a host hold for it */
   size_t pin_count;
   const nt_secret_t* secrets;
@@ -316,7 +322,7 @@ typedef struct nt_policy {
 NT_API void nt_policy_init(nt_policy_t* policy, nt_preset_t preset);
 
 /* 0, or NT_E_INVALID and in `why` one line that names the field, what is wrong
- * with it and what is expected. Any thread. */
+ * with it and what is expected; NT_E_NOMEM. Any thread. */
 NT_API int nt_policy_check(const nt_policy_t* policy, char* why,
                            size_t why_size);
 

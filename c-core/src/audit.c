@@ -119,7 +119,7 @@ bool nt__audit_concerns(const nt__event_t* event) {
 }
 
 static bool is_url(const char* message) {
-  size_t scheme = strspn(message, "abcdefghijklmnopqrstuvwxyz");
+  size_t scheme = strspn(message, "abcdefghijklmnopqrstuvwxyz0123456789+-.");
 
   return scheme > 0 && strncmp(message + scheme, "://", 3) == 0;
 }

@@ -297,13 +297,15 @@ void nt_close(nt_context_t* ctx, uint32_t deadline_ms) {
 int nt_policy_set(nt_context_t* ctx, const nt_policy_t* values) {
   nt__policy_t* policy;
   nt__command_t* command;
+  int err;
 
   if (values == NULL)
     return NT_E_INVALID;
   if (atomic_load(&ctx->forked))
     return NT_E_FORKED;
-  if (nt_policy_check(values, NULL, 0) != 0)
-    return NT_E_INVALID;
+  err = nt_policy_check(values, NULL, 0);
+  if (err)
+    return err;
   policy = nt__policy_new(values);
   if (policy == NULL)
     return NT_E_NOMEM;
@@ -322,6 +324,7 @@ int nt_policy_set(nt_context_t* ctx, const nt_policy_t* values) {
     policy->trust++;
   command->policy = nt__policy_ref(policy);
   nt__credit_flush(ctx);
+  nt__meter_change(ctx, values);
   nt__command_post(ctx, command);
   nt__policy_unref(ctx->policy);
   ctx->policy = policy;

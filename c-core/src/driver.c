@@ -641,10 +641,10 @@ bool nt__driver_run(nt__driver_t* driver) {
   bool more = false;
   nt__node_t* node;
 
+  sweep(driver); /* not sooner: what waited for a place may just have come */
   for (node = driver->pools.next; node != &driver->pools; node = node->next)
     more = run_pool(of_node(node)) || more;
   finish_broken(driver);
-  sweep(driver);
   return more;
 }
 

@@ -147,7 +147,7 @@ int nt__gate_proxy(const nt__policy_t* policy, nt_access_t access,
     return 0;
   if (policy->values.flags & NT_POLICY_REFUSE_PROXY)
     return NT_E_OWN_PROXY;
-  if (proxy[0] == '\0')
+  if (proxy[0] == '\0' || nt__url_is_env(proxy))
     return 0;
   err = nt__url_read_proxy(proxy, &host, &port, &secure);
   if (err)

@@ -387,24 +387,25 @@ bool nt__hop_has_secret(const nt__transfer_t* t, const nt__field_t* field) {
   return nt__secret_is_in(policy, value, strlen(value));
 }
 
-/* Without TLS a proxy reads along. One that the script brought may be its own.
- */
-static bool is_exposed(const nt__transfer_t* t) {
+/* The script's own proxy, which reads along without TLS. */
+static bool has_listener(const nt__transfer_t* t) {
   const char* own = nt__transfer_policy(t)->proxy;
 
-  return t->proxy != NULL && t->proxy[0] != '\0' &&
+  return !t->url.secure && t->proxy != NULL && t->proxy[0] != '\0' &&
          (own == NULL || strcmp(t->proxy, own) != 0);
+}
+
+/* RFC 9110 9.3.8: the answer is what was sent. TRACK is the same to some. */
+static bool has_echo(const nt__transfer_t* t) {
+  return curl_strequal(t->method, "TRACE") || curl_strequal(t->method, "TRACK");
 }
 
 static int check_text(nt__transfer_t* t, const char* text, size_t size) {
   nt__task_t* task = t->task;
-  bool exposed = is_exposed(t);
 
-  /* RFC 9110 9.3.8: the answer would tell what was sent. */
-  if (nt__transfer_is_method(t, "TRACE"))
-    exposed = true;
-  return nt__secret_check(nt__transfer_policy(t), text, size, &t->url, exposed,
-                          task->message, sizeof(task->message));
+  return nt__secret_check(nt__transfer_policy(t), text, size, &t->url,
+                          has_listener(t) || has_echo(t), task->message,
+                          sizeof(task->message));
 }
 
 static int check_secrets(nt__transfer_t* t) {
@@ -593,10 +594,13 @@ static void set_answer(nt__transfer_t* t, CURL* curl) {
 
 static int set_proxy(nt__transfer_t* t, CURL* curl) {
   const char* proxy = nt__transfer_proxy(t);
+  bool env = nt__transfer_asks_env(t);
 
-  if (proxy == NULL)
+  if (proxy == NULL && !env)
     return 0;
   curl_easy_setopt(curl, CURLOPT_PROXY, proxy);
+  if (env)
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, NULL);
   /* Its answer to CONNECT is nobody's header. */
   curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   return nt__driver_trust_proxy(&t->easy, t->task->policy);
@@ -697,7 +701,6 @@ int nt__hop_start(nt__transfer_t* t) {
   t->header_bytes = 0;
   t->discarded = 0;
   t->uploaded = 0;
-  t->metered_in = t->metered_out = 0;
   t->held_since = 0;
   t->alloc_failures = nt__alloc_failures();
   t->headers_done = t->following = t->complete = t->again = false;

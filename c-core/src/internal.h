@@ -280,12 +280,14 @@ struct nt_context {
   nt__fifo_t spare_requests; /* see request.c */
   size_t spare_count;
   uint32_t socket_count; /* WebSockets that count in max_sockets */
+  bool in_background;
   nt__quota_t tcp_opened;
   nt__audit_t audit;
-  bool in_background;
   nt__address_texts_t address_texts; /* of the datagrams shown last */
   uv_thread_t thread;
+  bool in_background;
   bool joined; /* by exit(): a late nt_close() may still come */
+  bool in_background;
 
   /* Both. */
   nt__cookies_t* cookies; /* has a lock of its own */
@@ -298,7 +300,7 @@ struct nt_context {
   atomic_uint_fast64_t credited; /* cost of the events delivered so far */
   atomic_uint_fast64_t bytes_in, bytes_out;
   nt__meter_t meter;
-  atomic_uint_fast64_t dropped; /* datagrams above a mark */
+  atomic_uint_fast64_t dropped; /* datagrams, see nt_stats_t */
   atomic_uint_fast64_t services_refused;
   atomic_uint spin_us;
   nt__spare_t chunks; /* from the host back to the I/O thread */

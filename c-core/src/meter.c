@@ -65,6 +65,16 @@ void nt__meter_settle(nt__meter_t* meter, unsigned minute, uint64_t bytes) {
 
 /* ---- Host thread --------------------------------------------------------- */
 
+/* A quota that is new begins with nothing used, for the host too, who does not
+ * wait for the I/O thread to hear of it. */
+void nt__meter_change(nt_context_t* ctx, const nt_policy_t* policy) {
+  if (policy->bytes_per_minute != 0 &&
+      ctx->policy->values.bytes_per_minute != 0)
+    return;
+  atomic_store(&ctx->meter.given, 0);
+  atomic_store(&ctx->meter.used, 0);
+}
+
 int nt__meter_check(nt_context_t* ctx, nt_id_t id) {
   uint64_t max = ctx->policy->values.bytes_per_minute;
 

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "nettask.h"
 #include "timer.h"
 
 struct nt_context;
@@ -50,8 +51,11 @@ void nt__meter_settle(nt__meter_t* meter, unsigned minute, uint64_t bytes);
 
 /* ---- Host thread --------------------------------------------------------- */
 
+/* The context gets this policy in place of the one that it has. */
+void nt__meter_change(struct nt_context* ctx, const nt_policy_t* policy);
+
 /* Nothing may be sent: NT_E_QUOTA, of which there is a record; or 0. */
-int nt__meter_check(struct nt_context* ctx, uint64_t id);
+int nt__meter_check(struct nt_context* ctx, nt_id_t id);
 /* The host gives bytes to be sent; returns what is needed to settle them, 0:
  * nothing is. */
 unsigned nt__meter_give(struct nt_context* ctx, size_t size);

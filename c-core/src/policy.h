@@ -17,8 +17,8 @@ typedef struct nt__patterns {
  * last reference, on whatever thread that goes. */
 typedef struct nt__policy {
   atomic_uint refs;
-  unsigned trust;     /* changes with what may be reached and who is trusted; the
-                       * same while connections may serve both */
+  unsigned trust; /* changes with what may be reached and who is trusted; the
+                   * same while connections may serve both */
   nt_policy_t values; /* its lists and strings lie in `bytes` */
   bool limits_hosts;  /* any host may be refused: else the gate is open */
   nt__patterns_t domains[NT_ACCESS_COUNT]; /* of `values` */

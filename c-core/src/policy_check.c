@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "alloc.h"
 #include "header.h"
 #include "pattern.h"
 #include "policy.h"
@@ -166,11 +167,28 @@ static bool is_pem(const char* text) {
          strstr(text, "-----BEGIN TRUSTED CERTIFICATE-----") != NULL;
 }
 
+static int check_proxy(const char* proxy) {
+  char* host;
+  bool secure;
+  int port;
+  int err;
+
+  if (proxy == NULL)
+    return 0;
+  err = nt__url_read_proxy(proxy, &host, &port, &secure);
+  nt__free(host);
+  return err;
+}
+
 static int check_texts(const complaint_t* to, const nt_policy_t* values) {
-  if (values->proxy != NULL && !nt__url_is_proxy(values->proxy))
+  int err = check_proxy(values->proxy);
+
+  if (err == NT_E_NOMEM)
+    return err;
+  if (err)
     return complain(to,
                     "proxy: expected a URL with the scheme http, https or "
-                    "socks5, and no path");
+                    "socks5, and no path, or \"env\"");
   if (values->ca_data != NULL && !is_pem(values->ca_data))
     return complain(to, "ca_data: expected certificates in PEM");
   return 0;

@@ -129,6 +129,7 @@ void nt__profile_count(nt__transfer_t* t) {
   atomic_fetch_add_explicit(&ctx->bytes_in, received, memory_order_relaxed);
   meter(t, &t->metered_out, sent);
   meter(t, &t->metered_in, received);
+  t->metered_in = t->metered_out = 0; /* another hop may follow */
 }
 
 void nt__profile_meter(nt__transfer_t* t) {

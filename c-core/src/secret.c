@@ -61,7 +61,7 @@ bool nt__secret_is_in(const nt_policy_t* policy, const char* text,
 }
 
 int nt__secret_check(const nt_policy_t* policy, const char* text, size_t size,
-                     const nt__url_t* url, bool exposed, char* message,
+                     const nt__url_t* url, bool overheard, char* message,
                      size_t message_size) {
   const char* end = text + size;
   const nt_secret_t* secret;
@@ -69,7 +69,7 @@ int nt__secret_check(const nt_policy_t* policy, const char* text, size_t size,
   const char* place;
 
   while ((secret = next(policy, text, end, &place)) != NULL) {
-    if (!nt__gate_secret(secret, url) || (exposed && !url->secure)) {
+    if (overheard || !nt__gate_secret(secret, url)) {
       nt__gate_show(url, shown, sizeof(shown));
       snprintf(message, message_size, "%s, secret \"%s\"", shown, secret->name);
       return NT_E_SECRET;

@@ -147,7 +147,7 @@ static bool make_output(nt__streams_t* streams) {
 static bool is_plain(const nt__transfer_t* t) {
   const char* proxy = nt__transfer_proxy(t);
 
-  return !t->url.secure &&
+  return !t->url.secure && !nt__transfer_asks_env(t) &&
          (proxy == NULL || !curl_strnequal(proxy, "https:", 6));
 }
 

@@ -377,9 +377,24 @@ static void start_clocks(nt__transfer_t* t) {
       t->timeouts.total == 0 ? 0 : nt__transfer_now(t) + t->timeouts.total;
 }
 
+/* Its head counts before it is sent, about: else any number could begin before
+ * the first has said what it took. */
+static void meter_head(nt__transfer_t* t) {
+  nt__meter_t* meter = &nt__transfer_context(t)->meter;
+  size_t i;
+
+  if (meter->max == 0)
+    return;
+  t->metered_out = strlen(t->method) + strlen(t->url.text);
+  for (i = 0; i < t->field_count; i++)
+    t->metered_out += strlen(t->fields[i].line.data);
+  nt__meter_count(meter, t->metered_out);
+}
+
 static void begin(nt__transfers_t* transfers, nt__transfer_t* t) {
   t->running = true;
   transfers->running++;
+  meter_head(t);
   start_clocks(t);
   if (t->ops->prepare == NULL) {
     prepare_hop(t);
@@ -437,7 +452,7 @@ static bool prepare(nt__transfer_t* t) {
   t->easy.on_done = on_done;
   t->profile.queue_start = nt__unix_ms();
   if (err)
-    finish(t, err, NULL);
+    finish(t, err, err == NT_E_URL ? t->url.text : NULL);
   return err == 0;
 }
 

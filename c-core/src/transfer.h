@@ -136,12 +136,24 @@ static inline const nt_policy_t* nt__transfer_policy(const nt__transfer_t* t) {
   return &t->task->policy->values;
 }
 
-/* The URL of the proxy that it goes through, or NULL. */
-static inline const char* nt__transfer_proxy(const nt__transfer_t* t) {
-  const char* proxy =
-      t->proxy != NULL ? t->proxy : nt__transfer_policy(t)->proxy;
+/* As the task or the policy says. */
+static inline const char* nt__transfer_proxy_text(const nt__transfer_t* t) {
+  return t->proxy != NULL ? t->proxy : nt__transfer_policy(t)->proxy;
+}
 
-  return proxy == NULL || proxy[0] == '\0' ? NULL : proxy;
+/* Whether libcurl looks for a proxy in the environment. */
+static inline bool nt__transfer_asks_env(const nt__transfer_t* t) {
+  return nt__url_is_env(nt__transfer_proxy_text(t));
+}
+
+/* The URL of the proxy that it goes through, or NULL: also for one of the
+ * environment, whose address counts as that of the host, since nobody can
+ * say whether there is one. */
+static inline const char* nt__transfer_proxy(const nt__transfer_t* t) {
+  const char* proxy = nt__transfer_proxy_text(t);
+
+  return proxy == NULL || proxy[0] == '\0' || nt__url_is_env(proxy) ? NULL
+                                                                    : proxy;
 }
 
 static inline uint64_t nt__transfer_now(const nt__transfer_t* t) {

@@ -237,9 +237,9 @@ static void take_in(nt__udp_t* udp, const char* data, size_t size,
                     const struct sockaddr* from) {
   nt_context_t* ctx = udp->task.ctx;
 
-  nt__count_in(ctx, size);
   if (!nt__udp_may_hear(udp, from) || !post_message(udp, data, size, from))
     atomic_fetch_add_explicit(&ctx->dropped, 1, memory_order_relaxed);
+  nt__count_in(ctx, size); /* the one that uses the quota up is heard */
 }
 
 /* There is no more to read now, or reading failed. A poll that brought nothing

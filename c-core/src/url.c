@@ -7,6 +7,7 @@
 
 #include "alloc.h"
 #include "nettask.h"
+#include "pattern.h"
 
 /* Schemes other than http and https parse too, so that the policy can name
  * what it refuses; bytes above 0x7f are percent-encoded, as browsers do. */
@@ -74,20 +75,12 @@ static bool is_ascii(const char* text) {
   return *text == '\0';
 }
 
-/* What libcurl would make of the name when it connects, and by then the locale,
- * on which that depends, may be another: so the URL gets it here. Where it
- * cannot be done the name stays, and the policy refuses it. */
-static int set_ascii(nt__url_t* url) {
-  char* name = NULL;
-  CURLUcode code =
-      curl_url_get(url->handle, CURLUPART_HOST, &name, CURLU_PUNYCODE);
-  char* host;
-  int err;
+static int set_host(nt__url_t* url, const char* text) {
+  char* host = NULL;
+  int err = from_curlu(curl_url_set(url->handle, CURLUPART_HOST, text, 0));
 
-  if (code == CURLUE_OK && is_ascii(name))
-    code = curl_url_set(url->handle, CURLUPART_HOST, name, 0);
-  curl_free(name);
-  err = get_part(url->handle, CURLUPART_HOST, 0, &host);
+  if (err == 0)
+    err = get_part(url->handle, CURLUPART_HOST, 0, &host);
   if (err)
     return err;
   nt__free(url->host);
@@ -95,11 +88,52 @@ static int set_ascii(nt__url_t* url) {
   return 0;
 }
 
+/* What libcurl would make of the name when it connects, and by then the locale,
+ * on which that depends, may be another: so the URL gets it here. Where it
+ * cannot be done the name stays, and the policy refuses it. */
+static int set_ascii(nt__url_t* url) {
+  char* name = NULL;
+  CURLUcode code =
+      curl_url_get(url->handle, CURLUPART_HOST, &name, CURLU_PUNYCODE);
+  int err = 0;
+
+  if (code == CURLUE_OK && is_ascii(name))
+    err = set_host(url, name);
+  curl_free(name);
+  return err;
+}
+
+/* libcurl turns an address into dotted quads before it decodes the host, and
+ * "%31%32%37.1" would be left to what getaddrinfo() makes of 127.1. */
+static int set_quads(nt__url_t* url) {
+  char quads[sizeof("255.255.255.255")];
+  nt__host_t host;
+
+  if (!is_digits(url->host, 1)) /* as every such form begins */
+    return 0;
+  if (!nt__host_read(&host, url->host) || !host.literal || host.ip.v6)
+    return 0;
+  snprintf(quads, sizeof(quads), "%d.%d.%d.%d", host.ip.bytes[0],
+           host.ip.bytes[1], host.ip.bytes[2], host.ip.bytes[3]);
+  return strcmp(quads, url->host) == 0 ? 0 : set_host(url, quads);
+}
+
+/* libcurl lets an escaped DEL through, and what other releases may. */
+static bool has_control(const char* host) {
+  while ((unsigned char) *host > ' ' && *host != 0x7f)
+    host++;
+  return *host != '\0';
+}
+
 static int read_host(nt__url_t* url) {
   int err = get_part(url->handle, CURLUPART_HOST, 0, &url->host);
 
   if (err == 0 && !is_ascii(url->host))
     err = set_ascii(url);
+  if (err == 0)
+    err = set_quads(url);
+  if (err == 0 && has_control(url->host))
+    err = NT_E_URL;
   if (err)
     return err;
   url->foreign = !is_ascii(url->host);
@@ -140,6 +174,18 @@ static int read_authority(nt__url_t* url) {
   return 0;
 }
 
+/* Other schemes may have no host, and the policy refuses them. */
+static int check_other(const nt__url_t* url) {
+  char* host = NULL;
+  CURLUcode code = curl_url_get(url->handle, CURLUPART_HOST, &host, 0);
+  bool bad = code == CURLUE_OK && has_control(host);
+
+  curl_free(host);
+  if (code == CURLUE_OUT_OF_MEMORY)
+    return NT_E_NOMEM;
+  return bad ? NT_E_URL : 0;
+}
+
 /* Asking libcurl for the text costs as much as parsing it, so a URL that was
  * given whole stays as it was given. */
 static int read_text(nt__url_t* url, const char* base, const char* text) {
@@ -170,8 +216,7 @@ static int read_parts(nt__url_t* url, const char* base, const char* text) {
   url->secure = strcmp(scheme, "https") == 0;
   url->http = url->secure || strcmp(scheme, "http") == 0;
   nt__free(scheme);
-  if (url->http) /* others may have none, and the policy refuses them */
-    err = read_authority(url);
+  err = url->http ? read_authority(url) : check_other(url);
   if (err)
     return err;
   return read_text(url, base, text);
@@ -354,10 +399,17 @@ bool nt__url_is_proxy(const char* text) {
   char* host;
   bool secure;
   int port;
-  int err = nt__url_read_proxy(text, &host, &port, &secure);
+  int err;
 
+  if (nt__url_is_env(text))
+    return true;
+  err = nt__url_read_proxy(text, &host, &port, &secure);
   nt__free(host);
   return err == 0;
+}
+
+bool nt__url_is_env(const char* text) {
+  return text != NULL && strcmp(text, "env") == 0;
 }
 
 bool nt__url_same_origin(const nt__url_t* a, const nt__url_t* b) {

@@ -35,6 +35,8 @@ void nt__url_inherit_credentials(nt__url_t* url, const nt__url_t* from);
 
 /* A URL of a proxy: http, https or one of the socks kinds. */
 bool nt__url_is_proxy(const char* text);
+/* "env" in place of one: whatever the environment says. */
+bool nt__url_is_env(const char* text);
 
 /* The same, and its host as nt__url_t has it, for nt__free(). 0, NT_E_NOMEM,
  * NT_E_INVALID. */

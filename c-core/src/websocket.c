@@ -350,6 +350,17 @@ static int check_reach(nt_context_t* ctx, nt_id_t id,
   return err ? nt__refuse(ctx, id, err, transfer->proxy) : 0;
 }
 
+static int refuse_scheme(nt_context_t* ctx, nt_id_t id, const char* text) {
+  char target[TARGET_SIZE] = "";
+  nt__url_t url;
+
+  if (nt__url_parse(&url, NULL, text) == 0) {
+    nt__gate_show(&url, target, sizeof(target));
+    nt__url_free(&url);
+  }
+  return nt__refuse(ctx, id, NT_E_SCHEME, target);
+}
+
 static int make(nt_context_t* ctx, nt_id_t id,
                 const nt_websocket_options_t* options, nt__websocket_t** out) {
   const nt_policy_t* policy = &ctx->policy->values;
@@ -361,7 +372,7 @@ static int make(nt_context_t* ctx, nt_id_t id,
   fill(ws, policy, options);
   err = parse_url(&ws->stream.transfer.url, options);
   if (err == NT_E_SCHEME)
-    nt__refuse(ctx, id, err, NULL);
+    refuse_scheme(ctx, id, options->url);
   if (err == 0)
     err = check_reach(ctx, id, &ws->stream.transfer);
   if (err == 0)

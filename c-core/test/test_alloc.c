@@ -13,6 +13,7 @@
 #include "alloc.h"
 #include "buf.h"
 #include "failing.h"
+#include "gate.h"
 #include "header.h"
 #include "host.h"
 #include "policy.h"
@@ -125,14 +126,42 @@ static int run_fragment(void) {
   return err;
 }
 
+/* An address that libcurl leaves as it is, and we do not. */
+static int run_address(void) {
+  nt__url_t url;
+  int err = nt__url_parse(&url, NULL, "http://%31%32%37.1/");
+
+  if (err)
+    return err;
+  assert_string_equal(url.host, "127.0.0.1");
+  nt__url_free(&url);
+  return 0;
+}
+
+/* What memory ran out for is refused, and never let through. */
 static int run_policy(void) {
+  static const char* const domains[] = { "*.example", "https://a:81" };
   nt_policy_t values;
   nt__policy_t* policy;
+  int err;
 
   nt_policy_init(&values, NT_PRESET_OPEN);
-  policy = nt__policy_new(&values);
+  values.flags = NT_POLICY_REFUSE_PRIVATE;
+  values.domains[NT_ACCESS_REQUEST].items = domains;
+  values.domains[NT_ACCESS_REQUEST].count = COUNT(domains);
+  values.proxy = "http://user:password@a:3128";
+  err = nt_policy_check(&values, NULL, 0);
+  policy = err ? NULL : nt__policy_new(&values);
+  if (err == 0 && policy == NULL)
+    err = NT_E_NOMEM;
+  if (err)
+    return err;
+  err = nt__gate_proxy(policy, NT_ACCESS_UPLOAD, "http://127.0.0.1:1");
+  assert_true(err == NT_E_PRIVATE || err == NT_E_NOMEM);
+  if (err == NT_E_PRIVATE)
+    err = nt__gate_proxy(policy, NT_ACCESS_UPLOAD, "http://b.test:1");
   nt__policy_unref(policy);
-  return policy == NULL ? NT_E_NOMEM : 0;
+  return err;
 }
 
 static int run_timers(void) {
@@ -152,9 +181,9 @@ static int run_timers(void) {
 }
 
 static void pure_logic_without_memory(void** state) {
-  static int (*const runs[])(void) = { run_buf,   run_table,    run_headers,
-                                       run_url,   run_fragment, run_policy,
-                                       run_timers };
+  static int (*const runs[])(void) = { run_buf,    run_table,    run_headers,
+                                       run_url,    run_fragment, run_policy,
+                                       run_timers, run_address };
   size_t i;
   long n;
 

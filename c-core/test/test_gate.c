@@ -517,6 +517,34 @@ static void judges_foreign_names(void** state) {
   nt__policy_unref(policy);
 }
 
+/* No reader of numbers is left to chance. */
+static void writes_addresses_one_way(void** state) {
+  static const char* const cases[][2] = {
+    { "http://%31%32%37.1/", "127.0.0.1" },
+    { "http://%30x7f000001/", "127.0.0.1" },
+    { "http://127.0.0.1./", "127.0.0.1" },
+    { "http://0%31.2.3.4/", "1.2.3.4" },
+    { "http://1.2.3.4/", "1.2.3.4" },
+    { "http://1.2.3.4.5/", "1.2.3.4.5" },
+    { "http://1.example/", "1.example" },
+  };
+  nt__url_t url;
+  char* host;
+  size_t i;
+
+  (void) state;
+  for (i = 0; i < COUNT(cases); i++) {
+    assert_int_equal(nt__url_parse(&url, NULL, cases[i][0]), 0);
+    assert_string_equal(url.host, cases[i][1]);
+    assert_int_equal(curl_url_get(url.handle, CURLUPART_HOST, &host, 0), 0);
+    assert_string_equal(host, cases[i][1]);
+    curl_free(host);
+    nt__url_free(&url);
+  }
+  assert_int_equal(nt__url_parse(&url, NULL, "http://a%7fb/"), NT_E_URL);
+  assert_int_equal(nt__url_parse(&url, NULL, "ftp://a%7fb/"), NT_E_URL);
+}
+
 /* A locale that changes in between changes nothing any more. */
 static void keeps_what_was_checked(void** state) {
   nt__policy_t* policy =
@@ -849,6 +877,7 @@ int main(void) {
     cmocka_unit_test(refuses_private),
     cmocka_unit_test(refuses_what_is_unclear),
     cmocka_unit_test(judges_foreign_names),
+    cmocka_unit_test(writes_addresses_one_way),
     cmocka_unit_test(keeps_what_was_checked),
     cmocka_unit_test(lets_exceptions_pass),
     cmocka_unit_test(judges_addresses),

@@ -134,6 +134,11 @@ static void bytes(nt_policy_t* policy) {
   policy->bytes_per_minute = QUOTA;
 }
 
+static void few_bytes(nt_policy_t* policy) {
+  nt_policy_init(policy, NT_PRESET_OPEN);
+  policy->bytes_per_minute = 5000;
+}
+
 static void minutes_of(uint32_t ms) {
   nt__meter_minute_ms = ms;
 }
@@ -205,6 +210,35 @@ static void goes_on_with_the_next_minute(void** state) {
   assert_true(since_ms(began) >= 2 * SHORT_MS - LATE_MS);
 }
 
+/* Each is small, and none has ended when the last one begins. */
+static void many_small_ones(void** state) {
+  enum {
+    TASKS = 300
+  };
+  host_t* host = *state;
+  unsigned done = 0;
+  unsigned good = 0;
+  nt_event_t ev;
+  int i;
+
+  minutes_of(SHORT_MS);
+  host_policy(host, few_bytes);
+  nt_cork(host->net);
+  for (i = 0; i < TASKS; i++)
+    host_get(host, "/hello");
+  nt_uncork(host->net);
+  while (done < TASKS) {
+    host_next(host, &ev);
+    if (ev.type != NT_EV_END)
+      continue;
+    done++;
+    good += ev.error == 0;
+    if (ev.error != 0)
+      assert_int_equal(ev.error, NT_E_QUOTA);
+  }
+  assert_in_range(good, 1, 5000 / 30 + 1); /* "GET", and the URL */
+}
+
 /* What is held back runs into no time-out. */
 static void clocks_stand_still(void** state) {
   nt_request_options_t options;
@@ -218,11 +252,6 @@ static void clocks_stand_still(void** state) {
   host_end(host, host_start(host, "/stream/150000", &options), &ev);
   assert_int_equal(ev.error, 0);
   assert_int_equal(ev.size, 150000);
-}
-
-static void few_bytes(nt_policy_t* policy) {
-  nt_policy_init(policy, NT_PRESET_OPEN);
-  policy->bytes_per_minute = 5000;
 }
 
 /* Of a body, too, that is in memory: a piece a minute. */
@@ -433,6 +462,22 @@ static void what_is_not_sent_is_forgotten(void** state) {
   nt_uncork(host->net);
 }
 
+/* At once, for calls of the same frame as well. */
+static void a_new_quota_is_unused(void** state) {
+  host_t* host = *state;
+  nt_id_t id;
+
+  minutes_of(LONG_MS);
+  host_policy(host, bytes);
+  id = open_tcp(host, serve_stream);
+  read_until_silence(host, id);
+  nt_cork(host->net); /* the I/O thread hears of nothing */
+  host_policy(host, no_limit);
+  host_policy(host, bytes);
+  assert_int_equal(nt_tcp_send(host->net, id, "x", 1), 0);
+  nt_uncork(host->net);
+}
+
 static void udp_drops_and_counts(void** state) {
   struct sockaddr_in to = { .sin_family = AF_INET,
                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -533,6 +578,7 @@ int main(void) {
     HOST_TEST(one_that_waits_can_be_aborted),
     HOST_TEST(no_more_is_read),
     HOST_TEST(goes_on_with_the_next_minute),
+    HOST_TEST(many_small_ones),
     HOST_TEST(clocks_stand_still),
     HOST_TEST(bodies),
     HOST_TEST(uploads),
@@ -541,6 +587,7 @@ int main(void) {
     HOST_TEST(tcp_in_the_next_minute),
     HOST_TEST(sends_count_at_the_call),
     HOST_TEST(what_is_not_sent_is_forgotten),
+    HOST_TEST(a_new_quota_is_unused),
     HOST_TEST(udp_drops_and_counts),
     PEER_TEST(a_message_larger_than_the_quota),
     PEER_TEST(websocket_sends),

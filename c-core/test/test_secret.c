@@ -88,13 +88,14 @@ static const nt_secret_t kept[] = {
 static const struct {
   const char* url;
   const char* text;
-  bool exposed;
+  bool overheard;
   const char* message; /* NULL: it may */
 } uses[] = {
   { "https://api.example.com/", "{tls}", false, NULL },
   { "https://API.example.com.:8443/x", "{tls}", false, NULL },
   { "https://a.b.cdn.example/", "{tls}", false, NULL },
-  { "https://api.example.com/", "{tls}", true, NULL }, /* a tunnel */
+  { "https://api.example.com/", "{tls}", true,
+    "https://api.example.com:443, secret \"tls\"" },
   { "http://10.0.0.1/", "{plain}", false, NULL },
   { "https://evil.example/", "no secret", true, NULL },
   { "https://evil.example/", "{unknown}", true, NULL },
@@ -131,7 +132,7 @@ static void checks(void** state) {
     int err;
 
     assert_int_equal(nt__url_parse(&url, NULL, uses[i].url), 0);
-    err = nt__secret_check(&values, text, strlen(text), &url, uses[i].exposed,
+    err = nt__secret_check(&values, text, strlen(text), &url, uses[i].overheard,
                            message, sizeof(message));
     nt__url_free(&url);
     assert_int_equal(err, uses[i].message == NULL ? 0 : NT_E_SECRET);
@@ -218,10 +219,14 @@ static void sends_nothing_to_others(void** state) {
 static void asks_for_no_echo(void** state) {
   host_t* host = *state;
   nt_event_t ev;
+  static const char* const methods[] = { "TRACE", "trace", "TRACK" };
+  size_t i;
 
   use_secrets(host);
-  end_with(host, "/echo", "{key}", "TRACE", &ev);
-  assert_int_equal(ev.error, NT_E_SECRET);
+  for (i = 0; i < COUNT(methods); i++) {
+    end_with(host, "/echo", "{key}", methods[i], &ev);
+    assert_int_equal(ev.error, NT_E_SECRET);
+  }
   assert_null(host->server->connections);
   end_with(host, "/echo", "key", "TRACE", &ev);
   assert_int_equal(ev.error, 0);

@@ -257,6 +257,16 @@ static void lets_what_runs_go_on(void** state) {
   assert_int_equal(count_connections(host->server), 2);
 }
 
+/* The policy, and the I/O thread has it. */
+static void take_policy(host_t* host, void (*set)(nt_policy_t*)) {
+  nt_id_t id = 0;
+
+  host_policy(host, set);
+  assert_int_equal(nt_sleep_open(host->net, &id), 0);
+  assert_int_equal(nt_sleep_start(host->net, id, 1), 0);
+  host_expect(host, id, 0);
+}
+
 static void set_one_request(nt_policy_t* policy) {
   set_another_file(policy);
   policy->max_requests = 1;
@@ -274,7 +284,7 @@ static void keeps_the_queue_apart(void** state) {
   ids[1] = host_get(host, "/hello");
   assert_true(
       server_wait(host->server, &host->server->holding, 1, PATIENCE_MS));
-  host_policy(host, set_one_request);
+  take_policy(host, set_one_request);
   ids[2] = host_get(host, "/hello");
   server_release(host->server);
   while (done < COUNT(ids)) {
@@ -315,7 +325,7 @@ static void redirects_under_the_old_one(void** state) {
   id = host_get(host, "/go");
   assert_true(
       server_wait(host->server, &host->server->holding, 1, PATIENCE_MS));
-  host_policy(host, set_another_file);
+  take_policy(host, set_another_file);
   server_release(host->server);
   host_end(host, id, &ev);
   assert_int_equal(ev.error, 0);

@@ -230,6 +230,53 @@ static void without_a_dns_server(void** state) {
   udp_close(host, id);
 }
 
+/* ---- Policy -------------------------------------------------------------- */
+
+#define PUBLIC "203.0.113.7"
+
+static void refuse_private(nt_policy_t* policy) {
+  policy->flags |= NT_POLICY_REFUSE_PRIVATE;
+}
+
+static peer_t open_public(void) {
+  struct sockaddr_in at = { .sin_family = AF_INET };
+  socklen_t size = sizeof(at);
+  peer_t peer = { .fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) };
+
+  assert_int_equal(inet_pton(AF_INET, PUBLIC, &at.sin_addr), 1);
+  assert_int_equal(bind(peer.fd, (void*) &at, size), 0);
+  assert_int_equal(getsockname(peer.fd, (void*) &at, &size), 0);
+  peer.port = ntohs(at.sin_port);
+  return peer;
+}
+
+static void the_internet_alone(void** state) {
+  host_t* host = *state;
+  peer_t local = peer_open(AF_INET);
+  nt_stats_t stats;
+  peer_t peer;
+  nt_event_t ev;
+  nt_id_t id;
+  int port;
+
+  run("ip addr add " PUBLIC "/32 dev lo");
+  peer = open_public();
+  host_policy(host, refuse_private);
+  id = udp_bound(host, &port);
+  peer_send(&local, port, "psst", 4);
+  peer_send(&peer, port, "hello", 5);
+  udp_expect(host, id, "hello", 5, &ev);
+  assert_string_equal(ev.remote.ip, PUBLIC);
+  udp_send(host, id, PUBLIC, peer.port, "you too");
+  peer_expect_text(&peer, "you too");
+  nt_stats(host->net, &stats);
+  assert_int_equal(stats.dropped, 1);
+  assert_int_equal(stats.refusals, 0);
+  udp_close(host, id);
+  peer_close(&peer);
+  peer_close(&local);
+}
+
 /* ---- The namespace ------------------------------------------------------- */
 
 static void replace_file(const char* path, const char* text) {
@@ -271,6 +318,7 @@ int main(int argc, char** argv) {
     HOST_TEST(ends_while_blocked),
     HOST_TEST(closing_with_stuck_lookups),
     HOST_TEST(without_a_dns_server),
+    HOST_TEST(the_internet_alone),
   };
 
   if (argc > 0 && getenv(INSIDE) == NULL)

@@ -42,8 +42,10 @@ NT_API size_t nettask_update(lua_State* L, double budget_ms);
  * it makes after a net.close(). It is copied with all that it points to. From
  * then on it is C's alone: net.configure() and net.seal() raise for scripts,
  * and the host's own configure() for every key that is part of a policy, so no
- * other table of settings can come over it by accident. May be called again,
- * also after the seal; tasks that run keep theirs.
+ * other table of settings can come over it by accident. The seal adds nothing
+ * to it: NT_POLICY_REFUSE_PROXY, say, is in NT_PRESET_STRICT or for C to set.
+ * What host.secrets.set() adds to its secrets goes with the next call. May be
+ * called again, also after the seal; tasks that run keep theirs.
  *
  * 0, or an error, and then nothing has changed: NT_E_INVALID, which
  * nt_policy_check() explains, NT_E_NOMEM, also when the state is being closed,

@@ -104,8 +104,10 @@ function nettask.wait(timeoutMs) end
 ---@field queuedBytes integer that they hold
 ---@field bytesIn integer on the wire
 ---@field bytesOut integer
----@field droppedDatagrams integer that came while a mark was reached
+---@field droppedDatagrams integer that came while a mark was reached, or from
+---where the policy lets none come
 ---@field refusedServices integer answers for more than limits.maxServices
+---@field refusals integer of the policy, see onAudit
 ---@field longestUpdateMs number since the last call of stats()
 ---@field longestCallbackMs number with the making of its arguments
 ---@field longestCallback? string whose that was: `"RequestTask #12 success"`
@@ -150,6 +152,7 @@ function nettask.stats() end
 ---@field enableChunked? boolean the body goes to onChunkReceived as it comes
 ---@field enableProfile? boolean default true
 ---@field forceCellularNetwork? boolean fails: no interface can be set
+---@field proxy? string http://, https:// or socks5://
 ---@field credentials? "omit" user and password of the url are not sent
 ---@field retry? nettask.Retry ask again when that may help
 ---@field failover? boolean the options from here to storeCheck hold
@@ -468,6 +471,7 @@ nettask.interceptors = {}
 ---@field enableQuic? boolean
 ---@field useHighPerformanceMode? boolean both of them
 ---@field enableProfile? boolean default true
+---@field proxy? string http://, https:// or socks5://
 ---@field signal? nettask.AbortSignal ends it with `fail abort`
 ---@field group? nettask.Group it is one of these
 ---@field fail? fun(res: nettask.Failure)
@@ -1121,6 +1125,10 @@ function nettask.offLocalServiceDiscoveryStop(listener) end
 ---@field tcpForbiddenPorts? (integer|integer[])[]|false and { first, last }
 ---@field mdnsScanMs? integer how long a scan for local services goes on; 30000
 ---@field maxServices? integer that one scan knows; 256
+---@field bytesPerMinute? integer in and out, of all tasks; 0
+---@field requestsPerSecond? integer others wait; 0
+---@field tempMaxBytes? integer of the temporary files together; 0
+---@field backgroundGraceMs? integer see setBackground; 5000
 ---@field highWaterBytes? integer undelivered bytes of a task; 1 MiB
 ---@field contextHighWaterBytes? integer the same for all tasks; 64 MiB
 
@@ -1137,9 +1145,20 @@ function nettask.offLocalServiceDiscoveryStop(listener) end
 ---@field read? string[]|false
 ---@field write? string[]|false
 
+---What each kind of call may reach; false: no list. An entry is `"host"`,
+---`"host:port"`, `"scheme://host"` or `"scheme://host:port"`, where the host is
+---a name, `"*.name"` for all below it, or an address.
+---@class nettask.Domains
+---@field request? string[]|false
+---@field download? string[]|false
+---@field upload? string[]|false
+---@field socket? string[]|false WebSockets
+---@field tcp? string[]|false schemes tcp and tls
+---@field udp? string[]|false scheme udp
+
 ---The presets are applied before the other keys of the same call.
 ---@class nettask.Configuration
----@field policy? "miniprogram"|"open" preset
+---@field policy? "miniprogram"|"open"|"strict" preset
 ---@field dialect? "wx"|"taro"|"ft"|"swan"|"my" preset
 ---@field socketMode? "multi"|"single" single: a new socket replaces the old
 ---@field baseUrl? string|false what relative urls are resolved against
@@ -1148,10 +1167,18 @@ function nettask.offLocalServiceDiscoveryStop(listener) end
 ---@field tempDir? string|false where temporary files are made
 ---@field storeFile? string|false of useStore; false: in memory
 ---@field fileRoots? nettask.FileRoots
+---@field domains? nettask.Domains
+---@field denyPrivateAddresses? boolean but for allowPrivate
+---@field allowPrivate? string[]|false names, addresses, blocks of addresses
 ---@field requireSecure? boolean https and wss only
 ---@field allowUrlPort? boolean default true
+---@field proxy? string|false http://, https:// or socks5://, for all but UDP
+---@field allowProxy? boolean scripts may bring their own; not under strict
+---and not after seal(), unless it says so
 ---@field urlMaxBytes? integer 0: none
 ---@field caFile? string|false PEM bundle instead of the system's
+---@field caData? string|false the same as text
+---@field pins? table<string, string[]>|false hosts and keys that they may have
 ---@field userAgent? string|false
 ---@field wifiInterface? string|false what bindWifi of a TCP socket means
 ---@field highWaterBytes? integer as in limits
@@ -1162,9 +1189,9 @@ function nettask.offLocalServiceDiscoveryStop(listener) end
 ---@field httpErrorFails? boolean a status of 400 or more is a failure
 ---@field jsonErrorFails? boolean so is a body that is no JSON
 
----Sets the rules. A call replaces the keys that it names; limits, timeouts
----and fileRoots merge. Unknown keys and wrong values raise, and then nothing
----has changed.
+---Sets the rules. A call replaces the keys that it names; limits, timeouts,
+---domains and fileRoots merge. Unknown keys and wrong values raise, and then
+---nothing has changed.
 ---Holds for tasks started from now on, and survives close().
 ---@param configuration nettask.Configuration
 function nettask.configure(configuration) end
@@ -1178,6 +1205,53 @@ function nettask.setLogger(logger) end
 ---What is called when a callback raises; nil: it is logged.
 ---@param handler? fun(err: any, traceback: string, what: string)
 function nettask.onError(handler) end
+
+---What the policy refused.
+---@class nettask.Refusal
+---@field rule string `"domains.request"`
+---@field setting? string what lifts it: `"configure{domains={request={...}}}"`
+---@field text string as in errMsg: `"url not in domain list"`
+---@field errno integer as the script is told
+---@field errCode integer
+---@field target? string what was to be reached: `"https://host:port"`, a path
+---@field api? string of what: `"request"`, `"UDPSocket"`
+---@field task? string id of the task, if one was made
+
+---What is called when the policy refuses something, beside what the task is
+---told; nil: nothing.
+---@param handler? fun(refusal: nettask.Refusal)
+function nettask.onAudit(handler) end
+
+---Says whether the game is in the background. While it is, nothing new starts
+---(errno 600003), and what runs ends that way after limits.backgroundGraceMs.
+---@param on boolean
+function nettask.setBackground(on) end
+
+---@class nettask.SecretOptions
+---@field value string
+---@field hosts string[] who may get it, as in configure{domains}; without a
+---scheme only over TLS
+
+---What scripts may send and not know.
+---@class nettask.Secrets
+nettask.secrets = {}
+
+---@param name string letters, digits, "_", "." and "-"
+---@param options nettask.SecretOptions
+function nettask.secrets.set(name, options) end
+
+---@param name string
+---@return boolean found
+function nettask.secrets.remove(name) end
+
+---@return string[] names
+function nettask.secrets.list() end
+
+---The text that stands for a secret in the values of headers. Raises when there
+---is none of that name.
+---@param name string
+---@return string
+function nettask.secret(name) end
 
 ---Stops delivery; transfers go on up to their marks, then their sources wait.
 function nettask.pause() end
@@ -1195,6 +1269,9 @@ function nettask.close(deadlineMs) end
 ---@field configure fun(configuration: nettask.Configuration)
 ---@field setLogger fun(logger?: fun(level: nettask.LogLevel, text: string))
 ---@field onError fun(handler?: fun(err: any, traceback: string, what: string))
+---@field onAudit fun(handler?: fun(refusal: nettask.Refusal))
+---@field setBackground fun(on: boolean)
+---@field secrets nettask.Secrets
 ---@field pause fun()
 ---@field resume fun()
 ---@field close fun(deadlineMs?: number)

@@ -11,7 +11,8 @@ local cases = require "support.hostile_cases"
 
 local hostile = {}
 
-local FIRST_TCP, FIRST_UDP, LAST_PORT = 20000, 30000, 32767 -- as in hostile.py
+local FIRST_TCP, FIRST_UDP = 20000, 30000 -- as in hostile.py
+local LAST_PORT = 32767 -- that the system does not give away itself
 
 -- ---- The list ---------------------------------------------------------------
 
@@ -118,6 +119,19 @@ local function on_fail(try)
 end
 
 local helper, net
+local policy -- that holds now
+
+local OPEN = { policy = "open", limits = { maxRequests = 200 },
+  baseUrl = false, allowUrlPort = true, denyPrivateAddresses = false,
+  allowPrivate = false, domains = { request = false, download = false,
+  upload = false, socket = false, tcp = false, udp = false } }
+
+-- Nothing is left of the one before.
+local function apply(new)
+  policy = new
+  net.configure(OPEN)
+  net.configure(new)
+end
 
 local function start_http(api, try, options)
   options.dataType, options.responseType = "text", "text"
@@ -149,8 +163,24 @@ function start.upload(try, url)
     files = { { name = "f", data = "content" } } })
 end
 
-function start.socket(try, url)
-  local task = net.connectSocket { url = url, fail = on_fail(try) }
+-- With a first answer that is not to the script's liking.
+function start.backup(try, url)
+  start_http("request", try, { url = "http://good.test/", failover = true,
+    dataCheck = function(data) return data == "203.0.113.20" end,
+    backup = { url } })
+end
+
+local function good_of(try, path)
+  return (try.case.group.via or "http://good.test") .. path
+end
+
+function start.proxy(try, proxy)
+  start_http("request", try, { url = good_of(try, "/"), proxy = proxy })
+end
+
+function start.socket(try, url, _, proxy)
+  local task = net.connectSocket { url = url, fail = on_fail(try),
+    proxy = proxy }
   task:onError(function(res)
     try.late = true
     on_fail(try)(res)
@@ -160,6 +190,10 @@ function start.socket(try, url)
     task:close()
   end)
   try.id = task.id
+end
+
+start["proxy-socket"] = function(try, proxy)
+  start.socket(try, good_of(try, "/"):gsub("^http", "ws"), nil, proxy)
 end
 
 local function start_tcp(options, type)
@@ -226,8 +260,8 @@ local function encode(text)
 end
 
 local function start_redirected(try, kind, status, url)
-  local via = (try.case.group.via or "http://good.test")
-    .. ("/redirect?status=%s&to=%s"):format(status, encode(url))
+  local via = good_of(try, ("/redirect?status=%s&to=%s"):format(status,
+    encode(url)))
   if kind == "socket" then via = via:gsub("^http", "ws") end
   start[kind](try, via)
 end
@@ -256,9 +290,11 @@ local function start_again(try, kind, host)
     if first.failure then
       try.failure = { errMsg = "at first: " .. first.failure.errMsg }
     else
-      -- By now another group's policy holds.
-      net.configure(try.case.policy)
+      -- By now another group's policy may hold, for whom it must go on.
+      local now = policy
+      apply(try.case.policy)
       start_at(try, kind, host, try.case.port)
+      apply(now)
     end
   end
 end
@@ -324,7 +360,7 @@ local function run_phase(list, phase, policy_of, wants)
     if wants(case) then
       if case.group ~= group then
         group = case.group
-        net.configure(policy_of(group))
+        apply(policy_of(group))
       end
       case.policy = policy_of(group)
       tries[#tries + 1] = begin(case, phase)
@@ -338,8 +374,11 @@ local function run_phase(list, phase, policy_of, wants)
   for _, try in ipairs(tries) do
     if try.task then try.task:close() end
   end
-  helper.run_until(function() return net.stats().live == 0 end, 10000,
-    "the end of all tasks")
+  if not pcall(helper.run_until, function()
+    return net.stats().live == 0
+  end, 10000) then
+    net.close()
+  end
   contacts:update()
   return tries, contacts
 end
@@ -358,6 +397,7 @@ local WANTED = {
   port = { "url port is not allowed", 600011, -10, 0, "allowUrlPort" },
   invalid = { 'invalid url "', 600009, -300 },
   unresolved = { "-105:net::ERR_NAME_NOT_RESOLVED", 600001, -105, 1 },
+  proxy = { "proxy is not allowed", 102, -10, 0, "allowProxy" },
   refused = { "-102:net::ERR_CONNECTION_REFUSED", 600001, -102 },
   status = { "Invalid HTTP status 30", 600001, -1 },
 }
@@ -368,8 +408,12 @@ local WANTED_ENDPOINT = {
   port = { "port is not allowed", 102, 0, 2, "limits.tcpForbiddenPorts" },
 }
 
+local WANTED_PROXY = {
+  invalid = { 'invalid proxy "', 600005, -1 },
+}
+
 local REFUSALS = { private = true, resolved = true, domain = true,
-  scheme = true, port = true }
+  scheme = true, port = true, proxy = true }
 
 local function is_endpoint(case)
   local kind = case.kind
@@ -385,6 +429,7 @@ end
 local function judge_failure(try)
   local case, res = try.case, try.failure
   local wanted = is_endpoint(case) and WANTED_ENDPOINT[case.want]
+    or case.kind:find("^proxy") and WANTED_PROXY[case.want]
     or WANTED[case.want]
   local text, errno, code, endpoint_code, reason = (table.unpack or unpack)(
     wanted, 1, 5)
@@ -393,6 +438,7 @@ local function judge_failure(try)
     or res.errCode ~= (is_endpoint(case) and endpoint_code or code) then
     return show(res)
   end
+  if message == 'invalid url "invalid URL"' then return "which url?" end
   if reason and (res.reason or ""):sub(1, #reason) ~= reason then
     return "reason " .. tostring(res.reason)
   end
@@ -408,7 +454,11 @@ end
 local function judge_records(try, records)
   local case, list = try.case, records[try.id] or {}
   -- Nobody is told which task that is.
-  if case.kind == "mdns" then list = { table.remove(records.mdns, 1) } end
+  if case.kind == "mdns" then
+    list = { table.remove(records.mdns, 1) }
+  elseif case.kind == "backup" then
+    list = records.by_port[case.port] or {}
+  end
   local want = REFUSALS[case.want] and 1 or 0
   -- Of connect and of write.
   if case.kind == "udp-connect" and #list == 2 then want = 2 end
@@ -480,18 +530,18 @@ end
 
 -- ---- Inside -----------------------------------------------------------------
 
-local OPEN = { policy = "open", denyPrivateAddresses = false,
-  allowPrivate = false, domains = { request = false, download = false,
-  upload = false, socket = false, tcp = false, udp = false } }
-
 -- The records of refusals by task, from now on.
 local function keep_records()
-  local records = { mdns = {} }
+  local records = { mdns = {}, by_port = {} }
+  local function keep(list, key, record)
+    list[key] = list[key] or {}
+    table.insert(list[key], record)
+  end
   net.onAudit(function(record)
     local is_scan = record.api == "startLocalServiceDiscovery"
-    local key = is_scan and "mdns" or record.task
-    records[key] = records[key] or {}
-    table.insert(records[key], record)
+    keep(records, is_scan and "mdns" or record.task, record)
+    local port = (record.target or ""):match(":(%d+)$")
+    if port then keep(records.by_port, tonumber(port), record) end
   end)
   return records
 end

@@ -226,7 +226,13 @@ def upgrade(key, address):
 
 async def serve_one(reader, writer):
     """One request; whether another may follow."""
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first = await reader.readexactly(1)
+    if not first.isalpha():  # TLS, or SOCKS
+        return False
+    head = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    if head.startswith("CONNECT"):
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        return True
     if head.startswith("tcp"):
         writer.write(local_address(writer).encode())
         return False

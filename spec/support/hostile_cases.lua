@@ -7,16 +7,17 @@
 -- Kinds: request, download, upload, socket (where the target says http, it is
 -- made ws), tcp, tcp6, tls, udp, udp6, udp-connect, udp-join and udp-cast (with
 -- setBroadcast; the target of all these is a host, or "host port"), mdns (a
--- service type).
+-- service type), backup (of a request whose first answer is refused), proxy and
+-- proxy-socket (of a request or a socket to good.test).
 -- "request>302" asks good.test, which answers with that status and the target
 -- as its Location. "again-request" and the like have a host for a target, which
 -- is asked twice: first on a port of a server, with success, and then on {p}.
 --
 -- Expectations: "ok"; "private" (refused by what the target itself says) and
 -- "resolved" (by the address that its name has); "domain"; "scheme"; "port";
--- "invalid" (no such URL or host); "unresolved" (a name that DNS does not
--- know); "refused" (by whom it reached, not by us); "status" (of a WebSocket's
--- handshake).
+-- "invalid" (no such URL or host); "proxy" (none of its own); "unresolved" (a
+-- name that DNS does not know); "refused" (by whom it reached, not by us);
+-- "status" (of a WebSocket's handshake).
 --
 -- `address` is where the target leads when there is no policy, and with "ok"
 -- also where it leads under it. A row that has one shows that it tests
@@ -33,8 +34,7 @@ local LONG = ("a"):rep(63)
 
 cases[1] = {
   name = "private addresses",
-  policy = { policy = "open", limits = { maxRequests = 200 },
-    denyPrivateAddresses = true,
+  policy = { denyPrivateAddresses = true,
     allowPrivate = { "allowed.test", "10.8.0.0/16", "10.9.9.9",
       "fd00:8::/32" } },
   rows = {
@@ -290,6 +290,21 @@ cases[1] = {
     { "socket>302 socket>307", "http://10.1.2.3:{p}/", "status" },
     { "socket>301", "ws://10.1.2.3:{p}/", "status" },
 
+    -- Other ways to be led elsewhere.
+    { "proxy proxy-socket", "http://10.1.2.3:{p}", "private", "10.1.2.3" },
+    { "proxy proxy-socket", "http://ten.test:{p}", "resolved", "10.1.2.3" },
+    { "proxy proxy-socket", "http://localhost:{p}", "private", "127.0.0.1" },
+    { "proxy proxy-socket", "http://127.1:{p}", "private", "127.0.0.1" },
+    { "proxy", "socks5://10.1.2.3:{p}", "private", "10.1.2.3" },
+    { "proxy", "socks5://ten.test:{p}", "resolved", "10.1.2.3" },
+    { "proxy", "https://10.1.2.3:{p}", "private", "10.1.2.3" },
+    { "proxy", "http://u:p@10.1.2.3:{p}", "private", "10.1.2.3" },
+    { "proxy", "http://[::ffff:10.1.2.3]:{p}", "private", "10.1.2.3" },
+    { "proxy", "http://other.test:{p}", "ok", "203.0.113.20" },
+    { "proxy", "file:///etc/passwd", "invalid" },
+    { "proxy", "socks4://10.1.2.3:{p}", "private", "10.1.2.3" },
+    { "proxy", "10.1.2.3:{p}", "invalid" },
+
     -- TCP and UDP, whose hosts are no URLs.
     { RAW, "127.0.0.1", "private", "127.0.0.1" },
     { RAW, "127.1", "invalid" },
@@ -317,9 +332,31 @@ cases[1] = {
     { RAW, "127.0.0.1\0.good.test", "invalid" },
     { RAW, "127.0.0.1 ", "invalid" },
     { RAW, "", "invalid" },
+    { RAW, "good.test@10.1.2.3", "invalid" },
+    { RAW, "user:pass@good.test", "invalid" },
+    { RAW, "10.1.2.3/good.test", "invalid" },
+    { RAW, "10.1.2.3#good.test", "invalid" },
+    { RAW, "10.1.2.3?good.test", "invalid" },
+    { RAW, "10.1.2.3\\good.test", "invalid" },
+    { RAW, "10.1.2.3:80", "invalid" },
+    { RAW, "good.test:80", "invalid" },
+    { RAW, "http://10.1.2.3", "invalid" },
+    { RAW, "file:///etc/passwd", "invalid" },
+    { RAW, "%31%30.1.2.3", "invalid" },
+    { RAW, "10.1.2.3%00good.test", "invalid" },
+    { RAW, "10.1.2.3\r\ngood.test", "invalid" },
+    { RAW, "[::1]", "invalid" },
+    { RAW, "/tmp/socket", "invalid" },
+    { RAW, "abstract\0socket", "invalid" },
+    { RAW, ".", "invalid" },
+    { RAW, ("a."):rep(200) .. "good.test", "invalid" },
+    { RAW, "::1", "invalid" },
+    { RAW, "::ffff:127.0.0.1", "invalid" },
+    { "tcp", "10。1。2。3", "private", "10.1.2.3" },
+    { "tcp", "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ", "private", "127.0.0.1" },
     { RAW, "good.test", "ok", "203.0.113.10" },
     { RAW, "203.0.113.10", "ok", "203.0.113.10" },
-    { RAW, "both.test", "ok", "203.0.113.10" },
+    { "tcp", "both.test", "ok", "203.0.113.10" },
     { "udp", "224.0.0.251", "private", "224.0.0.251" },
     { "udp", "239.1.2.3", "private", "239.1.2.3" },
     { "udp udp-cast", "255.255.255.255", "private" },
@@ -349,8 +386,7 @@ local LIST = { "good.test", "*.good.test", "http://other.test:8082",
 
 cases[2] = {
   name = "allow-lists",
-  policy = { policy = "open", limits = { maxRequests = 200 },
-    denyPrivateAddresses = true, allowPrivate = false,
+  policy = { denyPrivateAddresses = true,
     domains = { request = LIST, download = LIST, upload = LIST, socket = LIST,
       tcp = { "good.test", "tcp://other.test:8082" },
       udp = { "*.good.test", "203.0.113.10" } } },
@@ -527,6 +563,10 @@ cases[2] = {
     { "request>302", "http://below.good.test:{p}/", "resolved", "10.1.2.3" },
     { "request>302", "http://127.1:{p}/", "private", "127.0.0.1" },
 
+    { "proxy proxy-socket", "http://other.test:{p}", "domain",
+      "203.0.113.20" },
+    { "proxy", "http://good.test:{p}", "ok", "203.0.113.10" },
+
     -- TCP and UDP.
     { "tcp", "good.test", "ok", "203.0.113.10" },
     { "tcp", "GOOD.test.", "ok", "203.0.113.10" },
@@ -536,6 +576,12 @@ cases[2] = {
     { "tcp", "other.test 8082", "ok", "203.0.113.20" },
     { "tcp", "other.test 8081", "domain", "203.0.113.20" },
     { "tcp", "127.0.0.1", "domain", "127.0.0.1" },
+    { "tcp", "goodx.test", "domain", "203.0.113.20" },
+    { "tcp", "xgood.test", "domain", "203.0.113.20" },
+    { "tcp", "good.test@other.test", "invalid" },
+    { "tcp", "other.test#good.test", "invalid" },
+    { "tcp", "other.test/good.test", "invalid" },
+    { "tcp", "gооd.test", "domain" },
     { "tls", "good.test 8443", "ok", "203.0.113.10" },
     { "tls", "other.test 8443", "domain", "203.0.113.20" },
     { "tls", "other.test 8082", "domain" },
@@ -543,6 +589,8 @@ cases[2] = {
     { "udp", "203.0.113.10", "ok", "203.0.113.10" },
     { "udp", "0xcb00710a", "invalid" },
     { "udp", "good.test", "domain", "203.0.113.10" },
+    { "udp", "SUB.good.test.", "ok", "203.0.113.10" },
+    { "udp", "sub.good.test.other.test", "domain" },
     { "udp", "203.0.113.20", "domain", "203.0.113.20" },
     { "udp", "below.good.test", "resolved", "10.1.2.3" },
     { "udp", "127.0.0.1", "domain", "127.0.0.1" },
@@ -555,12 +603,10 @@ cases[2] = {
 
 cases[3] = {
   name = "strict",
-  policy = { policy = "strict", denyPrivateAddresses = true,
-    allowPrivate = false, limits = { tcpPerWindow = 0, maxSockets = 0,
-      maxRequests = 0 },
+  policy = { policy = "strict", limits = { tcpPerWindow = 0,
+    maxSockets = 0, maxRequests = 0 },
     domains = { request = { "good.test", "https://six.test:8443" },
-      socket = { "https://good.test" }, tcp = { "good.test" },
-      download = false, upload = false, udp = false } },
+      socket = { "https://good.test" }, tcp = { "good.test" } } },
   via = "https://good.test",
   rows = {
     { "request", "https://good.test/", "ok", "203.0.113.10" },
@@ -577,6 +623,8 @@ cases[3] = {
     { "request>302", "http://good.test:{p}/", "scheme", "203.0.113.10" },
     { "request>302", "https://other.test/", "domain", "203.0.113.20" },
     { "request>302", "https://good.test:8443/", "ok", "203.0.113.10" },
+    { "proxy proxy-socket", "http://good.test:{p}", "proxy",
+      "203.0.113.10" },
     { "tcp", "good.test", "ok", "203.0.113.10" },
     { "tcp", "other.test", "domain", "203.0.113.20" },
     { "tcp", "127.0.0.1", "domain", "127.0.0.1" },
@@ -593,11 +641,7 @@ cases[3] = {
 
 cases[4] = {
   name = "urls without a port",
-  policy = { policy = "open", limits = { maxRequests = 200 },
-    denyPrivateAddresses = false,
-    allowPrivate = false, allowUrlPort = false,
-    domains = { request = false, download = false, upload = false,
-      socket = false, tcp = false, udp = false } },
+  policy = { allowUrlPort = false },
   rows = {
     { HTTP, "http://good.test/", "ok", "203.0.113.10" },
     { HTTP, "http://good.test:{p}/", "port", "203.0.113.10" },
@@ -607,6 +651,41 @@ cases[4] = {
     { "request>302", "http://good.test:{p}/", "port", "203.0.113.10" },
     { "request>302", "//other.test:8081/", "port", "203.0.113.20" },
     { "request>302", "//other.test/", "ok", "203.0.113.20" },
+  },
+}
+
+-- ---- Relative urls ----------------------------------------------------------
+
+cases[5] = {
+  name = "urls below a base",
+  policy = { denyPrivateAddresses = true,
+    baseUrl = "http://good.test/dir/",
+    domains = { request = { "good.test", "http://other.test:8082",
+      "ten.test", "127.0.0.1" }, socket = { "good.test" } } },
+  rows = {
+    { "request socket", "file", "ok", "203.0.113.10" },
+    { "request socket", "/file", "ok", "203.0.113.10" },
+    { "request", "?query", "ok", "203.0.113.10" },
+    { "request", "#fragment", "ok", "203.0.113.10" },
+    { "request", "../../../../x", "ok", "203.0.113.10" },
+    { "request", "@10.1.2.3:80/", "ok", "203.0.113.10" },
+    { "request", ".10.1.2.3/", "ok", "203.0.113.10" },
+    { "request", "\\\\10.1.2.3\\", "ok", "203.0.113.10" },
+    { "request", "/\\10.1.2.3/", "ok", "203.0.113.10" },
+    { "request socket", "//10.1.2.3:{p}/", "domain" },
+    { "request socket", "//other.test:{p}/", "domain" },
+    { "request", "//good.test@other.test:{p}/", "domain" },
+    { "request", "///10.1.2.3:{p}/", "domain" },
+    { "request", "http:10.1.2.3:{p}/", "invalid" },
+    { "request", "http:/10.1.2.3:{p}/", "domain" },
+    { "request", "http://10.1.2.3:{p}/", "domain", "10.1.2.3" },
+    { "request", "file:///etc/passwd", "scheme" },
+    { "backup", "http://other.test:8082/", "ok", "203.0.113.20" },
+    { "backup", "http://other.test:{p}/", "domain", "203.0.113.20" },
+    { "backup", "http://ten.test:{p}/", "resolved", "10.1.2.3" },
+    { "backup", "http://127.0.0.1:{p}/", "private", "127.0.0.1" },
+    { "backup", "//other.test:8082/", "ok", "203.0.113.20" },
+    { "backup", "//10.1.2.3:{p}/", "domain" },
   },
 }
 

@@ -3,8 +3,8 @@
 
     trust_server.py FIRST_CERT FIRST_KEY SECOND_CERT SECOND_KEY
 
-Prints the ports "plain tls" and serves until /quit, or until nobody has asked
-for a minute. Whatever is asked, without TLS or with it:
+Prints the ports "plain tls" and serves until /quit, three minutes at most.
+Whatever is asked, without TLS or with it:
     /head           the head of the request, as it came
     /connections    how many connections the TLS port has had
     /part           half of a body, and the rest once somebody has asked /go
@@ -36,13 +36,19 @@ def context(cert, key):
 
 
 def read_head(connection):
-    head = b""
-    while b"\r\n\r\n" not in head:
+    """The head of a request whose body is read too; None: there is none."""
+    data = b""
+    end = -1
+    size = 0
+    while end < 0 or len(data) < end + 4 + size:
         piece = connection.recv(65536)
         if not piece:
             return None
-        head += piece
-    return head
+        data += piece
+        if end < 0:
+            end = data.find(b"\r\n\r\n")
+            size = int(field(data[:end], b"content-length") or 0)
+    return data[:end + 4]
 
 
 def field(head, name):
@@ -116,7 +122,9 @@ def serve_one(connection, head):
     elif path == b"/next":
         contexts.pop(0)
     elif path == b"/quit":
+        answer(connection, b"")
         quits.set()
+        return False
     elif path == b"/connections":
         return answer(connection, b"%d" % count)
     return answer(connection, head)
@@ -152,7 +160,7 @@ def main():
         threading.Thread(target=accept, args=(listener, tls),
                          daemon=True).start()
     print(*(listener.getsockname()[1] for listener in listeners), flush=True)
-    quits.wait(60)
+    quits.wait(180)
 
 
 main()
