@@ -367,6 +367,10 @@ static const char* const bad_lines[] = {
   "a.test.com\tFALSE\t/\tFALSE\t4102444800\t\t1",
   ".com\tTRUE\t/\tFALSE\t4102444800\ta\t1",
   ".1.2.3.4\tTRUE\t/\tFALSE\t4102444800\ta\t1",
+  "a.test.com\tFALSE\t/\tFALSE\t4102444800\ta\t1\rX: y",
+  "a.test.com\tFALSE\t/\tFALSE\t4102444800\ta\t1; b=2",
+  "a.test.com\tFALSE\t/\tFALSE\t4102444800\ta=b\t1",
+  "a.test.com\tFALSE\t/\x01\tFALSE\t4102444800\ta\t1",
   "A.test.com\tFALSE\t/\tFALSE\t4102444800\ta\t1",
 };
 
