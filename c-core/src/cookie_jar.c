@@ -228,7 +228,7 @@ static bool find_domain(const nt__cookie_place_t* place,
 
   *host_only = set->domain.size == 0;
   if (*host_only) {
-    strcpy(domain, place->host);
+    memcpy(domain, place->host, sizeof(place->host));
     return true;
   }
   if (set->domain.size >= NT__COOKIE_HOST_MAX)
