@@ -152,7 +152,7 @@ function nettask.stats() end
 ---@field enableChunked? boolean the body goes to onChunkReceived as it comes
 ---@field enableProfile? boolean default true
 ---@field forceCellularNetwork? boolean fails: no interface can be set
----@field proxy? string http://, https:// or socks5://
+---@field proxy? string http://, https:// or socks5://; "": none; "env"
 ---@field credentials? "omit" user and password of the url are not sent
 ---@field retry? nettask.Retry ask again when that may help
 ---@field failover? boolean the options from here to storeCheck hold
@@ -471,7 +471,7 @@ nettask.interceptors = {}
 ---@field enableQuic? boolean
 ---@field useHighPerformanceMode? boolean both of them
 ---@field enableProfile? boolean default true
----@field proxy? string http://, https:// or socks5://
+---@field proxy? string http://, https:// or socks5://; "": none; "env"
 ---@field signal? nettask.AbortSignal ends it with `fail abort`
 ---@field group? nettask.Group it is one of these
 ---@field fail? fun(res: nettask.Failure)
@@ -645,7 +645,7 @@ function nettask.uploadFile(options) end
 ---@field pongTimeout? number ms for the answer to a ping; as pingInterval
 ---@field reconnect? boolean|nettask.Reconnect true: with the defaults
 ---@field maxMessageBytes? integer of a message received; up to the limit
----@field proxy? string http://, https:// or socks5://
+---@field proxy? string http://, https:// or socks5://; "": none; "env"
 ---@field multiple? boolean in single mode: replaces none, and is not replaced
 ---@field enableProfile? boolean default true
 ---@field forceCellularNetwork? boolean fails: no interface can be set
@@ -1172,7 +1172,7 @@ function nettask.offLocalServiceDiscoveryStop(listener) end
 ---@field allowPrivate? string[]|false names, addresses, blocks of addresses
 ---@field requireSecure? boolean https and wss only
 ---@field allowUrlPort? boolean default true
----@field proxy? string|false http://, https:// or socks5://, for all but UDP
+---@field proxy? string|false http://, https://, socks5:// or "env"; not of UDP
 ---@field allowProxy? boolean scripts may bring their own; not under strict
 ---and not after seal(), unless it says so
 ---@field urlMaxBytes? integer 0: none
@@ -1215,7 +1215,7 @@ function nettask.onError(handler) end
 ---@field errCode integer
 ---@field target? string what was to be reached: `"https://host:port"`, a path
 ---@field api? string of what: `"request"`, `"UDPSocket"`
----@field task? string id of the task, if one was made
+---@field task? integer id of the task, if one was made
 
 ---What is called when the policy refuses something, beside what the task is
 ---told; nil: nothing.
