@@ -15,39 +15,42 @@ enum {
   SHOWN_SIZE = 128 /* of what was to be reached */
 };
 
-/* Where `what` begins, or NULL. A placeholder that is empty is nowhere. */
-static const char* find(const char* text, const char* end, const char* what) {
-  size_t size = strlen(what);
+/* A placeholder that is empty is nowhere. */
+static bool begins_with(const char* text, const char* end, const char* what) {
+  size_t size;
 
-  if (size == 0)
-    return NULL;
-  for (; (size_t) (end - text) >= size; text++) {
-    text = memchr(text, what[0], (size_t) (end - text) - size + 1);
-    if (text == NULL)
-      return NULL;
-    if (memcmp(text, what, size) == 0)
-      return text;
-  }
-  return NULL;
+  if (what[0] == '\0' || what[0] != text[0])
+    return false;
+  size = strlen(what);
+  return (size_t) (end - text) >= size && memcmp(text, what, size) == 0;
 }
 
-/* The first placeholder; of those that begin there the longest. */
-static const nt_secret_t* next(const nt_policy_t* policy, const char* text,
-                               const char* end, const char** place) {
+/* Of the placeholders that begin here the longest. */
+static const nt_secret_t* secret_at(const nt_policy_t* policy, const char* text,
+                                    const char* end) {
   const nt_secret_t* found = NULL;
   size_t i;
 
   for (i = 0; i < policy->secret_count; i++) {
     const nt_secret_t* secret = &policy->secrets[i];
-    const char* at = find(text, end, secret->placeholder);
 
-    if (at == NULL || (found != NULL && at > *place))
-      continue;
-    if (found != NULL && at == *place &&
-        strlen(secret->placeholder) <= strlen(found->placeholder))
-      continue;
-    found = secret;
-    *place = at;
+    if (begins_with(text, end, secret->placeholder) &&
+        (found == NULL ||
+         strlen(secret->placeholder) > strlen(found->placeholder)))
+      found = secret;
+  }
+  return found;
+}
+
+/* The first placeholder. Place by place: to look for one after the other would
+ * take a script's header that is long and full of them many times over. */
+static const nt_secret_t* next(const nt_policy_t* policy, const char* text,
+                               const char* end, const char** place) {
+  const nt_secret_t* found = NULL;
+
+  for (; found == NULL && text < end; text++) {
+    found = secret_at(policy, text, end);
+    *place = text;
   }
   return found;
 }

@@ -2,6 +2,7 @@
  * see of them. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "check.h"
 #include "host.h"
@@ -61,6 +62,26 @@ static void reveals(void** state) {
     assert_int_equal(nt__secret_is_in(&policy, text, strlen(text)),
                      strcmp(text, texts[i].revealed) != 0);
   }
+}
+
+/* Full of one, with no end of others to look for, in time of the processor. */
+static void reads_a_long_text_once(void** state) {
+  static const char one[] = "{bbbbbbbbbbbb}";
+  enum {
+    COPIES = 200000,
+    SIZE = COPIES * (sizeof(one) - 1)
+  };
+  char* text = malloc(SIZE);
+  clock_t start = clock();
+  size_t i;
+
+  (void) state;
+  assert_non_null(text);
+  for (i = 0; i < COPIES; i++)
+    memcpy(text + i * (sizeof(one) - 1), one, sizeof(one) - 1);
+  assert_int_equal(nt__secret_reveal(&policy, text, SIZE, NULL), COPIES);
+  assert_true(clock() - start < 5 * CLOCKS_PER_SEC);
+  free(text);
 }
 
 static void looks_no_further_than_the_text(void** state) {
@@ -317,6 +338,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(reveals),
     cmocka_unit_test(looks_no_further_than_the_text),
+    cmocka_unit_test(reads_a_long_text_once),
     cmocka_unit_test(checks),
     HOST_TEST(sends_the_value),
     HOST_TEST(sends_nothing_to_others),
