@@ -3,8 +3,8 @@
 # Everything that is made lands in $(BUILD), which differs for each sanitizer,
 # so that the variants never mix; objects are made again whenever the compiler
 # or a flag changes. Libraries come from pkg-config, or from X_DIR (or X_INCDIR
-# and X_LIBDIR) for X in CURL UV ZLIB SQLITE JANSSON,
-# which is also how LuaRocks calls us.
+# and X_LIBDIR) for X in CURL UV ZLIB SQLITE PSL
+# JANSSON, which is also how LuaRocks calls us.
 
 LUA ?= 5.4
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
@@ -50,7 +50,7 @@ libs = $(if $(call libdir,$1),$(call own_libs,$(call \
   libdir,$1),$3),$(call pkg,--libs,$2))
 
 # Whoever names the folders has no use for a list of Debian packages.
-ifneq ($(strip $(LUA_INCDIR) $(foreach x,UV CURL ZLIB SQLITE JANSSON,$(call \
+ifneq ($(strip $(LUA_INCDIR) $(foreach x,UV CURL ZLIB SQLITE PSL JANSSON,$(call \
   incdir,$x))),)
   DEPS := skip
 endif
@@ -60,8 +60,10 @@ UV_FLAGS := $(call cflags,UV,libuv)
 CURL_FLAGS := $(call cflags,CURL,libcurl)
 ZLIB_FLAGS := $(call cflags,ZLIB,zlib)
 SQLITE_FLAGS := $(call cflags,SQLITE,sqlite3)
+PSL_FLAGS := $(call cflags,PSL,libpsl)
 JANSSON_FLAGS := $(call cflags,JANSSON,jansson)
-CORE_FLAGS := $(UV_FLAGS) $(CURL_FLAGS) $(ZLIB_FLAGS) $(SQLITE_FLAGS)
+CORE_FLAGS := $(UV_FLAGS) $(CURL_FLAGS) $(ZLIB_FLAGS) $(SQLITE_FLAGS) \
+  $(PSL_FLAGS)
 LUA_FLAGS := $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(call \
   pkg,--cflags,$(LUA_NAME)))
 SERVER_FLAGS := -Ic-core/src $(UV_FLAGS) $(JANSSON_FLAGS) \
@@ -69,7 +71,8 @@ SERVER_FLAGS := -Ic-core/src $(UV_FLAGS) $(JANSSON_FLAGS) \
 
 UV_LIBS := $(call libs,UV,libuv,uv)
 CORE_LIBS := $(UV_LIBS) $(call libs,CURL,libcurl,curl) \
-  $(call libs,ZLIB,zlib,z) $(call libs,SQLITE,sqlite3,sqlite3) -pthread
+  $(call libs,ZLIB,zlib,z) $(call libs,SQLITE,sqlite3,sqlite3) \
+  $(call libs,PSL,libpsl,psl) -pthread
 JANSSON_LIBS := $(call libs,JANSSON,jansson,jansson)
 MODULE_LIBS := $(CORE_LIBS) $(JANSSON_LIBS)
 SERVER_LIBS := $(UV_LIBS) $(JANSSON_LIBS) \
@@ -311,7 +314,7 @@ lint-format:
 	clang-format --dry-run -Werror $(C_FILES)
 
 TIDY_FLAGS = -std=c11 -D_GNU_SOURCE $(INCLUDE) -Ic-core/src $(UV_FLAGS) \
-  $(CURL_FLAGS) $(SQLITE_FLAGS) $(LUA_FLAGS) $(SERVER_FLAGS)
+  $(CURL_FLAGS) $(SQLITE_FLAGS) $(PSL_FLAGS) $(LUA_FLAGS) $(SERVER_FLAGS)
 # It counts the warnings of system headers aloud: heard only when it fails.
 lint-tidy:
 	out=$$(printf '%s\n' $(TIDY_FILES) | xargs -P 2 -I {} \

@@ -26,6 +26,7 @@ external_dependencies = {
   UV = { header = "uv.h", library = "uv" },
   ZLIB = { header = "zlib.h", library = "z" },
   SQLITE = { header = "sqlite3.h", library = "sqlite3" },
+  PSL = { header = "libpsl.h", library = "psl" },
   JANSSON = { header = "jansson.h", library = "jansson" },
   platforms = {
     macosx = { CURL = { header = "curl/curl.h" } },
@@ -49,6 +50,8 @@ build = {
     ZLIB_LIBDIR = "$(ZLIB_LIBDIR)",
     SQLITE_INCDIR = "$(SQLITE_INCDIR)",
     SQLITE_LIBDIR = "$(SQLITE_LIBDIR)",
+    PSL_INCDIR = "$(PSL_INCDIR)",
+    PSL_LIBDIR = "$(PSL_LIBDIR)",
     JANSSON_INCDIR = "$(JANSSON_INCDIR)",
     JANSSON_LIBDIR = "$(JANSSON_LIBDIR)",
   },

@@ -147,7 +147,7 @@ describe("configure", function()
   end)
 
   it("names a key that this version cannot honour", function()
-    local later = { "origin", "cacheDir", "cacheMaxBytes", "cookieFile",
+    local later = { "cacheDir", "cacheMaxBytes",
       "appid", "version", "page", "query", "cellularInterface" }
     for _, key in ipairs(later) do
       refused({ [key] = "x" }, key .. " is not supported by this version")
@@ -637,7 +637,8 @@ describe("seal", function()
       local host = net.seal()
       local names = {}
       for name, f in pairs(host) do
-        assert(type(f) == (name == "secrets" and "table" or "function"))
+        assert(type(f) == ((name == "secrets" or name == "cookies") and "table"
+          or "function"))
         names[#names + 1] = name
       end
       for name, f in pairs(host.secrets) do
@@ -645,9 +646,15 @@ describe("seal", function()
         assert(net.secrets[name] ~= f)
         names[#names + 1] = "secrets." .. name
       end
+      for name, f in pairs(host.cookies) do
+        assert(type(f) == "function")
+        assert(net.cookies[name] ~= f)
+        names[#names + 1] = "cookies." .. name
+      end
       table.sort(names)
       assert(table.concat(names, " ")
-        == "close configure onAudit onError pause resume secrets secrets.list"
+        == "close configure cookies cookies.clear cookies.list cookies.set"
+        .. " cookies.state onAudit onError pause resume secrets secrets.list"
         .. " secrets.remove secrets.set setBackground setLogger")
       for name, f in pairs(host) do assert(net[name] ~= f) end
     ]]

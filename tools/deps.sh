@@ -12,7 +12,7 @@ set -eu
 packages() {
   case $1 in
     core) echo gcc make pkgconf libc6-dev libuv1-dev libcurl4-openssl-dev \
-      zlib1g-dev libsqlite3-dev libjansson-dev ca-certificates ;;
+      zlib1g-dev libsqlite3-dev libpsl-dev libjansson-dev ca-certificates ;;
     server) echo libwebsockets-dev libwebsockets-evlib-uv \
       libssl-dev ;;
     test) echo python3 openssl nginx python3-httpbin gunicorn \
@@ -35,7 +35,8 @@ packages() {
 modules() {
   case $1 in
     core) echo libuv=libuv1-dev libcurl=libcurl4-openssl-dev \
-      zlib=zlib1g-dev sqlite3=libsqlite3-dev jansson=libjansson-dev ;;
+      zlib=zlib1g-dev sqlite3=libsqlite3-dev libpsl=libpsl-dev \
+      jansson=libjansson-dev ;;
     server) echo libuv=libuv1-dev jansson=libjansson-dev \
       libwebsockets=libwebsockets-dev libcrypto=libssl-dev \
       zlib=zlib1g-dev ;;

@@ -293,6 +293,9 @@ typedef struct nt_policy {
   uint32_t max_services;    /* that a scan knows at once; 256 */
   const char* store_file;   /* of nt_store_start(); NULL: in memory */
   uint64_t store_max_bytes; /* of keys and values in it; 16 MiB */
+  const char* cookie_file;  /* of the cookie jar; NULL: in memory. Another file
+                             * is another jar, but what an unnamed one has goes
+                             * into the first */
   nt_list_t domains[NT_ACCESS_COUNT];
   nt_list_t allow_private;
   const char* proxy;    /* for requests, downloads, uploads, WebSockets
@@ -571,9 +574,13 @@ enum {
 };
 
 enum {
-  NT_REQUEST_STREAM = 1 << 0,   /* NT_EV_CHUNK instead of a body; HTTP/1.1 */
-  NT_REQUEST_PROFILE = 1 << 1,  /* END carries the profile */
-  NT_REQUEST_ANONYMOUS = 1 << 2 /* user:password of the URL is not sent */
+  NT_REQUEST_STREAM = 1 << 0,    /* NT_EV_CHUNK instead of a body; HTTP/1.1 */
+  NT_REQUEST_PROFILE = 1 << 1,   /* END carries the profile */
+  NT_REQUEST_ANONYMOUS = 1 << 2, /* user:password of the URL is not sent */
+  NT_REQUEST_COOKIES_SEND = 1 << 8,  /* what the jar has goes along, */
+  NT_REQUEST_COOKIES_STORE = 1 << 9, /* what comes back goes into it; */
+  NT_REQUEST_SAME_ORIGIN = 1 << 10   /* both only where scheme, host and port
+                                      * are those of `origin` */
 };
 
 typedef struct nt_request_options {
@@ -595,6 +602,7 @@ typedef struct nt_request_options {
   const char* proxy;      /* like the policy's, but its host is one that the
                            * task reaches: on the list and, unless it may be,
                            * not private. "": none; NULL: the policy's */
+  const char* origin;     /* URL of what the task belongs to, or NULL */
 } nt_request_options_t;
 
 /* Fills in the defaults named above. */
@@ -678,6 +686,58 @@ NT_API int nt_upload_open(nt_context_t* context, nt_id_t* id);
 NT_API int nt_upload_start(nt_context_t* context, nt_id_t id,
                            const nt_upload_options_t* options);
 
+/* ---- Cookies ----------------------------------------------------------- */
+
+/* A context has one jar, RFC 6265 with the public suffix list: 4 KiB a cookie,
+ * 50 of a domain and 3000 in all, of which those that were not used for longest
+ * make room. Tasks use it if they are told to, at every hop: a Cookie header of
+ * the caller's own goes to the first origin alone, and in front.
+ *
+ * With a cookie_file what has a date outlives the context: the file is read
+ * once, before the first task that wants cookies, and replaced as a whole a
+ * second after a change and at the end. It is in the format of Netscape and for
+ * one context at a time: the last that saves it wins.
+ *
+ * These functions neither wait for the file nor for what tasks do. So until
+ * nt_cookies_state() is 0 what the file has is not listed; what was set or
+ * cleared before is so afterwards. URLs are absolute, http or https, else
+ * NT_E_URL. */
+
+typedef struct nt_cookie {
+  const char* name;
+  const char* value;
+  const char* domain; /* in lower case, without a dot in front */
+  const char* path;
+  int64_t expires_ms; /* Unix time; 0: with the context */
+  int host_only;      /* 1: not for what is below the domain */
+  int secure;         /* 1: over TLS alone */
+  int http_only;      /* 1: as the server said, which changes nothing here */
+} nt_cookie_t;
+
+typedef struct nt_cookies nt_cookies_t; /* a list; any thread */
+
+/* Those that go to a URL, in the order in which they are sent, or all, by age,
+ * with `url` NULL. To be freed. */
+NT_API int nt_cookies_list(nt_context_t* context, const char* url,
+                           nt_cookies_t** list);
+NT_API const nt_cookie_t* nt_cookies_items(const nt_cookies_t* list,
+                                           size_t* count);
+NT_API void nt_cookies_free(nt_cookies_t* list);
+
+/* As if an answer from `url` had this Set-Cookie field. NT_E_INVALID when it
+ * sets none, or may not: for the domain of others, or one that must not be
+ * without TLS. */
+NT_API int nt_cookies_set(nt_context_t* context, const char* url,
+                          const char* line);
+
+/* Forgets all that the URL's host is ever sent, or everything with `url`
+ * NULL. */
+NT_API int nt_cookies_clear(nt_context_t* context, const char* url);
+
+/* 0; NT_E_STATE until the cookie_file was read; NT_E_FILE when it could not be:
+ * then it is left as it is, and nothing is saved. */
+NT_API int nt_cookies_state(nt_context_t* context);
+
 /* ---- Sleep ------------------------------------------------------------- */
 
 /* Like nt_request_open(). */
@@ -733,7 +793,11 @@ NT_API int nt_store_start(nt_context_t* context, nt_id_t id,
 enum {
   NT_WEBSOCKET_NO_DELAY = 1 << 0, /* TCP_NODELAY */
   NT_WEBSOCKET_DEFLATE = 1 << 1,  /* offer permessage-deflate */
-  NT_WEBSOCKET_PROFILE = 1 << 2   /* OPEN carries the profile */
+  NT_WEBSOCKET_PROFILE = 1 << 2,  /* OPEN carries the profile */
+  NT_WEBSOCKET_COOKIES = 1 << 8,  /* the handshake uses the cookie jar; */
+  NT_WEBSOCKET_SAME_ORIGIN = 1
+                             << 9 /* only where scheme, host and port are those
+                                   * of `origin`, ws and http being one */
 };
 
 /* The n-th try waits base * 2^(n-1), at most max, and less by up to the share
@@ -753,6 +817,7 @@ typedef struct nt_websocket_options {
   const char* const* protocols; /* subprotocols, RFC 9110 tokens */
   size_t protocol_count;
   const char* proxy;         /* as of a request */
+  const char* origin;        /* the same */
   nt_timeouts_t timeouts;    /* `total`: until the handshake is answered, 60000;
                               * `stall` does not matter */
   uint32_t flags;            /* NT_WEBSOCKET_* */

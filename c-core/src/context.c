@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cookies.h"
 #include "internal.h"
 #include "storage.h"
 #include "trust.h"
@@ -168,6 +169,7 @@ static void free_context(nt_context_t* ctx, uint64_t deadline) {
   nt__storage_close(ctx->io.storage, deadline);
   nt__host_free(ctx);
   nt__io_free(ctx);
+  nt__cookies_free(ctx->cookies);
   destroy_sync(ctx);
   nt__free(ctx);
 }
@@ -249,9 +251,12 @@ int nt_open(nt_context_t** out) {
   err = init_sync(ctx);
   if (err)
     goto free_host;
-  err = nt__io_init(ctx);
+  err = nt__cookies_open(ctx);
   if (err)
     goto free_sync;
+  err = nt__io_init(ctx);
+  if (err)
+    goto free_cookies;
   enlist(ctx);
   err = start_thread(ctx);
   if (err)
@@ -265,6 +270,8 @@ free_io:
   nt__io_run(ctx);
   nt__io_free(ctx);
   ctx->io.policy = NULL;
+free_cookies:
+  nt__cookies_free(ctx->cookies);
 free_sync:
   destroy_sync(ctx);
 free_host:
@@ -304,6 +311,11 @@ int nt_policy_set(nt_context_t* ctx, const nt_policy_t* values) {
     return NT_E_NOMEM;
   command = nt__command_new(NT__CMD_POLICY, 0);
   if (command == NULL) {
+    nt__policy_unref(policy);
+    return NT_E_NOMEM;
+  }
+  if (nt__cookies_use(ctx->cookies, policy->values.cookie_file) != 0) {
+    nt__command_discard(command);
     nt__policy_unref(policy);
     return NT_E_NOMEM;
   }

@@ -20,6 +20,7 @@
 
 enum {
   FILE_MODE = 0666, /* the process's umask decides */
+  OWN_FILE_MODE = 0600,
   OWN_FOLDER_MODE = 0700
 };
 
@@ -128,6 +129,13 @@ int nt__file_truncate(uv_file file, uint64_t size) {
   uv_fs_t request;
 
   uv_fs_ftruncate(NULL, &request, file, (int64_t) size, NULL);
+  return finish(&request);
+}
+
+int nt__file_protect(uv_file file) {
+  uv_fs_t request;
+
+  uv_fs_fchmod(NULL, &request, file, OWN_FILE_MODE, NULL);
   return finish(&request);
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cookies.h"
 #include "gate.h"
 #include "profile.h"
 #include "secret.h"
@@ -73,6 +74,7 @@ static bool end_headers(nt__transfer_t* t) {
     t->status = 0;
     return true;
   }
+  nt__cookies_store(t, &t->headers);
   t->headers_done = true;
   t->following = is_redirect(t);
   if (t->following) {
@@ -421,24 +423,32 @@ static int check_secrets(nt__transfer_t* t) {
   return err;
 }
 
-/* In memory that goes with the hop. NULL without any. */
-static struct curl_slist* reveal(nt__transfer_t* t, const nt__field_t* field) {
-  const nt_policy_t* policy = nt__transfer_policy(t);
-  const char* value = value_of(field);
-  size_t head = (size_t) (value - field->line.data);
-  size_t size = head + nt__secret_reveal(policy, value, strlen(value), NULL);
+/* Memory for a line that goes with the hop. NULL without any. */
+static nt__revealed_t* new_line(nt__transfer_t* t, size_t size) {
   nt__revealed_t* revealed = nt__malloc(sizeof(*revealed) + size + 1);
 
   if (revealed == NULL)
     return NULL;
-  memcpy(revealed->text, field->line.data, head);
-  nt__secret_reveal(policy, value, strlen(value), revealed->text + head);
   revealed->text[size] = '\0';
   revealed->size = size;
   revealed->line.data = revealed->text;
   revealed->line.next = NULL;
   revealed->next = t->revealed;
   t->revealed = revealed;
+  return revealed;
+}
+
+static struct curl_slist* reveal(nt__transfer_t* t, const nt__field_t* field) {
+  const nt_policy_t* policy = nt__transfer_policy(t);
+  const char* value = value_of(field);
+  size_t head = (size_t) (value - field->line.data);
+  size_t size = head + nt__secret_reveal(policy, value, strlen(value), NULL);
+  nt__revealed_t* revealed = new_line(t, size);
+
+  if (revealed == NULL)
+    return NULL;
+  memcpy(revealed->text, field->line.data, head);
+  nt__secret_reveal(policy, value, strlen(value), revealed->text + head);
   return &revealed->line;
 }
 
@@ -452,24 +462,89 @@ static void forget_revealed(nt__transfer_t* t) {
   }
 }
 
+/* ---- Cookies ------------------------------------------------------------- */
+
+/* The first field of the caller's own, or NULL. */
+static const nt__field_t* find_cookies(const nt__transfer_t* t) {
+  size_t i;
+
+  for (i = 0; i < t->field_count; i++)
+    if (!t->fields[i].dropped && nt__header_is(t->fields[i].name, "cookie"))
+      return &t->fields[i];
+  return NULL;
+}
+
+/* One field for both, RFC 6265 5.4. Only in the caller's part a placeholder
+ * stands for a secret: what a server has set is sent as it is. */
+static struct curl_slist* cookie_line(nt__transfer_t* t, const char* own,
+                                      const nt__buf_t* jar) {
+  static const char head[] = "Cookie: ";
+  const nt_policy_t* policy = nt__transfer_policy(t);
+  size_t own_size = strlen(own);
+  size_t size = nt__secret_reveal(policy, own, own_size, NULL);
+  size_t gap = size > 0 ? 2 : 0;
+  nt__revealed_t* line = new_line(t, sizeof(head) - 1 + size + gap + jar->size);
+  char* at;
+
+  if (line == NULL)
+    return NULL;
+  at = line->text;
+  memcpy(at, head, sizeof(head) - 1);
+  at += sizeof(head) - 1;
+  nt__secret_reveal(policy, own, own_size, at);
+  memcpy(at + size, "; ", gap);
+  memcpy(at + size + gap, jar->data, jar->size);
+  return &line->line;
+}
+
+/* `*line` stays NULL when the jar has nothing to say. */
+static int join_cookies(nt__transfer_t* t, const nt__field_t* field,
+                        struct curl_slist** line) {
+  const char* own = field == NULL ? "" : value_of(field);
+  nt__buf_t jar;
+  int err;
+
+  *line = NULL;
+  own += strspn(own, " ");
+  nt__buf_init(&jar, 0);
+  err = nt__cookies_pick(t, own, &jar);
+  if (err == 0 && jar.size > 0) {
+    *line = cookie_line(t, own, &jar);
+    err = *line == NULL ? NT_E_NOMEM : 0;
+  }
+  if (jar.data != NULL)
+    nt__wipe(jar.data, jar.size);
+  nt__buf_free(&jar);
+  return err;
+}
+
 /* ---- Options ------------------------------------------------------------- */
 
+static struct curl_slist* line_of(nt__transfer_t* t, nt__field_t* field) {
+  return nt__hop_has_secret(t, field) ? reveal(t, field) : &field->line;
+}
+
 static int set_fields(nt__transfer_t* t, CURL* curl) {
+  const nt__field_t* own_cookies = find_cookies(t);
+  struct curl_slist* cookies;
   struct curl_slist* first = NULL;
   struct curl_slist** link = &first;
   size_t i;
+  int err = join_cookies(t, own_cookies, &cookies);
 
+  if (err)
+    return err;
   for (i = 0; i < t->field_count; i++) {
     nt__field_t* field = &t->fields[i];
 
-    if (field->dropped)
+    if (field->dropped || (field == own_cookies && cookies != NULL))
       continue;
-    *link = nt__hop_has_secret(t, field) ? reveal(t, field) : &field->line;
+    *link = line_of(t, field);
     if (*link == NULL)
       return NT_E_NOMEM;
     link = &(*link)->next;
   }
-  *link = NULL;
+  *link = cookies;
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, first);
   return 0;
 }

@@ -32,6 +32,7 @@
 #include "wake.h"
 
 typedef struct nt__task nt__task_t;
+typedef struct nt__cookies nt__cookies_t;
 typedef struct nt__driver nt__driver_t;
 typedef struct nt__storage nt__storage_t;
 typedef struct nt__lookups nt__lookups_t;
@@ -289,6 +290,7 @@ struct nt_context {
   bool in_background;
 
   /* Both. */
+  nt__cookies_t* cookies; /* has a lock of its own */
   nt__mailbox_t commands;
   nt__mailbox_t events;
   atomic_bool io_sleeps;   /* a command needs a nt__wake_send() */

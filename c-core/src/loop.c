@@ -4,6 +4,7 @@
  * poll, takes the commands, starts transfers, lets libcurl go on, and hands the
  * events over. So no transfer is started inside a callback of libcurl, commands
  * and events cross in batches, and one place decides whether to sleep. */
+#include "cookies.h"
 #include "driver.h"
 #include "internal.h"
 #include "lookup.h"
@@ -49,6 +50,7 @@ static void close_handles(nt_context_t* ctx) {
  * what it closes needs one more run of the loop. */
 static void shut_down(nt_context_t* ctx) {
   nt__tasks_abort(ctx);
+  nt__cookies_stop(ctx->cookies);
   nt__storage_stop(ctx->io.storage);
   nt__resolver_free(ctx->io.resolver);
   nt__udps_free(ctx->io.udps);
@@ -73,6 +75,7 @@ static void on_turn(uv_prepare_t* handle) {
   }
   nt__background_run(ctx);
   nt__storage_run(io->storage);
+  nt__cookies_run(ctx->cookies);
   nt__resolver_run(io->resolver);
   nt__tasks_resume(ctx);
   nt__transfers_run(io->transfers);
@@ -89,7 +92,8 @@ static void on_turn(uv_prepare_t* handle) {
   atomic_store(&ctx->io_sleeps, true);
   /* Has something changed since we looked? */
   if (!nt__mailbox_empty(&ctx->commands) || nt__tasks_can_resume(ctx) ||
-      nt__storage_pending(io->storage) || nt__resolver_pending(io->resolver))
+      nt__storage_pending(io->storage) || nt__resolver_pending(io->resolver) ||
+      nt__cookies_pending(ctx->cookies))
     stay_awake(ctx);
 }
 

@@ -59,6 +59,8 @@ size_t nt__outgoing_size(const nt_request_options_t* options) {
   size += max_fields(options) * sizeof(nt__field_t);
   if (options->proxy != NULL)
     size += strlen(options->proxy) + 1;
+  if (options->origin != NULL)
+    size += strlen(options->origin) + 1;
   for (i = 0; i < options->header_count; i++)
     size += field_size(&options->headers[i]);
   for (i = 0; i < UNWANTED_COUNT; i++)
@@ -127,6 +129,9 @@ void nt__outgoing_put(nt__transfer_t* t, const nt_request_options_t* options,
   t->proxy = options->proxy;
   if (t->proxy != NULL)
     t->proxy = put(&cursor, t->proxy, strlen(t->proxy) + 1);
+  t->origin = options->origin;
+  if (t->origin != NULL)
+    t->origin = put(&cursor, t->origin, strlen(t->origin) + 1);
 }
 
 int nt__outgoing_put_url(nt__transfer_t* t,

@@ -204,6 +204,7 @@ static void keep_texts(keeper_t* keeper, nt_policy_t* values) {
   keep_text(keeper, &values->ca_data);
   keep_text(keeper, &values->temp_dir);
   keep_text(keeper, &values->store_file);
+  keep_text(keeper, &values->cookie_file);
   keep_text(keeper, &values->proxy);
 }
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cookies.h"
 #include "failure.h"
 #include "gate.h"
 #include "hop.h"
@@ -168,6 +169,10 @@ static void on_lookup_turn(nt__lookup_turn_t* turn, int error) {
 static void prepare_hop(nt__transfer_t* t) {
   nt__lookups_t* lookups = nt__transfer_context(t)->io.lookups;
 
+  if (nt__cookies_wait(t)) {
+    nt__stage_enter(t, NT__STAGE_WAITING); /* the total time runs */
+    return;
+  }
   nt__stage_enter(t, NT__STAGE_DNS);
   t->lookup.on_turn = on_lookup_turn;
   if (t->url.literal || nt__lookup_begin(lookups, &t->lookup, t->url.authority))

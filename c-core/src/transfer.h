@@ -83,6 +83,7 @@ struct nt__transfer {
   nt_redirect_t redirect;
   uint32_t http;
   uint32_t flags;
+  const char* origin;         /* of NT_REQUEST_SAME_ORIGIN, or NULL */
   nt_access_t access;         /* which list of the policy holds */
   const char* proxy;          /* URL; "": none, NULL: the policy's */
   const char* interface_name; /* to go out by; NULL: any */

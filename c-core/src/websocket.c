@@ -262,8 +262,8 @@ static size_t text_size(const char* text) {
   return text == NULL ? 0 : strlen(text) + 1;
 }
 
-/* The block, and behind it the list of subprotocols, their text and the
- * proxy. */
+/* The block, and behind it the list of subprotocols, their text, the proxy and
+ * the origin. */
 static nt__websocket_t* new_block(const nt_websocket_options_t* options) {
   size_t size = options->protocol_count * sizeof(char*);
   size_t i;
@@ -272,7 +272,8 @@ static nt__websocket_t* new_block(const nt_websocket_options_t* options) {
 
   for (i = 0; i < options->protocol_count; i++)
     size += text_size(options->protocols[i]);
-  ws = nt__calloc(sizeof(*ws) + size + text_size(options->proxy));
+  ws = nt__calloc(sizeof(*ws) + size + text_size(options->proxy) +
+                  text_size(options->origin));
   if (ws == NULL)
     return NULL;
   ws->request.protocols = (const char**) (void*) (ws + 1);
@@ -284,6 +285,9 @@ static nt__websocket_t* new_block(const nt_websocket_options_t* options) {
   if (options->proxy != NULL)
     ws->stream.transfer.proxy =
         nt__pack(&cursor, options->proxy, text_size(options->proxy));
+  if (options->origin != NULL)
+    ws->stream.transfer.origin =
+        nt__pack(&cursor, options->origin, text_size(options->origin));
   return ws;
 }
 
@@ -293,6 +297,16 @@ static uint64_t message_max(const nt_policy_t* policy,
                                                  : policy->message_max_bytes;
 
   return max == 0 || max > MESSAGE_MAX ? MESSAGE_MAX : max;
+}
+
+static uint32_t cookie_flags(uint32_t flags) {
+  uint32_t out = 0;
+
+  if (flags & NT_WEBSOCKET_COOKIES)
+    out = NT_REQUEST_COOKIES_SEND | NT_REQUEST_COOKIES_STORE;
+  if (flags & NT_WEBSOCKET_SAME_ORIGIN)
+    out |= NT_REQUEST_SAME_ORIGIN;
+  return out;
 }
 
 static void fill(nt__websocket_t* ws, const nt_policy_t* policy,
@@ -311,6 +325,7 @@ static void fill(nt__websocket_t* ws, const nt_policy_t* policy,
   t->task = &ws->task;
   t->access = NT_ACCESS_SOCKET;
   t->method = "GET";
+  t->flags = cookie_flags(options->flags);
   t->nagle = (options->flags & NT_WEBSOCKET_NO_DELAY) == 0;
   t->profile.invoke_start = nt__unix_ms();
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cookies.h"
 #include "secret.h"
 #include "stage.h"
 #include "websocket.h"
@@ -206,24 +207,91 @@ static void make_key(nt__websocket_t* ws) {
   memcpy(ws->request.key, ws->key, NT__WS_KEY_SIZE);
 }
 
-/* The request, in which the values take the place of secrets. */
-static nt__piece_t* new_request(nt__websocket_t* ws) {
+/* The value of the caller's own Cookie field, or NULL. Each line of the head
+ * ends with CR LF, and an empty one is its end. */
+static const char* own_cookies(const nt__transfer_t* t) {
+  static const char name[] = "cookie:";
+  const char* line = t->head;
+
+  while (*line != '\r') {
+    if (curl_strnequal(line, name, sizeof(name) - 1))
+      return line + sizeof(name) - 1 + strspn(line + sizeof(name) - 1, " ");
+    line = strchr(line, '\n') + 1;
+  }
+  return NULL;
+}
+
+/* What the jar has for the handshake, to be put at `*at` of the head: behind
+ * the caller's own, or as a field of its own in front. */
+static int pick_cookies(nt__transfer_t* t, nt__buf_t* out, size_t* at) {
+  const char* own = own_cookies(t);
+  nt__buf_t jar;
+  int err;
+
+  *at = own == NULL ? 0 : (size_t) (own - t->head) + strcspn(own, "\r");
+  nt__buf_init(&jar, 0);
+  err = nt__cookies_pick(t, own, &jar);
+  if (err == 0 && jar.size > 0) {
+    const char* before = own == NULL ? "Cookie: " : *own == '\r' ? "" : "; ";
+    const char* behind = own == NULL ? "\r\n" : "";
+
+    err = nt__buf_reserve(out, jar.size + 16);
+    if (err == 0) {
+      nt__buf_append(out, before, strlen(before));
+      nt__buf_append(out, jar.data, jar.size);
+      nt__buf_append(out, behind, strlen(behind));
+    }
+  }
+  if (jar.data != NULL)
+    nt__wipe(jar.data, jar.size);
+  nt__buf_free(&jar);
+  return err;
+}
+
+/* The request, in which the values take the place of secrets, with cookies at
+ * that place of its head. */
+static nt__piece_t* write_request(nt__websocket_t* ws, const nt__buf_t* cookies,
+                                  size_t at) {
   const nt_policy_t* policy = &ws->task.policy->values;
   const nt__transfer_t* t = &ws->stream.transfer;
   const char* text = ws->request.text.data;
   size_t start = (size_t) (t->head - text);
-  size_t size = start + nt__secret_reveal(policy, t->head, t->head_size, NULL);
+  size_t front = nt__secret_reveal(policy, t->head, at, NULL);
+  size_t size =
+      start + front + cookies->size +
+      nt__secret_reveal(policy, t->head + at, t->head_size - at, NULL);
   nt__piece_t* piece = nt__calloc(sizeof(*piece) + size);
+  char* to;
 
   if (piece == NULL)
     return NULL;
   piece->block.memory = piece;
-  piece->data = (char*) (piece + 1);
+  piece->data = to = (char*) (piece + 1);
   piece->size = size;
-  memcpy(piece->data, text, start);
-  nt__secret_reveal(policy, t->head, t->head_size, piece->data + start);
-  if (nt__secret_is_in(policy, t->head, t->head_size))
+  memcpy(to, text, start);
+  nt__secret_reveal(policy, t->head, at, to += start);
+  to += front;
+  if (cookies->size > 0)
+    memcpy(to, cookies->data, cookies->size);
+  to += cookies->size;
+  nt__secret_reveal(policy, t->head + at, t->head_size - at, to);
+  if (cookies->size > 0 || nt__secret_is_in(policy, t->head, t->head_size))
     piece->secret = size;
+  return piece;
+}
+
+/* NULL without memory. */
+static nt__piece_t* new_request(nt__websocket_t* ws) {
+  nt__piece_t* piece = NULL;
+  nt__buf_t cookies;
+  size_t at;
+
+  nt__buf_init(&cookies, 0);
+  if (pick_cookies(&ws->stream.transfer, &cookies, &at) == 0)
+    piece = write_request(ws, &cookies, at);
+  if (cookies.data != NULL)
+    nt__wipe(cookies.data, cookies.size);
+  nt__buf_free(&cookies);
   return piece;
 }
 
@@ -280,6 +348,7 @@ static void judge(nt__websocket_t* ws) {
   int err = nt__ws_answer_check(&ws->answer, &ask, &deal, message);
 
   ws->status = ws->answer.status;
+  nt__cookies_store(&ws->stream.transfer, &ws->answer.headers);
   if (err) {
     fail_connect(ws, err, message);
     return;

@@ -196,16 +196,17 @@ local KEYS = {
   domains = DOMAINS, denyPrivateAddresses = a_boolean,
   allowPrivate = a_list_of_exceptions, caData = a_pem, pins = a_table_of_pins,
   proxy = a_proxy, allowProxy = a_boolean,
-  storeFile = a_text, wifiInterface = a_text,
-  origin = LATER, cacheDir = LATER, cacheMaxBytes = LATER, cookieFile = LATER,
+  storeFile = a_text, cookieFile = a_text, wifiInterface = a_text,
+  origin = a_url, cacheDir = LATER, cacheMaxBytes = LATER,
   appid = LATER, version = LATER, page = LATER, query = LATER,
   cellularInterface = LATER,
 }
 
 -- Those that are none of the core's business.
-local OF_LAYER = { baseUrl = true, dialect = true, defaultContentType = true,
-  timeouts = true, socketMode = true, httpErrorFails = true,
-  jsonErrorFails = true, wifiInterface = true, logger = true }
+local OF_LAYER = { baseUrl = true, origin = true, dialect = true,
+  defaultContentType = true, timeouts = true, socketMode = true,
+  httpErrorFails = true, jsonErrorFails = true, wifiInterface = true,
+  logger = true }
 
 -- The first key, by name, of those that belong to the policy, or nil.
 local function key_of_policy(options)
@@ -413,6 +414,7 @@ local function policy_of(values)
     maxServices = values.maxServices,
     tempDir = values.tempDir,
     storeFile = values.storeFile,
+    cookieFile = values.cookieFile,
     storeMaxBytes = values.storeMaxBytes,
     readRoots = values.readRoots,
     writeRoots = values.writeRoots,

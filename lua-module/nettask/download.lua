@@ -1,6 +1,7 @@
 -- downloadFile(): where the file goes. All else is in exchange.lua; the core
 -- writes it, and what it gives in the end is the path.
 
+local apply_cookies = require "nettask.cookies".apply
 local core = require "nettask.core"
 local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
@@ -36,6 +37,9 @@ local function prepare(record, given, settings)
   params.resume = given.resume
   params.durable = given.durable
   params.goodOnly = settings.httpErrorFails
+  if given.withCredentials ~= false then
+    apply_cookies(params, "include", nil, settings)
+  end
   return params
 end
 

@@ -20,6 +20,7 @@ local attempts = require "nettask.attempts"
 local audit_record = require "nettask.audit".record
 local combine = require "nettask.combine"
 local config = require "nettask.config"
+local cookie_functions = require "nettask.cookies".guarded
 local download_api = require "nettask.download"
 local endpoint = require "nettask.endpoint"
 local errors = require "nettask.errors"
@@ -182,6 +183,7 @@ local net = {
   null = core.null,
   secret = secrets.secret,
   secrets = {},
+  cookies = {},
 }
 
 for _, event in ipairs { "Open", "Message", "Error", "Close" } do
@@ -200,8 +202,8 @@ local function unsealed(functions, to, prefix)
   for name, f in pairs(functions) do
     to[name] = function(...)
       gate(prefix .. name)
-      local result = f(nil, ...)
-      return result
+      local result, message, code = f(nil, ...)
+      return result, message, code
     end
   end
 end
@@ -210,14 +212,15 @@ end
 local function of_host(functions, to, capability)
   for name, f in pairs(functions) do
     to[name] = function(...)
-      local result = f(capability, ...)
-      return result
+      local result, message, code = f(capability, ...)
+      return result, message, code
     end
   end
 end
 
 unsealed(guarded, net, "")
 unsealed(secret_functions, net.secrets, "secrets.")
+unsealed(cookie_functions, net.cookies, "cookies.")
 
 for _, name in ipairs(guarded_by_core) do
   net[name] = core[name]
@@ -226,9 +229,10 @@ end
 -- net.seal() -> host: the one table whose functions go on working.
 function net.seal()
   local capability = core.seal()
-  local host = { secrets = {} }
+  local host = { secrets = {}, cookies = {} }
   of_host(guarded, host, capability)
   of_host(secret_functions, host.secrets, capability)
+  of_host(cookie_functions, host.cookies, capability)
   for _, name in ipairs(guarded_by_core) do
     local f = core[name]
     host[name] = function(...) return f(capability, ...) end

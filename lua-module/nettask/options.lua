@@ -55,9 +55,10 @@ local REQUEST = with_common {
   dataCheck = "function", useStore = "boolean", storeCheckKey = "string",
   storeSign = "string", storeCheck = "function", failover = "boolean",
   retry = "table",
+  enableCookie = "boolean",
   -- Known, for later versions.
   enableCache = "boolean", cache = "string",
-  enableCookie = "boolean", mode = "string", referrerStrategy = "string",
+  mode = "string", referrerStrategy = "string",
 }
 
 local DOWNLOAD = with_common {
@@ -68,6 +69,7 @@ local DOWNLOAD = with_common {
 local UPLOAD = with_common {
   filePath = "string", name = "string", formData = "table",
   fileType = "string", fileName = "string", files = "table",
+  credentials = "string",
   getRawResult = "function", hideLoading = "boolean",
 }
 
@@ -80,6 +82,7 @@ local SOCKET = {
   reconnect = any_of("Boolean or Object", "Boolean", "Object"),
   maxMessageBytes = "number", proxy = "string",
   forceCellularNetwork = "boolean", enableProfile = "boolean",
+  credentials = "string",
   success = "function", fail = "function", complete = "function",
   group = any_of("Object", "Object"),
 }
@@ -122,17 +125,20 @@ local TYPE_NAMES = { string = "String", number = "Number",
 -- other options. Those of a later version are ignored.
 local IGNORED = "is ignored by this version"
 local function when_true(value) return value == true and IGNORED end
-local function always() return IGNORED end
 local DEFAULT_RETRIES = 2
 local function without_failover(value, given)
   return value ~= false and value ~= DEFAULT_RETRIES and not given.failover
     and not is_jsonp(given.jsonp)
     and "has no effect without jsonp or failover=true"
 end
+local CREDENTIALS = { include = true, ["same-origin"] = true, omit = true }
 local REMARKS = {
-  enableCache = when_true, enableHttpDNS = when_true, enableCookie = always,
+  enableCache = when_true, enableHttpDNS = when_true,
   cache = function(value) return value ~= "no-store" and IGNORED end,
-  credentials = function(value) return value ~= "omit" and IGNORED end,
+  credentials = function(value)
+    return not CREDENTIALS[value]
+      and 'is none of "include", "same-origin" and "omit", which it means'
+  end,
 }
 for _, name in ipairs { "jsonpCache", "retryTimes", "backup", "dataCheck",
   "useStore", "storeCheckKey", "storeSign", "storeCheck" } do

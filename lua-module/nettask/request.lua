@@ -3,6 +3,7 @@
 
 local type = type -- see init.lua
 
+local apply_cookies = require "nettask.cookies".apply
 local core = require "nettask.core"
 local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
@@ -82,6 +83,7 @@ local function prepare(record, given, settings)
   params.stream = chunked
   params.anonymous = given.credentials == "omit"
   params.manual = given.redirect == "manual"
+  apply_cookies(params, given.credentials, given.enableCookie, settings)
   if chunked then params.http2, params.http3 = nil, nil end
   return params
 end

@@ -5,6 +5,7 @@
 local error, pairs, tostring, type = error, pairs, tostring, type
 local next = next
 
+local apply_cookies = require "nettask.cookies".apply
 local core = require "nettask.core"
 local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
@@ -73,7 +74,7 @@ local function prepare(_, given, settings)
   local list, header_fault = exchange.header(given.header or given.headers,
     false)
   if not list then return nil, header_fault end
-  return {
+  local params = {
     url = given.url,
     baseUrl = settings.baseUrl,
     headers = list,
@@ -91,6 +92,8 @@ local function prepare(_, given, settings)
     multiple = given.multiple,
     base64 = settings.dialect == "my",
   }
+  apply_cookies(params, given.credentials, nil, settings)
+  return params
 end
 
 local function fault_of(code)

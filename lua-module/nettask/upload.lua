@@ -1,6 +1,7 @@
 -- uploadFile(): fields and files as the parts of one body. All else is in
 -- exchange.lua; the core builds the body and reads the files as it sends.
 
+local apply_cookies = require "nettask.cookies".apply
 local core = require "nettask.core"
 local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
@@ -79,6 +80,8 @@ local function prepare(record, given, settings)
   local params = exchange.params(record, given, list, settings.baseUrl,
     settings.uploadTimeout)
   params.parts = parts
+  params.anonymous = given.credentials == "omit"
+  apply_cookies(params, given.credentials, nil, settings)
   return params
 end
 

@@ -217,6 +217,12 @@ void ntl_secrets_free(ntl_state_t* s);
 /* Adds secretSet, secretRemove, secretNames and secret to the table on top. */
 void ntl_secret_open(lua_State* L, ntl_state_t* s);
 
+/* ---- lcookies.c --------------------------------------------------------- */
+
+/* Adds cookieList, cookieSet, cookieClear and cookieState to the table on
+ * top. */
+void ntl_cookies_open(lua_State* L);
+
 /* ---- update.c ----------------------------------------------------------- */
 
 /* What lies at the bottom of the stack while an event is dispatched: what every

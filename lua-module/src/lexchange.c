@@ -23,6 +23,12 @@ static void get_flags(lua_State* L, nt_request_options_t* options) {
     options->flags |= NT_REQUEST_PROFILE;
   if (ntl_get_flag(L, 2, "anonymous"))
     options->flags |= NT_REQUEST_ANONYMOUS;
+  if (ntl_get_flag(L, 2, "sendCookies"))
+    options->flags |= NT_REQUEST_COOKIES_SEND;
+  if (ntl_get_flag(L, 2, "storeCookies"))
+    options->flags |= NT_REQUEST_COOKIES_STORE;
+  if (ntl_get_flag(L, 2, "sameOrigin"))
+    options->flags |= NT_REQUEST_SAME_ORIGIN;
   if (ntl_get_flag(L, 2, "manual"))
     options->redirect = NT_REDIRECT_MANUAL;
 }
@@ -43,7 +49,8 @@ int ntl_exchange_read(lua_State* L, nt_request_options_t* options) {
     return ntl_exchange_code(L, NT_E_URL);
   if (ntl_get_text(L, 2, "method", &options->method))
     return ntl_exchange_code(L, NT_E_METHOD);
-  if (ntl_get_text(L, 2, "proxy", &options->proxy))
+  if (ntl_get_text(L, 2, "proxy", &options->proxy) ||
+      ntl_get_text(L, 2, "origin", &options->origin))
     return ntl_exchange_code(L, NT_E_INVALID);
   ntl_get_timeouts(L, 2, &options->timeouts);
   get_flags(L, options);

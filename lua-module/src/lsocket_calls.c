@@ -32,6 +32,10 @@ static void read_flags(lua_State* L, nt_websocket_options_t* options) {
     options->flags |= NT_WEBSOCKET_DEFLATE;
   if (ntl_get_flag(L, 2, "profile"))
     options->flags |= NT_WEBSOCKET_PROFILE;
+  if (ntl_get_flag(L, 2, "sendCookies"))
+    options->flags |= NT_WEBSOCKET_COOKIES;
+  if (ntl_get_flag(L, 2, "sameOrigin"))
+    options->flags |= NT_WEBSOCKET_SAME_ORIGIN;
 }
 
 /* { base, max, jitter, tries } */
@@ -72,6 +76,7 @@ static int read_options(lua_State* L, const ntl_state_t* s,
       ntl_get_text(L, 2, "baseUrl", &options->base_url))
     err = NT_E_URL;
   else if (ntl_get_text(L, 2, "proxy", &options->proxy) ||
+           ntl_get_text(L, 2, "origin", &options->origin) ||
            ntl_get_texts(L, 2, "protocols", &options->protocols,
                          &options->protocol_count))
     err = NT_E_INVALID;
@@ -89,9 +94,9 @@ static int read_options(lua_State* L, const ntl_state_t* s,
 }
 
 /* core.socketStart(task, params) -> as core.requestStart(). params: url,
- * baseUrl, proxy, headers and protocols (lists), total, timeouts, pingInterval,
- * pongTimeout, maxMessageBytes, reconnect, and the flags noDelay, deflate,
- * profile, multiple, base64. */
+ * baseUrl, proxy, origin, headers and protocols (lists), total, timeouts,
+ * pingInterval, pongTimeout, maxMessageBytes, reconnect, and the flags noDelay,
+ * deflate, profile, multiple, base64, sendCookies, sameOrigin. */
 static int socket_start(lua_State* L) {
   ntl_state_t* s = ntl_self(L);
   ntl_socket_t* self = ntl_socket_check(L);

@@ -273,6 +273,7 @@ static void fill_core(lua_State* L, ntl_state_t* s) {
   ntl_host_open(L);
   ntl_policy_open(L);
   ntl_secret_open(L, s);
+  ntl_cookies_open(L);
   ntl_request_open(L);
   ntl_download_open(L);
   ntl_upload_open(L);
