@@ -90,8 +90,9 @@ int nt__failure(CURL* curl, CURLcode code, const char* message) {
     case CURLE_PROXY:
       return NT_E_PROXY;
     case CURLE_COULDNT_CONNECT:
-    case CURLE_INTERFACE_FAILED:
       return from_connect_errno(os_errno);
+    case CURLE_INTERFACE_FAILED:
+      return NT_E_INTERFACE;
     case CURLE_OPERATION_TIMEDOUT:
       return NT_E_TIMEOUT;
     case CURLE_SEND_ERROR:

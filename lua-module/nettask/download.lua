@@ -28,7 +28,7 @@ local function prepare(record, given, settings)
   local list, header_fault = exchange.header(given.header or given.headers,
     false)
   if not list then return nil, header_fault end
-  local params = exchange.params(record, given, list, settings.baseUrl,
+  local params = exchange.params(record, given, list, settings,
     settings.downloadTimeout)
   record.file_path = given.filePath
   params.anonymous = given.withCredentials == false

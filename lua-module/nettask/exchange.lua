@@ -31,6 +31,7 @@ local abort = require "nettask.abort"
 local core = require "nettask.core"
 local errors = require "nettask.errors"
 local group = require "nettask.group"
+local referer = require "nettask.web".referer
 local relay = require "nettask.relay"
 
 local E = core.errors
@@ -131,12 +132,12 @@ end
 
 -- What the core wants to know of every exchange; `list` is the header,
 -- `timeout` the default.
-function exchange.params(record, given, list, base_url, timeout)
+function exchange.params(record, given, list, settings, timeout)
   local fast = given.useHighPerformanceMode
   if fast then record[0] = FAST end
   return {
     url = given.url,
-    baseUrl = base_url,
+    baseUrl = settings.baseUrl,
     headers = list,
     total = exchange.total(given, timeout),
     timeouts = exchange.stages(given),
@@ -144,6 +145,7 @@ function exchange.params(record, given, list, base_url, timeout)
     http3 = fast or given.enableQuic,
     profile = given.enableProfile ~= false,
     proxy = given.proxy,
+    referer = referer(given.referrerStrategy, settings),
   }
 end
 
@@ -215,7 +217,8 @@ local function answer_fault(code, status, defect, path, settings)
     return errors.status(status)
   end
   if defect == "charset" then return errors.CHARSET end
-  if defect == "json" and settings.jsonErrorFails then return errors.JSON end
+  -- Of an opaque answer nothing is told.
+  if defect == "json" and status ~= 0 and settings.jsonErrorFails then return errors.JSON end
 end
 
 -- Where a download is: what the script named, or a temporary file.

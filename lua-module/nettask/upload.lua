@@ -77,7 +77,7 @@ local function prepare(record, given, settings)
   if not parts then return nil, fault end
   local list, header_fault = exchange.header(given.header or given.headers)
   if not list then return nil, header_fault end
-  local params = exchange.params(record, given, list, settings.baseUrl,
+  local params = exchange.params(record, given, list, settings,
     settings.uploadTimeout)
   params.parts = parts
   params.anonymous = given.credentials == "omit"
