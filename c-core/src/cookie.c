@@ -350,7 +350,6 @@ static void read_attribute(nt__slice_t part, int64_t now_ms,
   }
 }
 
-/* A tab may be in a value. */
 static bool has_control(nt__slice_t slice, bool allow_tab) {
   size_t i;
 
@@ -361,6 +360,15 @@ static bool has_control(nt__slice_t slice, bool allow_tab) {
       return true;
   }
   return false;
+}
+
+bool nt__cookie_is_clean(nt__slice_t name, nt__slice_t value,
+                         nt__slice_t path) {
+  return name.size > 0 && name.size + value.size <= NT__COOKIE_MAX &&
+         !has_control(name, false) && !has_control(value, true) &&
+         !has_control(path, false) && memchr(name.at, '=', name.size) == NULL &&
+         memchr(name.at, ';', name.size) == NULL &&
+         (value.size == 0 || memchr(value.at, ';', value.size) == NULL);
 }
 
 bool nt__cookie_parse(nt__set_cookie_t* out, const char* line, size_t size,
@@ -379,10 +387,7 @@ bool nt__cookie_parse(nt__set_cookie_t* out, const char* line, size_t size,
   out->expires_ms = found.has_age    ? found.age_ms
                     : found.has_date ? found.date_ms
                                      : NT__COOKIE_SESSION;
-  return out->name.size > 0 &&
-         out->name.size + out->value.size <= NT__COOKIE_MAX &&
-         !has_control(out->name, false) && !has_control(out->value, true) &&
-         !has_control(out->path, false);
+  return nt__cookie_is_clean(out->name, out->value, out->path);
 }
 
 bool nt__cookie_keeps_prefix(const nt__set_cookie_t* cookie,

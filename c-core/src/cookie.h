@@ -50,6 +50,10 @@ typedef struct nt__set_cookie {
 bool nt__cookie_parse(nt__set_cookie_t* out, const char* line, size_t size,
                       int64_t now_ms);
 
+/* A cookie of these may be sent: nothing in it ends it or the field, and it is
+ * not too large. A tab may be in the value. */
+bool nt__cookie_is_clean(nt__slice_t name, nt__slice_t value, nt__slice_t path);
+
 /* RFC 6265 5.1.1, in ms of Unix time. False: no date. */
 bool nt__cookie_date(nt__slice_t text, int64_t* out);
 

@@ -567,8 +567,8 @@ static bool read_line(nt__slice_t text, line_t* out) {
   }
   return read_seconds(seconds, &set->expires_ms) && is_domain(set->domain) &&
          set->path.size > 0 && set->path.at[0] == '/' &&
-         set->path.size <= NT__COOKIE_ATTRIBUTE_MAX && set->name.size > 0 &&
-         set->name.size + set->value.size <= NT__COOKIE_MAX;
+         set->path.size <= NT__COOKIE_ATTRIBUTE_MAX &&
+         nt__cookie_is_clean(set->name, set->value, set->path);
 }
 
 /* What is written as an address: its last label is a number, or it has

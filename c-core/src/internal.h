@@ -280,14 +280,11 @@ struct nt_context {
   nt__fifo_t spare_requests; /* see request.c */
   size_t spare_count;
   uint32_t socket_count; /* WebSockets that count in max_sockets */
-  bool in_background;
   nt__quota_t tcp_opened;
   nt__audit_t audit;
   nt__address_texts_t address_texts; /* of the datagrams shown last */
   uv_thread_t thread;
-  bool in_background;
   bool joined; /* by exit(): a late nt_close() may still come */
-  bool in_background;
 
   /* Both. */
   nt__cookies_t* cookies; /* has a lock of its own */

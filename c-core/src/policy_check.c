@@ -173,7 +173,7 @@ static int check_proxy(const char* proxy) {
   int port;
   int err;
 
-  if (proxy == NULL)
+  if (proxy == NULL || nt__url_is_env(proxy))
     return 0;
   err = nt__url_read_proxy(proxy, &host, &port, &secure);
   nt__free(host);

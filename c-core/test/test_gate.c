@@ -706,6 +706,7 @@ static const struct {
   { 0, NULL, NULL, "socks5h://localhost/run/x", NT_E_INVALID },
   { NT_POLICY_REFUSE_PROXY, NULL, NULL, NULL, 0 },
   { NT_POLICY_REFUSE_PROXY, NULL, NULL, "", NT_E_OWN_PROXY },
+  { NT_POLICY_REFUSE_PROXY, NULL, NULL, "env", NT_E_OWN_PROXY },
   { NT_POLICY_REFUSE_PROXY, NULL, NULL, "http://a", NT_E_OWN_PROXY },
   { REFUSE_PRIVATE, NULL, NULL, "http://127.0.0.1:3128", NT_E_PRIVATE },
   { REFUSE_PRIVATE, NULL, NULL, "socks5://0x7f.1", NT_E_PRIVATE },

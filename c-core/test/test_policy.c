@@ -529,6 +529,8 @@ static const struct {
   { "https://user:password@proxy", true },
   { "socks5://10.0.0.1:1080/", true },
   { "socks5h://[::1]", true },
+  { "env", true },
+  { "ENV", false },
   { "", false },
   { "proxy:3128", false },
   { "ftp://proxy", false },

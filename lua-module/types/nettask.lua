@@ -121,6 +121,8 @@ function nettask.stats() end
 ---| "GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "PATCH" | "OPTIONS"
 ---| "TRACE" | "CONNECT"
 
+---@alias nettask.Credentials "include"|"same-origin"|"omit"
+
 ---false leaves the field out, an array repeats it.
 ---@alias nettask.HeaderValue string|number|boolean|(string|number)[]
 
@@ -153,7 +155,10 @@ function nettask.stats() end
 ---@field enableProfile? boolean default true
 ---@field forceCellularNetwork? boolean fails: no interface can be set
 ---@field proxy? string http://, https:// or socks5://
----@field credentials? "omit" user and password of the url are not sent
+---@field credentials? nettask.Credentials whether the cookie jar is used;
+---`"omit"` said outright: no user and password of the url either
+---@field enableCookie? boolean false: the jar in place of a Cookie header; true:
+---that header, and the jar stores
 ---@field retry? nettask.Retry ask again when that may help
 ---@field failover? boolean the options from here to storeCheck hold
 ---@field retryTimes? integer attempts after a time-out; 2
@@ -482,7 +487,8 @@ nettask.interceptors = {}
 ---@field resume? boolean go on where the last try stopped
 ---@field sha256? string 64 hex digits that the file must have
 ---@field durable? boolean on the disk, not just in its cache, at success
----@field withCredentials? boolean false: no user and password of the url
+---@field withCredentials? boolean default true: uses the cookie jar; false: it
+---does not, and sends no user and password of the url
 ---@field getRawResult? fun(task: nettask.DownloadTask) before the return
 ---@field success? fun(res: nettask.DownloadResult)
 ---@field complete? fun(res: nettask.DownloadResult|nettask.Failure)
@@ -556,6 +562,7 @@ function nettask.downloadFile(options) end
 ---@field type? string media type, or "image", "video", "audio"
 
 ---@class nettask.UploadOptions: nettask.FileOptions
+---@field credentials? nettask.Credentials whether the cookie jar is used
 ---@field filePath? string needed without `files`
 ---@field name? string the form field; needed with filePath
 ---@field formData? table further fields, sent first
@@ -632,6 +639,7 @@ function nettask.uploadFile(options) end
 ---@field tries? integer in a row without success; 10
 
 ---@class nettask.SocketOptions
+---@field credentials? nettask.Credentials whether the cookie jar is used
 ---@field url string ws or wss; relative to configure{baseUrl}
 ---@field header? table<string, nettask.HeaderValue>
 ---@field headers? table<string, nettask.HeaderValue> other name of `header`
@@ -1165,6 +1173,8 @@ function nettask.offLocalServiceDiscoveryStop(listener) end
 ---@field limits? nettask.Limits
 ---@field timeouts? nettask.DefaultTimeouts
 ---@field tempDir? string|false where temporary files are made
+---@field cookieFile? string|false of the cookie jar; false: in memory
+---@field origin? string|false url of what is "same-origin"; false: baseUrl
 ---@field storeFile? string|false of useStore; false: in memory
 ---@field fileRoots? nettask.FileRoots
 ---@field domains? nettask.Domains
@@ -1247,6 +1257,55 @@ function nettask.secrets.remove(name) end
 ---@return string[] names
 function nettask.secrets.list() end
 
+---@class nettask.Cookie
+---@field name string
+---@field value string
+---@field domain string
+---@field path string
+---@field expires? number Unix time in seconds; nil: with the context
+---@field hostOnly boolean not for what is below the domain
+---@field secure boolean
+---@field httpOnly boolean
+
+---@class nettask.NewCookie
+---@field name string
+---@field value? string
+---@field domain? string
+---@field path? string
+---@field expires? number Unix time in seconds
+---@field maxAge? number seconds; wins over expires
+---@field secure? boolean
+---@field httpOnly? boolean
+
+---The cookie jar.
+---@class nettask.Cookies
+nettask.cookies = {}
+
+---All, oldest first, or what a request for the url is sent, in that order.
+---@param url? string
+---@return nettask.Cookie[]?
+---@return string? message
+---@return integer? code
+function nettask.cookies.list(url) end
+
+---As if an answer from the url had that Set-Cookie field.
+---@param url string
+---@param cookie string|nettask.NewCookie
+---@return true?
+---@return string? message
+---@return integer? code
+function nettask.cookies.set(url, cookie) end
+
+---Forgets all, or all that the host of the url is ever sent.
+---@param url? string
+---@return true?
+---@return string? message
+---@return integer? code
+function nettask.cookies.clear(url) end
+
+---@return "ready"|"reading"|"unreadable" of configure{cookieFile}
+function nettask.cookies.state() end
+
 ---The text that stands for a secret in the values of headers. Raises when there
 ---is none of that name.
 ---@param name string
@@ -1272,6 +1331,7 @@ function nettask.close(deadlineMs) end
 ---@field onAudit fun(handler?: fun(refusal: nettask.Refusal))
 ---@field setBackground fun(on: boolean)
 ---@field secrets nettask.Secrets
+---@field cookies nettask.Cookies
 ---@field pause fun()
 ---@field resume fun()
 ---@field close fun(deadlineMs?: number)
