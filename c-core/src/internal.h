@@ -285,6 +285,7 @@ struct nt_context {
   nt__address_texts_t address_texts; /* of the datagrams shown last */
   uv_thread_t thread;
   bool joined; /* by exit(): a late nt_close() may still come */
+  bool in_background;
 
   /* Both. */
   nt__cookies_t* cookies; /* has a lock of its own */

@@ -296,11 +296,13 @@ static int set_policy(lua_State* L) {
   lua_pushvalue(L, ANCHORS);
   lua_setfield(L, TABLE, "anchors");
   read_policy(L, s, &policy);
-  if (nt_policy_check(&policy, why, sizeof(why)) != 0) {
+  err = nt_policy_check(&policy, why, sizeof(why));
+  if (err == NT_E_INVALID) {
     lua_pushstring(L, why);
     return 1;
   }
-  err = ntl_policy_use(s, &policy);
+  if (err == 0)
+    err = ntl_policy_use(s, &policy);
   if (err)
     return ntl_raise(L, err);
   s->own_proxies = allows_proxies(L);

@@ -176,17 +176,18 @@ static int change(ntl_state_t* s, const char* name, ntl_secret_t* added,
   nt_secret_t* items = malloc((policy.secret_count + 1) * sizeof(*items));
   int err;
 
-  snprintf(why, WHY_SIZE, "%s", nt_error_message(NT_E_NOMEM));
-  if (items == NULL)
+  if (items == NULL) {
+    snprintf(why, WHY_SIZE, "%s", nt_error_message(NT_E_NOMEM));
     return NT_E_NOMEM;
+  }
   policy.secret_count = fill_items(s, name, added, items);
   policy.secrets = policy.secret_count > 0 ? items : NULL;
   err = nt_policy_check(&policy, why, WHY_SIZE);
-  if (err == 0) {
+  if (err == 0)
     err = ntl_policy_use(s, &policy);
-    snprintf(why, WHY_SIZE, "%s", nt_error_message(err));
-  }
   if (err) {
+    if (err != NT_E_INVALID)
+      snprintf(why, WHY_SIZE, "%s", nt_error_message(err));
     free(items);
     return err;
   }
