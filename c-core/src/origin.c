@@ -33,11 +33,12 @@ int nt__origin_enter(nt__transfer_t* t) {
   return t->abroad && t->mode == NT_MODE_SAME_ORIGIN ? NT_E_CROSS_ORIGIN : 0;
 }
 
-/* RFC 6454 6.2: the port only where it is not the scheme's own. */
+/* Lower case, and the port only where it is not the scheme's own. */
 static char* serialize(const char* head, const nt__url_t* origin) {
   const char* scheme = origin->secure ? "https" : "http";
   size_t size = strlen(head) + strlen(scheme) + strlen(origin->authority) + 4;
   char* text = nt__malloc(size);
+  char* p;
 
   if (text == NULL)
     return NULL;
@@ -45,6 +46,9 @@ static char* serialize(const char* head, const nt__url_t* origin) {
     snprintf(text, size, "%s%s://%s", head, scheme, origin->host);
   else
     snprintf(text, size, "%s%s://%s", head, scheme, origin->authority);
+  for (p = text + strlen(head); *p != '\0'; p++)
+    if (*p >= 'A' && *p <= 'Z')
+      *p = (char) (*p + ('a' - 'A'));
   return text;
 }
 

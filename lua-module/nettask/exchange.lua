@@ -31,7 +31,6 @@ local abort = require "nettask.abort"
 local core = require "nettask.core"
 local errors = require "nettask.errors"
 local group = require "nettask.group"
-local referer = require "nettask.web".referer
 local relay = require "nettask.relay"
 
 local E = core.errors
@@ -132,12 +131,12 @@ end
 
 -- What the core wants to know of every exchange; `list` is the header,
 -- `timeout` the default.
-function exchange.params(record, given, list, settings, timeout)
+function exchange.params(record, given, list, base_url, timeout)
   local fast = given.useHighPerformanceMode
   if fast then record[0] = FAST end
   return {
     url = given.url,
-    baseUrl = settings.baseUrl,
+    baseUrl = base_url,
     headers = list,
     total = exchange.total(given, timeout),
     timeouts = exchange.stages(given),
@@ -145,7 +144,6 @@ function exchange.params(record, given, list, settings, timeout)
     http3 = fast or given.enableQuic,
     profile = given.enableProfile ~= false,
     proxy = given.proxy,
-    referer = referer(given.referrerStrategy, settings),
   }
 end
 

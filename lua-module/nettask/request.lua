@@ -9,7 +9,9 @@ local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
 local options = require "nettask.options"
 local query = require "nettask.query"
-local apply_mode = require "nettask.web".apply_mode
+local web = require "nettask.web"
+
+local apply_mode, referer = web.apply_mode, web.referer -- see init.lua
 
 local DECODE, PLAN = core.decode, core.plan
 
@@ -79,7 +81,7 @@ local function prepare(record, given, settings)
   local url, body = convert(given.url, method, given.data, content_type)
   if not url then return nil, body end
   local chunked = given.enableChunked
-  local params = exchange.params(record, given, list, settings,
+  local params = exchange.params(record, given, list, settings.baseUrl,
     settings.requestTimeout)
   record.method = method
   record[0] = plan_of(given, method)
@@ -88,6 +90,7 @@ local function prepare(record, given, settings)
   params.anonymous = given.credentials == "omit"
   params.manual = given.redirect == "manual"
   apply_cookies(params, given.credentials, given.enableCookie, settings)
+  params.referer = referer(given.referrerStrategy, settings)
   if given.mode then apply_mode(params, given.mode, settings) end
   if cellular then params.interface = settings.cellularInterface end
   if chunked then params.http2, params.http3 = nil, nil end

@@ -7,6 +7,7 @@ local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
 local options = require "nettask.options"
 local query = require "nettask.query"
+local referer = require "nettask.web".referer
 
 -- What a file is sent as if its name does not tell.
 local FALLBACK = { image = "image/jpeg", video = "video/mp4",
@@ -77,9 +78,10 @@ local function prepare(record, given, settings)
   if not parts then return nil, fault end
   local list, header_fault = exchange.header(given.header or given.headers)
   if not list then return nil, header_fault end
-  local params = exchange.params(record, given, list, settings,
+  local params = exchange.params(record, given, list, settings.baseUrl,
     settings.uploadTimeout)
   params.parts = parts
+  params.referer = referer(nil, settings)
   params.anonymous = given.credentials == "omit"
   apply_cookies(params, given.credentials, nil, settings)
   return params
