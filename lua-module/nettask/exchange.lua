@@ -216,7 +216,9 @@ local function answer_fault(code, status, defect, path, settings)
   end
   if defect == "charset" then return errors.CHARSET end
   -- Of an opaque answer nothing is told.
-  if defect == "json" and status ~= 0 and settings.jsonErrorFails then return errors.JSON end
+  if defect == "json" and status ~= 0 and settings.jsonErrorFails then
+    return errors.JSON
+  end
 end
 
 -- Where a download is: what the script named, or a temporary file.

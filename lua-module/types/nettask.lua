@@ -155,7 +155,7 @@ function nettask.stats() end
 ---@field enableProfile? boolean default true
 ---@field forceCellularNetwork? boolean out by cellularInterface, or not at all
 ---@field mode? "same-origin"|"cors"|"no-cors" outside of its origin
----@field referrerStrategy? "index"|"page"|"querystring" which Referer is sent
+---@field referrerStrategy? "index"|"page"|"querystring" the Referer
 ---@field proxy? string http://, https:// or socks5://
 ---@field credentials? nettask.Credentials whether the cookie jar is used;
 ---`"omit"` said outright: no user and password of the url either
