@@ -341,7 +341,7 @@ rock: rock-check
 
 # "header:variable of LuaRocks"
 ROCK_HEADERS := lua.h:LUA_DIR uv.h:UV_DIR curl/curl.h:CURL_DIR \
-  sqlite3.h:SQLITE_DIR jansson.h:JANSSON_DIR
+  sqlite3.h:SQLITE_DIR libpsl.h:PSL_DIR jansson.h:JANSSON_DIR
 rock-check:
 	for pair in $(ROCK_HEADERS); do \
 	  echo "#include <$${pair%%:*}>" | $(CC) -D_GNU_SOURCE $(LUA_FLAGS) \

@@ -214,6 +214,18 @@ describe("credentials", function()
     assert.equal("all own", names(net.cookies.list()))
   end)
 
+  it("hold for requests that are made of several", function()
+    store("jar=1; Path=/")
+    net.addInterceptor(function(chain)
+      return chain:proceed(chain.requestParams)
+    end)
+    assert.equal("jar=1", sends(INCLUDE))
+    net.cleanInterceptors()
+    assert.equal("jar=1", sends { credentials = "include", failover = true })
+    assert.equal("jar=1", sends { enableCookie = false, retry = {} })
+    assert.is_false(sends { failover = true })
+  end)
+
   it("work for uploads, which omit by default", function()
     store("up=1; Path=/")
     local folder = files.folder()
@@ -342,6 +354,32 @@ describe("a WebSocket handshake", function()
       header = { ["X-A"] = "1", Cookie = "own=1", ["X-B"] = "2" } })
     assert.same({ "jar=1" }, handshake { credentials = "include",
       header = { Cookie = "" } })
+  end)
+
+  it("stores what an answer sets, a refusal too", function()
+    local function open(options)
+      sockets.close(sockets.open(wire.with(options, {
+        url = sockets.fault("echo", { h = "Set-Cookie: echo=1" }) })))
+    end
+    open {}
+    assert.same({}, net.cookies.list())
+    open(INCLUDE)
+    assert.equal("echo", names(net.cookies.list()))
+    local done
+    local task = net.connectSocket { credentials = "include",
+      url = (sockets.fault("refuse", { h = "Set-Cookie: refused=1" })) }
+    task:onError(function() done = true end)
+    helper.run_until(function() return done end)
+    assert.equal("echo refused", names(net.cookies.list()))
+    assert.equal("/ws", net.cookies.list()[1].path)
+  end)
+
+  it("is the same over TLS, where Secure cookies go", function()
+    store("high=1; Path=/; Secure", fault.https)
+    assert.same({}, handshake { credentials = "include" })
+    assert.equal("high=1", wire.values(sockets.handshake {
+      credentials = "include", url = fault.wss .. "/ws/echo?key=KEY" },
+      "Cookie")[1])
   end)
 
   it("takes ws for http in an origin", function()

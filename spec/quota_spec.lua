@@ -43,13 +43,18 @@ describe("limits.bytesPerMinute", function()
   local function spend()
     local record = helper.start { url = demo .. "/bytes/300000",
       enableChunked = true, responseType = "arraybuffer" }
-    helper.run_until(function() return size_of(record) > QUOTA / 2 end)
+    local probe = udp.bound()
+    helper.run_until(function()
+      udp.send(probe, servers.demo_udp, "x")
+      return #probe.errors > 0
+    end)
+    udp.close(probe)
     return record
   end
 
   it("stops reading, and goes on when it is lifted", function()
     local record = spend()
-    helper.run_for(100)
+    helper.run_for(50)
     assert.is_true(size_of(record) <= QUOTA + 16384, size_of(record))
     assert.is_false(record.done)
     limit { bytesPerMinute = 0 }
@@ -60,7 +65,6 @@ describe("limits.bytesPerMinute", function()
 
   it("lets nothing new begin", function()
     local record = spend()
-    helper.run_for(50)
     for _, api in ipairs { "request", "downloadFile" } do
       local refused = helper.finish(helper.begin(api, { url = demo .. "/get" }))
       helper.check_failure(refused, SPENT[1], SPENT[2], SPENT[3])
@@ -102,9 +106,9 @@ describe("limits.bytesPerMinute", function()
     limit { bytesPerMinute = 0 } -- another minute begins
     limit { bytesPerMinute = 1000 }
     local before = net.stats().droppedDatagrams
-    for _ = 1, 2 do udp.send(box, servers.demo_udp, ("x"):rep(500)) end
+    udp.send(box, servers.demo_udp, ("x"):rep(1000))
     helper.run_until(function()
-      return net.stats().droppedDatagrams == before + 2
+      return net.stats().droppedDatagrams == before + 1
     end)
     assert.same({}, box.messages)
     assert.same({}, box.errors)
@@ -118,32 +122,28 @@ describe("limits.requestsPerSecond", function()
   setup(tcp.defaults)
   after_each(verify)
 
-  it("lets others wait, in order", function()
+  it("lets others wait", function()
     limit { requestsPerSecond = 4 }
     local begun = helper.now()
-    local order, records = {}, {}
-    for i = 1, 6 do
-      records[i] = helper.start { url = fault.http .. "/",
-        complete = function() order[#order + 1] = i <= 4 and 1 or 2 end }
-    end
+    local records = {}
+    for i = 1, 6 do records[i] = helper.start { url = fault.http .. "/" } end
     helper.run_until(function() return records[6].task.state == "queued" end)
     for i = 1, 6 do
       helper.finish(records[i])
       assert.equal("request:ok", records[i].complete.errMsg)
     end
     assert.is_true(helper.now() - begun >= 990)
-    assert.same({ 1, 1, 1, 1, 2, 2 }, order)
   end)
 
   it("counts downloads and uploads, and no sockets", function()
     limit { requestsPerSecond = 1 }
-    helper.fetch { url = fault.http .. "/" }
     local begun = helper.now()
+    helper.fetch { url = fault.http .. "/" }
     local download = helper.begin("downloadFile", { url = demo .. "/file/10" })
     local socket = sockets.open { url = sockets.fault("echo") }
     assert.equal(1, #socket.opens)
     helper.finish(download)
-    assert.is_true(helper.now() - begun >= 500) -- the rest of the second
+    assert.is_true(helper.now() - begun >= 990)
     assert.equal("downloadFile:ok", download.complete.errMsg)
     sockets.close(socket)
   end)

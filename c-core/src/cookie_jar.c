@@ -228,7 +228,7 @@ static bool find_domain(const nt__cookie_place_t* place,
 
   *host_only = set->domain.size == 0;
   if (*host_only) {
-    strcpy(domain, place->host);
+    memcpy(domain, place->host, sizeof(place->host));
     return true;
   }
   if (set->domain.size >= NT__COOKIE_HOST_MAX)
@@ -524,15 +524,16 @@ static bool read_seconds(nt__slice_t slice, int64_t* out) {
   return value > 0; /* 0 is a cookie of a session, which is over */
 }
 
-/* A domain as an answer may give it, in letters and digits of ASCII. */
+/* A name or an address as it can be looked up, in lower case. */
 static bool is_domain(nt__slice_t domain) {
+  static const char digits[] = "abcdefghijklmnopqrstuvwxyz0123456789-_.:[]";
   size_t i;
 
   for (i = 0; i < domain.size; i++)
-    if ((unsigned char) domain.at[i] <= ' ' ||
-        (domain.at[i] >= 'A' && domain.at[i] <= 'Z') || domain.at[i] == 0x7f)
+    if (domain.at[i] == '\0' || strchr(digits, domain.at[i]) == NULL)
       return false;
-  return domain.size > 0 && domain.size < NT__COOKIE_HOST_MAX;
+  return domain.size > 0 && domain.size < NT__COOKIE_HOST_MAX &&
+         domain.at[0] != '.' && domain.at[domain.size - 1] != '.';
 }
 
 typedef struct line {

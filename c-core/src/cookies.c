@@ -605,7 +605,8 @@ void nt__cookies_store(nt__transfer_t* t, const nt__headers_t* headers) {
   const char* value;
   size_t cursor = 0;
 
-  if (nt__headers_find(headers, "set-cookie") == NULL ||
+  if ((t->flags & NT_REQUEST_COOKIES_STORE) == 0 ||
+      nt__headers_find(headers, "set-cookie") == NULL ||
       !may(t, NT_REQUEST_COOKIES_STORE, &place))
     return;
   uv_mutex_lock(&cookies->mutex);

@@ -468,10 +468,13 @@ static void forget_revealed(nt__transfer_t* t) {
 
 /* ---- Cookies ------------------------------------------------------------- */
 
-/* The first field of the caller's own, or NULL. */
+/* The first field of the caller's own that the jar's are put behind, or NULL.
+ */
 static const nt__field_t* find_cookies(const nt__transfer_t* t) {
   size_t i;
 
+  if ((t->flags & NT_REQUEST_COOKIES_SEND) == 0)
+    return NULL; /* it goes as it is */
   for (i = 0; i < t->field_count; i++)
     if (!t->fields[i].dropped && nt__header_is(t->fields[i].name, "cookie"))
       return &t->fields[i];

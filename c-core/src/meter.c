@@ -25,6 +25,11 @@ static nt_context_t* context_of(nt__timer_t* timer) {
   return nt__container_of(meter, nt_context_t, meter);
 }
 
+static void set_timer(nt_context_t* ctx) {
+  nt__timer_set(&ctx->io.timers, &ctx->meter.timer,
+                nt__now(ctx) + nt__meter_minute_ms);
+}
+
 /* What waits for it goes on in the turn that follows. */
 static void begin_minute(nt__timer_t* timer) {
   nt_context_t* ctx = context_of(timer);
@@ -35,7 +40,7 @@ static void begin_minute(nt__timer_t* timer) {
   atomic_store(&meter->given, 0);
   atomic_store(&meter->used, 0);
   atomic_fetch_add(&meter->minute, meter->minute == UINT32_MAX ? 2 : 1);
-  nt__timer_set(&ctx->io.timers, timer, nt__now(ctx) + nt__meter_minute_ms);
+  set_timer(ctx);
 }
 
 void nt__meter_init(nt_context_t* ctx) {
@@ -50,8 +55,8 @@ void nt__meter_set(nt_context_t* ctx) {
   meter->max = ctx->io.policy->values.bytes_per_minute;
   if (meter->max == 0)
     nt__timer_clear(&ctx->io.timers, &meter->timer);
-  else if (!was_on)
-    begin_minute(&meter->timer);
+  else if (!was_on) /* and the host has begun to count since */
+    set_timer(ctx);
 }
 
 void nt__meter_settle(nt__meter_t* meter, unsigned minute, uint64_t bytes) {

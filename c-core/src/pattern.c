@@ -187,8 +187,11 @@ static bool read_v4(const char* text, uint8_t out[4]) {
 }
 
 static bool read_v6(nt__host_t* out, const char* text) {
+  const char* zone = strchr(text, '%');
   struct in6_addr address;
 
+  if (zone != NULL && zone[1] == '\0')
+    return false;
   if (uv_inet_pton(AF_INET6, text, &address) != 0) /* leaves the zone out */
     return false;
   out->literal = true;

@@ -25,6 +25,7 @@ struct nt__storage {
   nt_context_t* ctx; /* NULL after stop */
   bool ended;
 
+  bool joined;             /* whoever waits for the end */
   atomic_bool has_results; /* the I/O thread looks without the mutex */
   atomic_uint refs;
   uv_thread_t thread;
@@ -188,16 +189,19 @@ bool nt__storage_wait(nt__storage_t* storage, uint64_t deadline) {
   }
   ended = storage->ended;
   uv_mutex_unlock(&storage->mutex);
+  if (ended && !storage->joined)
+    uv_thread_join(&storage->thread);
+  storage->joined = ended;
   return ended;
 }
 
 void nt__storage_close(nt__storage_t* storage, uint64_t deadline) {
   if (storage == NULL)
     return;
-  if (nt__storage_wait(storage, deadline))
-    uv_thread_join(&storage->thread);
-#ifndef _WIN32
-  else
+#ifdef _WIN32
+  nt__storage_wait(storage, deadline);
+#else
+  if (!nt__storage_wait(storage, deadline))
     pthread_detach(storage->thread);
 #endif
   unref(storage);

@@ -31,8 +31,8 @@ bool nt__storage_pending(const nt__storage_t* storage);
  * leaves the context alone. */
 void nt__storage_stop(nt__storage_t* storage);
 
-/* Any thread, after stop: true when the thread has ended before `deadline`
- * (uv_hrtime). */
+/* After stop, one thread at a time: true when the thread has ended before
+ * `deadline` (uv_hrtime), and is joined. */
 bool nt__storage_wait(nt__storage_t* storage, uint64_t deadline);
 /* Host thread, last of all: joins, or lets go of a thread that is late. */
 void nt__storage_close(nt__storage_t* storage, uint64_t deadline);

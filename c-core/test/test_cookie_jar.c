@@ -371,6 +371,10 @@ static const char* const bad_lines[] = {
   "a.test.com\tFALSE\t/\tFALSE\t4102444800\ta\t1; b=2",
   "a.test.com\tFALSE\t/\tFALSE\t4102444800\ta=b\t1",
   "a.test.com\tFALSE\t/\x01\tFALSE\t4102444800\ta\t1",
+  ".#test.com\tFALSE\t/\tFALSE\t4102444800\ta\t1",
+  "..test.com\tTRUE\t/\tFALSE\t4102444800\ta\t1",
+  "test.com.\tTRUE\t/\tFALSE\t4102444800\ta\t1",
+  "t\x80st.com\tFALSE\t/\tFALSE\t4102444800\ta\t1",
   "A.test.com\tFALSE\t/\tFALSE\t4102444800\ta\t1",
 };
 

@@ -268,6 +268,7 @@ static const struct {
     7, false, NT_E_ADDRESS },
   { NT_ACCESS_TCP, "a.example", "", 7, false, NT_E_ADDRESS },
   { NT_ACCESS_TCP, "a.example", "[2606::1", 7, false, NT_E_ADDRESS },
+  { NT_ACCESS_TCP, "[2606::1]", "2606::1%", 7, false, NT_E_ADDRESS },
   { NT_ACCESS_UDP, "udp://a.example:7", "a.example", 7, false, 0 },
   { NT_ACCESS_UDP, "udp://a.example:7", "b.example", 7, false, NT_E_DOMAIN },
 };

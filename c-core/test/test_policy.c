@@ -86,6 +86,7 @@ static void snapshot_copies_texts(void** state) {
   char agent[] = "game/1";
   char file[] = "/etc/ca.pem";
   char store[] = "/var/store";
+  char cookies[] = "/var/cookies";
   nt_policy_t values;
   nt__policy_t* policy;
 
@@ -94,14 +95,17 @@ static void snapshot_copies_texts(void** state) {
   values.user_agent = agent;
   values.ca_file = file;
   values.store_file = store;
+  values.cookie_file = cookies;
   policy = nt__policy_new(&values);
   assert_non_null(policy);
   memset(store, 'x', sizeof(store) - 1);
+  memset(cookies, 'x', sizeof(cookies) - 1);
   memset(agent, 'x', sizeof(agent) - 1);
   memset(file, 'x', sizeof(file) - 1);
   assert_string_equal(policy->values.user_agent, "game/1");
   assert_string_equal(policy->values.ca_file, "/etc/ca.pem");
   assert_string_equal(policy->values.store_file, "/var/store");
+  assert_string_equal(policy->values.cookie_file, "/var/cookies");
   nt__policy_unref(policy);
 
   values.user_agent = NULL;

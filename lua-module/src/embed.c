@@ -124,6 +124,7 @@ static void copy_parts(ntl_room_t* room, nt_policy_t* policy) {
   copy_text(room, &policy->ca_data);
   copy_text(room, &policy->temp_dir);
   copy_text(room, &policy->store_file);
+  copy_text(room, &policy->cookie_file);
   copy_text(room, &policy->proxy);
   copy_ports(room, policy);
   copy_texts(room, &policy->read_roots, policy->read_root_count);

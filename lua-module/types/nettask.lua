@@ -159,8 +159,8 @@ function nettask.stats() end
 ---@field proxy? string http://, https:// or socks5://
 ---@field credentials? nettask.Credentials whether the cookie jar is used;
 ---`"omit"` said outright: no user and password of the url either
----@field enableCookie? boolean false: the jar in place of a Cookie header; true:
----that header, and the jar stores
+---@field enableCookie? boolean false: the jar in place of a Cookie header;
+---true: that header, and the jar stores
 ---@field retry? nettask.Retry ask again when that may help
 ---@field failover? boolean the options from here to storeCheck hold
 ---@field retryTimes? integer attempts after a time-out; 2

@@ -66,6 +66,7 @@ static void fill(nt_policy_t* policy) {
                          list("https://a.example", "https://b.example") };
 
   policy->user_agent = text("Embedded/1");
+  policy->cookie_file = text("/nowhere/cookies");
   policy->write_roots = roots.items;
   policy->write_root_count = roots.count;
   policy->read_roots = piece(roots.items, sizeof(*roots.items));

@@ -87,10 +87,14 @@ def answer(status, body=b"", *fields):
     return head(status, [("Content-Length", len(body)), *fields]) + body
 
 
+def wanted(r):
+    """The fields that the request asks for."""
+    return [tuple(part.strip() for part in field.partition(":")[::2])
+            for field in r.query.get("h", [])]
+
+
 def refusal(r):
-    fields = [tuple(part.strip() for part in field.partition(":")[::2])
-              for field in r.query.get("h", [])]
-    return answer(r.number("status", 403), r.get("body").encode(), *fields)
+    return answer(r.number("status", 403), r.get("body").encode(), *wanted(r))
 
 
 def first_protocol(r):
@@ -435,7 +439,9 @@ PLAYS = {
     "too-big-fragments": too_big_fragments,  # ?bytes=N
     "bomb": bomb,                    # ?bytes=N, inflated
     "pings": pings,                  # ?n=N
-    "echo": lambda peer, r: play(peer, switching(r), handle=echoing),
+    # ?h=Name:value
+    "echo": lambda peer, r: play(peer, switching(r, *wanted(r)),
+                                 handle=echoing),
     # ?hex=&each=N&then=listen|echo|silent|differ|fin|rst&deal=EXTENSION
     "script": script,
     # ?key=K&on=N&how=rst|fin|close|refuse; refuse drops the first

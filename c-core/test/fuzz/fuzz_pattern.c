@@ -35,13 +35,24 @@ static bool is_same_address(const char* a, const char* b) {
   return memcmp(&ips[0], &ips[1], sizeof(ips[0])) == 0;
 }
 
+/* An entry has no zone, and means the address in all of them. */
+static bool is_same_host(const char* pattern, const char* host) {
+  char* bare = bare_host(host);
+  bool same;
+
+  bare[strcspn(bare, "%")] = '\0';
+  same = strcasecmp(pattern, bare) == 0 || is_same_address(pattern, bare);
+  free(bare);
+  return same;
+}
+
 /* `host` has no dot at its end. */
 static bool is_meant(const char* pattern, const char* host) {
   size_t size = strlen(host);
   size_t tail = strlen(pattern);
 
   if (strncmp(pattern, "*.", 2) != 0)
-    return strcasecmp(pattern, host) == 0 || is_same_address(pattern, host);
+    return is_same_host(pattern, host);
   return size > tail - 1 &&
          strcasecmp(host + size - tail + 1, pattern + 1) == 0;
 }
