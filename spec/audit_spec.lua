@@ -7,6 +7,8 @@ local helper = require "helper"
 local residue = require "support.residue"
 local tcp = require "support.tcp"
 
+local core = require "nettask.core"
+
 local net, servers = helper.net, helper.servers
 local fault = servers.fault
 
@@ -69,6 +71,19 @@ describe("records of refusals", function()
     assert.equal(1, #records)
     assert.equal(path, records[1].target)
     assert.equal("downloadFile", records[1].api)
+  end)
+
+  it("of tasks that are not known name a rule as well", function()
+    local record = require "nettask.audit".record
+    for name, rule in pairs { OUTSIDE = "fileRoots", FILE_SIZE = "limits",
+      TEMP_SIZE = "limits.tempMaxBytes", WS_SIZE = "maxMessageBytes",
+      DOMAIN = "domains", PRIVATE = "denyPrivateAddresses",
+      PIN = "pins", LIMIT = "limits.tcpPerWindow" } do
+      local entry = record(nil, "1", core.errors[name], "/path")
+      assert.equal(rule, entry.rule)
+      assert.is_truthy(entry.setting)
+      assert.equal("/path", entry.target)
+    end
   end)
 
   it("of a redirect name what it led to", function()

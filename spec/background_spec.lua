@@ -100,6 +100,13 @@ describe("in the background", function()
     assert.is_nil((net.createUDPSocket()))
   end)
 
+  it("a TCP socket can be made, and cannot connect", function()
+    net.setBackground(true)
+    local record = tcp.whole { port = servers.demo_tcp }
+    tcp.check_result(record.errors[1], "TCPSocket.connect", TEXT, ERRNO, -1)
+    assert.equal(1, #record.closes)
+  end)
+
   it("sleeps go on", function()
     local slept
     net.sleep(50):next(function() slept = true end)

@@ -185,6 +185,35 @@ describe("configure", function()
     net.configure {}
   end)
 
+  it("takes no table with a metatable, whose keys it would not see", function()
+    local base = { __index = { requireSecure = true, maxRequests = 1 } }
+    refused(setmetatable({}, base),
+      "configure: the table must have no metatable")
+    for _, key in ipairs { "limits", "timeouts", "domains", "fileRoots" } do
+      refused({ [key] = setmetatable({}, base) },
+        "configure: " .. key .. " must have no metatable")
+    end
+  end)
+
+  it("blames the line that calls what is sealed", function()
+    local result = helper.lua([[
+      local net = require "helper".net
+      net.seal()
+      for _, name in ipairs { "configure", "onAudit", "pause" } do
+        local _, err = pcall(function() net[name]({}) end)
+        print((err:gsub("^.*/", "")))
+      end]])
+    assert.equal("", result.err)
+    local count = 0
+    for line in result.out:gmatch("[^\n]+") do
+      assert.matches("^[^:]+:%d+: nettask: %a+: the configuration is sealed",
+        line)
+      assert.is_nil(line:find("init.lua", 1, true), line)
+      count = count + 1
+    end
+    assert.equal(3, count)
+  end)
+
   it("changes nothing when anything is wrong", function()
     local lines = 0
     refused({

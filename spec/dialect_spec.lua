@@ -207,7 +207,12 @@ describe("the dialect", function()
       { 11, "uploadFile", { url = url, filePath = folder .. "/no" } },
       { 13, "uploadFile", { url = url, filePath = "/etc/hostname" } },
       { 12, "uploadFile", { url = fault.refused .. "/", filePath = text } },
+      { 20, "request", { url = fault.http .. "/" }, { requireSecure = true } },
+      { 11, "request", { url = "ftp://x/" }, { requireSecure = false } },
+      { 11, "request", { url = fault.http .. "/" },
+        { domains = { request = {} } } },
     } do
+      if case[4] then net.configure(case[4]) end
       case[3].name = "f"
       local record = helper.finish(helper.begin(case[2], case[3]))
       local res = record.fail
@@ -215,6 +220,22 @@ describe("the dialect", function()
       assert.equal(case[1], res.error)
       assert.equal(res.errMsg, case[2] .. ":fail " .. res.errorMessage)
     end
+    local quota = require "nettask.errors".of_code(core.errors.QUOTA)
+    assert.equal(20, quota.error)
+  end)
+
+  it("a dialect leaves the host's cap for uploads", function()
+    local function upload()
+      return helper.finish(helper.begin("uploadFile", { name = "f",
+        url = demo .. "/upload", files = { { name = "f", data = "12345" } } }))
+    end
+    net.configure { limits = { uploadMaxBytes = 4 } }
+    for _, name in ipairs { "swan", "my", "wx" } do
+      net.configure { dialect = name }
+      helper.check_failure(upload(), "exceed max file size", 603301, -8)
+    end
+    net.configure { limits = { uploadMaxBytes = 0 } }
+    assert.is_truthy(upload().success)
   end)
 
   it("swan has a cap for uploads, which limits and open lift", function()

@@ -122,6 +122,8 @@ describe("a guest", function()
       and rawget(ended, "errno") ~= 0, "a request")
     check(refusals > 0, "the records of the host")
     host.configure { userAgent = "Host/1" }
+    host.configure { proxy = "http://user:" .. SECRET .. "@127.0.0.1:1" }
+    host.configure { proxy = false }
     host.secrets.set("late", { value = SECRET, hosts = ALLOWED })
     check(host.secrets.remove("key"), "a secret of the host's")
     local line = #lines

@@ -16,7 +16,7 @@ describe("a host of the manual", function()
       if _G[name] ~= nil then print("has " .. name) end
     end
     if os and (os.execute or os.getenv or os.remove) then print "has os" end
-    if string.dump then print "has string.dump" end
+    if string.dump or ("").dump then print "has string.dump" end
     if getmetatable and getmetatable "" then print "has strings" end
     if load and load "\27Lua" then print "has bytecode" end
     for _, name in ipairs { "io", "debug", "nettask.core", "nettask.config" } do
@@ -80,6 +80,25 @@ describe("a host of the manual", function()
     local path = write_guest(key, "require 'nettask'.sleep(60000)\n")
     local folder = os.getenv("LUA_CPATH"):match("^([^;]*)/%?%.so")
     check(helper.run(folder .. "/sealed_host", path), key)
+    os.remove(path)
+  end)
+
+  -- What it raises may be no text, and its text may be its own code.
+  it("outlives what its guest raises", function()
+    local path = helper.temp_name()
+    local folder = os.getenv("LUA_CPATH"):match("^([^;]*)/%?%.so")
+    local code = block("In Lua", "lua")
+    for _, err in ipairs { "{}", "nil", "setmetatable({}, { __tostring ="
+      .. " function() error 'again' end })" } do
+      helper.write_file(path, "error(" .. err .. ")")
+      for _, result in ipairs { helper.lua(code, path),
+        helper.run(folder .. "/sealed_host", path) } do
+        assert.matches("^guest: ", result.err)
+        assert.is_nil(result.err:find("again", 1, true))
+        assert.is_nil(result.err:find("(null)", 1, true))
+        assert.equal(0, result.status)
+      end
+    end
     os.remove(path)
   end)
 

@@ -306,8 +306,9 @@ typedef struct nt_policy {
                          * "user:password@"; "env": what http_proxy and
                          * its like say in the environment; NULL: none.
                          * Not subject to the lists, and, but for "env",
-                         * not to `allow_private`. What a proxy resolves
-                         * is checked by name alone */
+                         * not to `allow_private`. What is behind a proxy
+                         * is checked by name alone, also with socks5://,
+                         * where the name is looked up here */
   const nt_pin_t* pins; /* all that match a host hold for it */
   size_t pin_count;
   const nt_secret_t* secrets;
@@ -537,7 +538,8 @@ typedef struct nt_stats {
   uint64_t waiting_events, waiting_bytes; /* taken in, not delivered */
   uint64_t bytes_in, bytes_out;           /* on the wire, since nt_open() */
   uint64_t dropped;          /* datagrams that came while a mark was reached,
-                              * or from where the policy lets none come */
+                              * or from where the policy lets none come: these
+                              * are not in `bytes_in` and in no quota */
   uint64_t services_refused; /* answers for services above max_services */
   uint64_t refusals;         /* NT_EV_REFUSED, also those that found no room */
 } nt_stats_t;

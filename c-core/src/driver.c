@@ -452,8 +452,18 @@ void nt__driver_renew(nt__driver_t* driver, const nt__policy_t* policy) {
 
 /* ---- Easy handles -------------------------------------------------------- */
 
+/* Not from the environment, nor what is to go without one: which is where
+ * libcurl looks if it has no memory for these. */
+static int forbid_env(CURL* curl) {
+  return curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK &&
+                 curl_easy_setopt(curl, CURLOPT_NOPROXY, "") == CURLE_OK
+             ? 0
+             : NT_E_NOMEM;
+}
+
 static int set_common(nt__easy_t* easy, const nt_policy_t* policy) {
   CURL* curl = easy->curl;
+  int err = forbid_env(curl);
 
   curl_easy_setopt(curl, CURLOPT_PRIVATE, easy);
   curl_easy_setopt(curl, CURLOPT_SHARE, easy->pool->share);
@@ -462,14 +472,11 @@ static int set_common(nt__easy_t* easy, const nt_policy_t* policy) {
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   /* Or removing a transfer joins the thread of its stuck name lookup. */
   curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
-  /* Not from the environment, nor what is to go without one. */
-  curl_easy_setopt(curl, CURLOPT_PROXY, "");
-  curl_easy_setopt(curl, CURLOPT_NOPROXY, "");
   curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
   curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, easy);
   curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
   curl_easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, easy->driver);
-  return nt__trust_set(&easy->pool->authorities, policy, curl);
+  return err ? err : nt__trust_set(&easy->pool->authorities, policy, curl);
 }
 
 static int take_handle(nt__driver_t* driver, nt__easy_t* easy) {

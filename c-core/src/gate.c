@@ -160,13 +160,11 @@ int nt__gate_proxy(const nt__policy_t* policy, nt_access_t access,
 /* ---- Pins and secrets ---------------------------------------------------- */
 
 /* They are few, and read where they are used. */
-bool nt__gate_pin(const nt_pin_t* pin, const char* text) {
+bool nt__gate_pin(const nt_pin_t* pin, const nt__host_t* host) {
   nt__pattern_t pattern;
-  nt__host_t host;
 
-  return nt__host_read(&host, text) &&
-         nt__pattern_read_host(&pattern, pin->host) &&
-         nt__pattern_has_host(&pattern, &host);
+  return nt__pattern_read_host(&pattern, pin->host) &&
+         nt__pattern_has_host(&pattern, host);
 }
 
 static bool may_have(const char* text, const nt__host_t* host,
@@ -219,4 +217,14 @@ void nt__gate_show(const nt__url_t* url, char* out, size_t size) {
   for (c = out; *c != '\0'; c++)
     if (*c <= ' ' || *c >= 0x7f) /* a name that is not in Punycode */
       *c = '?';
+}
+
+void nt__gate_show_text(const char* text, char* out, size_t size) {
+  nt__url_t url;
+
+  out[0] = '\0';
+  if (nt__url_parse(&url, NULL, text) != 0)
+    return;
+  nt__gate_show(&url, out, size);
+  nt__url_free(&url);
 }

@@ -43,11 +43,13 @@ bool nt__gate_has_list(const nt__policy_t* policy, nt_access_t access);
 /* Whom a secret may be sent to. */
 bool nt__gate_secret(const nt_secret_t* secret, const nt__url_t* url);
 
-/* Whether a host, as nt__url_t has it, is the one of a pin or below it. */
-bool nt__gate_pin(const nt_pin_t* pin, const char* host);
+/* Whether a host is the one of a pin or below it. */
+bool nt__gate_pin(const nt_pin_t* pin, const nt__host_t* host);
 
 /* "scheme://host:port" of a URL, for people, without anything that may be
  * private. */
 void nt__gate_show(const nt__url_t* url, char* out, size_t size);
+/* The same of a URL as text; "" if it is none. */
+void nt__gate_show_text(const char* text, char* out, size_t size);
 
 #endif

@@ -636,7 +636,9 @@ static int set_proxy(nt__transfer_t* t, CURL* curl) {
 
   if (proxy == NULL && !env)
     return 0;
-  curl_easy_setopt(curl, CURLOPT_PROXY, proxy);
+  /* Without it the transfer would go straight to the host. */
+  if (curl_easy_setopt(curl, CURLOPT_PROXY, proxy) != CURLE_OK)
+    return NT_E_NOMEM;
   if (env)
     curl_easy_setopt(curl, CURLOPT_NOPROXY, NULL);
   /* Its answer to CONNECT is nobody's header. */

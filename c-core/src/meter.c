@@ -60,12 +60,15 @@ void nt__meter_set(nt_context_t* ctx) {
 }
 
 void nt__meter_settle(nt__meter_t* meter, unsigned minute, uint64_t bytes) {
-  uint64_t given;
+  uint_fast64_t given;
 
   if (minute == 0 || minute != atomic_load(&meter->minute))
     return;
   given = atomic_load(&meter->given);
-  atomic_fetch_sub(&meter->given, bytes < given ? bytes : given);
+  /* The host may give more, or begin with nothing, meanwhile. */
+  while (!atomic_compare_exchange_weak(&meter->given, &given,
+                                       given - (bytes < given ? bytes : given)))
+    continue;
 }
 
 /* ---- Host thread --------------------------------------------------------- */

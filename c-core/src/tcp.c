@@ -450,15 +450,11 @@ static int check_target(nt_context_t* ctx, nt_id_t id,
 /* Its password is nobody's business. */
 static int check_proxy(nt_context_t* ctx, nt_id_t id, const char* proxy) {
   int err = nt__gate_proxy(ctx->policy, NT_ACCESS_TCP, proxy);
-  char text[NT__HOST_TEXT] = "";
-  nt__url_t url;
+  char text[NT__HOST_TEXT];
 
   if (err == 0)
     return 0;
-  if (nt__url_parse(&url, NULL, proxy) == 0) {
-    nt__gate_show(&url, text, sizeof(text));
-    nt__url_free(&url);
-  }
+  nt__gate_show_text(proxy, text, sizeof(text));
   return nt__refuse(ctx, id, err, text);
 }
 

@@ -289,17 +289,21 @@ static void add_entry(void* arg, const char* name) {
 
 /* Files go in many ways, of some of which nobody tells us: an abort, a host
  * that moves what it got. So what was written is added up, and only when that
- * is too much we look at what there is. */
+ * is too much we look at what there is. Where that cannot be seen, the sum of
+ * what was written stays: too much rather than too little. */
 static void recount(nt__temp_dirs_t* dirs) {
+  uint64_t bytes = 0;
   nt__node_t* node;
 
-  dirs->bytes = 0;
   for (node = dirs->folders.next; node != &dirs->folders; node = node->next) {
     sum_t sum = { nt__container_of(node, folder_t, node)->path, 0 };
+    int err = nt__file_list(sum.folder, MAX_ENTRIES, add_entry, &sum);
 
-    nt__file_list(sum.folder, MAX_ENTRIES, add_entry, &sum);
-    dirs->bytes += sum.bytes;
+    if (err != 0 && err != UV_ENOENT)
+      return;
+    bytes += sum.bytes;
   }
+  dirs->bytes = bytes;
 }
 
 static bool has_room(const nt__temp_dirs_t* dirs, uint64_t max, uint64_t size) {

@@ -409,21 +409,12 @@ void nt__transfer_proceed(nt__transfer_t* t) {
   prepare_hop(t);
 }
 
-/* The proxy in the task's message, without its password. */
-static void show_proxy(nt__transfer_t* t) {
-  nt__url_t url;
-
-  if (nt__url_parse(&url, NULL, t->proxy) != 0)
-    return;
-  nt__gate_show(&url, t->task->message, sizeof(t->task->message));
-  nt__url_free(&url);
-}
-
+/* Its password is nobody's business. */
 static int check_proxy(nt__transfer_t* t) {
   int err = nt__gate_proxy(t->task->policy, t->access, t->proxy);
 
-  if (err && t->proxy[0] != '\0')
-    show_proxy(t);
+  if (err)
+    nt__gate_show_text(t->proxy, t->task->message, sizeof(t->task->message));
   return err;
 }
 

@@ -11,7 +11,7 @@
 
 #include "alloc.h"
 #include "buf.h"
-#include "pattern.h"
+#include "gate.h"
 
 #if defined(__linux__) && (!defined(__ANDROID_API__) || __ANDROID_API__ >= 30)
 #  define HAS_MEMORY_FILES
@@ -186,13 +186,6 @@ static int set_keys(CURL* curl, const char* keys) {
   }
 }
 
-static bool is_for(const nt_pin_t* pin, const nt__host_t* host) {
-  nt__pattern_t pattern;
-
-  return nt__pattern_read_host(&pattern, pin->host) &&
-         nt__pattern_has_host(&pattern, host);
-}
-
 int nt__trust_pin(const nt_policy_t* policy, const char* name, CURL* curl) {
   nt__host_t host;
   nt__buf_t keys;
@@ -205,7 +198,7 @@ int nt__trust_pin(const nt_policy_t* policy, const char* name, CURL* curl) {
     return NT_E_PIN;
   nt__buf_init(&keys, 0);
   for (i = 0; err == 0 && i < policy->pin_count; i++)
-    if (is_for(&policy->pins[i], &host))
+    if (nt__gate_pin(&policy->pins[i], &host))
       err = add_keys(&keys, &policy->pins[i]);
   if (err == 0 && keys.size > 0)
     err = set_keys(curl, keys.data);

@@ -43,11 +43,12 @@ typedef struct nt__udp {
   /* I/O thread. */
   nt__udp_socket_t* socket; /* once it is bound */
   bool ended, lingers;
-  nt__fifo_t out;      /* datagrams whose addresses are known */
-  nt__node_t active;   /* in the list of those that have something to send */
-  nt__node_t names;    /* that are looked up for it */
-  nt__sockaddr_t peer; /* AF_UNSPEC: none, or its name is not known yet */
-  char* peer_name;     /* NULL: none, or it was an address */
+  unsigned late_refusals; /* told while a mark was reached */
+  nt__fifo_t out;         /* datagrams whose addresses are known */
+  nt__node_t active;      /* in the list of those that have something to send */
+  nt__node_t names;       /* that are looked up for it */
+  nt__sockaddr_t peer;    /* AF_UNSPEC: none, or its name is not known yet */
+  char* peer_name;        /* NULL: none, or it was an address */
   int peer_port;
   uint64_t charge, sends; /* settled so far */
   size_t run_limit; /* larger datagrams the system takes one by one alone */

@@ -26,6 +26,7 @@ enum {
   STRANGERS = 16,       /* for others, in a row, that a run is gathered past */
   CALLS_A_TURN = 256,   /* of one socket; then the others have their turn */
   REPORTS_AT_ONCE = 64, /* read; what is left wakes the loop again */
+  LATE_REFUSALS = 256, /* while a mark is reached: what records have room for */
   TRIES = 3,
   TEXT_SIZE = 256
 };
@@ -103,14 +104,23 @@ static bool is_wanted(const nt__udp_t* udp, int error) {
   return !udp->ended && (!udp->lingers || nt_error_is_refusal(error));
 }
 
-/* A host that does not look hears of no more than it would of datagrams. */
+/* A host that does not look hears of no more than it would of datagrams, but
+ * refusals go into its records also while a mark is reached. */
+static bool has_room(nt__udp_t* udp, int error) {
+  if (!nt__is_over_mark(udp->task.ctx, &udp->task)) {
+    udp->late_refusals = 0;
+    return true;
+  }
+  return nt_error_is_refusal(error) && udp->late_refusals++ < LATE_REFUSALS;
+}
+
 void nt__udp_report(nt__udp_t* udp, int error, const char* operation,
                     const nt__sockaddr_t* remote, const char* message) {
   size_t size = strlen(message) + 1;
   nt__parcel_t* parcel;
   char* cursor;
 
-  if (!is_wanted(udp, error) || nt__is_over_mark(udp->task.ctx, &udp->task))
+  if (!is_wanted(udp, error) || !has_room(udp, error))
     return;
   parcel = nt__parcel_new(&udp->task, NT_EV_ERROR, size + NT__IP_SIZE);
   if (parcel == NULL)
@@ -237,9 +247,13 @@ static void take_in(nt__udp_t* udp, const char* data, size_t size,
                     const struct sockaddr* from) {
   nt_context_t* ctx = udp->task.ctx;
 
-  if (!nt__udp_may_hear(udp, from) || !post_message(udp, data, size, from))
+  bool welcome = nt__udp_may_hear(udp, from);
+
+  if (!welcome || !post_message(udp, data, size, from))
     atomic_fetch_add_explicit(&ctx->dropped, 1, memory_order_relaxed);
-  nt__count_in(ctx, size); /* the one that uses the quota up is heard */
+  /* The one that uses the quota up is heard; strangers cannot use it up. */
+  if (welcome)
+    nt__count_in(ctx, size);
 }
 
 /* There is no more to read now, or reading failed. A poll that brought nothing

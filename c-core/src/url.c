@@ -107,15 +107,18 @@ static int set_ascii(nt__url_t* url) {
  * "%31%32%37.1" would be left to what getaddrinfo() makes of 127.1. */
 static int set_quads(nt__url_t* url) {
   char quads[sizeof("255.255.255.255")];
+  struct in_addr address;
   nt__host_t host;
 
   if (!is_digits(url->host, 1)) /* as every such form begins */
+    return 0;
+  if (uv_inet_pton(AF_INET, url->host, &address) == 0) /* it is all right */
     return 0;
   if (!nt__host_read(&host, url->host) || !host.literal || host.ip.v6)
     return 0;
   snprintf(quads, sizeof(quads), "%d.%d.%d.%d", host.ip.bytes[0],
            host.ip.bytes[1], host.ip.bytes[2], host.ip.bytes[3]);
-  return strcmp(quads, url->host) == 0 ? 0 : set_host(url, quads);
+  return set_host(url, quads);
 }
 
 /* libcurl lets an escaped DEL through, and what other releases may. */
@@ -376,9 +379,12 @@ static int proxy_port(CURLU* handle, bool secure) {
 int nt__url_read_proxy(const char* text, char** host, int* port, bool* secure) {
   char* scheme = NULL;
   nt__url_t url;
-  int err = nt__url_parse(&url, NULL, text);
+  int err;
 
   *host = NULL;
+  if (strchr(text, ' ') != NULL) /* libcurl gets it as it is */
+    return NT_E_INVALID;
+  err = nt__url_parse(&url, NULL, text);
   if (err)
     return err == NT_E_NOMEM ? err : NT_E_INVALID;
   err = get_part(url.handle, CURLUPART_SCHEME, 0, &scheme);

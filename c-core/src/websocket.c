@@ -352,17 +352,16 @@ static int check_reach(nt_context_t* ctx, nt_id_t id,
     return nt__refuse(ctx, id, err, target);
   }
   err = nt__gate_proxy(ctx->policy, NT_ACCESS_SOCKET, transfer->proxy);
-  return err ? nt__refuse(ctx, id, err, transfer->proxy) : 0;
+  if (err == 0)
+    return 0;
+  nt__gate_show_text(transfer->proxy, target, sizeof(target));
+  return nt__refuse(ctx, id, err, target);
 }
 
 static int refuse_scheme(nt_context_t* ctx, nt_id_t id, const char* text) {
-  char target[TARGET_SIZE] = "";
-  nt__url_t url;
+  char target[TARGET_SIZE];
 
-  if (nt__url_parse(&url, NULL, text) == 0) {
-    nt__gate_show(&url, target, sizeof(target));
-    nt__url_free(&url);
-  }
+  nt__gate_show_text(text, target, sizeof(target));
   return nt__refuse(ctx, id, NT_E_SCHEME, target);
 }
 

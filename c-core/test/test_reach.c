@@ -297,7 +297,11 @@ static void tells_sockets_at_once(void** state) {
   host_next(host, &ev);
   assert_string_equal(ev.message, "http://127.0.0.1:80");
   host_next(host, &ev);
-  assert_string_equal(ev.message, "http://localhost");
+  assert_string_equal(ev.message, "http://localhost:80");
+  options.proxy = "http:/u:p@localhost:9"; /* which is one for libcurl */
+  assert_int_equal(nt_websocket_start(host->net, id, &options), NT_E_PRIVATE);
+  host_next(host, &ev);
+  assert_string_equal(ev.message, "http://localhost:9");
 }
 
 /* ---- Proxies ------------------------------------------------------------- */

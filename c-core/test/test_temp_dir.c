@@ -100,6 +100,26 @@ static void growing(void** state) {
   nt__free(two);
 }
 
+/* As when there are no descriptors left to look into the folder with. */
+static void folder_that_cannot_be_read(void** state) {
+  folder_t* folder = *state;
+  nt__temp_dirs_t dirs;
+  char* name;
+
+  nt__temp_dirs_init(&dirs);
+  assert_int_equal(nt__temp_dirs_name(&dirs, folder->path, &name), 0);
+  assert_int_equal(nt__temp_dirs_grow(&dirs, 10, 10), 0);
+  *strrchr(name, '/') = '\0';
+  assert_int_equal(rename(name, in_folder(folder, "away")), 0);
+  file_put(name, "x", 1);
+  assert_int_equal(nt__temp_dirs_grow(&dirs, 10, 1), NT_E_TEMP_SIZE);
+  unlink(name); /* what is gone takes no room */
+  assert_int_equal(nt__temp_dirs_grow(&dirs, 10, 1), 0);
+  assert_int_equal(rename(in_folder(folder, "away"), name), 0);
+  nt__temp_dirs_free(&dirs);
+  nt__free(name);
+}
+
 /* A child makes a folder with a file and is killed. */
 static void leave_folder(const folder_t* folder) {
   pid_t child = fork();
@@ -183,6 +203,7 @@ int main(void) {
     FOLDER_TEST(names_and_their_end),
     FOLDER_TEST(no_such_place),
     FOLDER_TEST(growing),
+    FOLDER_TEST(folder_that_cannot_be_read),
     FOLDER_TEST(the_dead_are_swept),
     FOLDER_TEST(others_are_left_alone),
     FOLDER_TEST(links_are_not_followed),

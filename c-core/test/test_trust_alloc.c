@@ -15,10 +15,22 @@ enum {
   SILENCE_MS = 10000 /* and for so long: the run hangs */
 };
 
-/* As test_alloc.c explains: libcurl fails in ways of its own. */
+/* The text that libcurl has no memory for, NULL: none. */
+static _Atomic(const char*) too_much;
+
+static char* curl_strdup(const char* text) {
+  const char* refused = atomic_load(&too_much);
+
+  return refused != NULL && strcmp(text, refused) == 0 ? NULL : strdup(text);
+}
+
+/* As test_alloc.c explains: libcurl fails in ways of its own, so here it does
+ * only where a test says. */
 static void keep_libcurl_out(void** state) {
   (void) state;
-  assert_int_equal(curl_global_init(CURL_GLOBAL_ALL), CURLE_OK);
+  assert_int_equal(curl_global_init_mem(CURL_GLOBAL_ALL, malloc, free, realloc,
+                                        curl_strdup, calloc),
+                   CURLE_OK);
 }
 
 typedef struct session {
@@ -170,11 +182,36 @@ static void no_memory_from_then_on(void** state) {
   server_stop(server);
 }
 
+/* Without memory for its proxy nothing goes straight to the host, nor through
+ * one that the environment has. */
+static void no_memory_for_the_proxy(void** state) {
+  static const char* const texts[] = { "http://127.0.0.1:1", "" };
+  host_t* host = *state;
+  nt_policy_t policy;
+  char proxy[64];
+  size_t i;
+
+  nt_policy_init(&policy, NT_PRESET_MINIPROGRAM);
+  policy.proxy = texts[0];
+  host_url(host, "", proxy, sizeof(proxy));
+  setenv("http_proxy", proxy, 1);
+  for (i = 0; i < COUNT(texts); i++) {
+    assert_int_equal(nt_policy_set(host->net, &policy), 0);
+    atomic_store(&too_much, texts[i]);
+    host_expect(host, host_get(host, "/"), NT_E_NOMEM);
+    atomic_store(&too_much, NULL);
+    policy.proxy = NULL;
+  }
+  unsetenv("http_proxy");
+  assert_int_equal(server_requests(host->server), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(keep_libcurl_out),
     cmocka_unit_test(one_failure),
     cmocka_unit_test(no_memory_from_then_on),
+    HOST_TEST(no_memory_for_the_proxy),
   };
 
   if (failing_install() != 0)

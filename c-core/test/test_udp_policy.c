@@ -169,14 +169,23 @@ static uint64_t dropped(host_t* host) {
   return stats.dropped;
 }
 
-/* A datagram of that peer is not handed on. */
+static uint64_t bytes_in(host_t* host) {
+  nt_stats_t stats;
+
+  nt_stats(host->net, &stats);
+  return stats.bytes_in;
+}
+
+/* A datagram of that peer is not handed on, and counts nowhere else. */
 static void expect_deaf(host_t* host, const peer_t* peer, int port) {
   uint64_t before = dropped(host);
+  uint64_t heard = bytes_in(host);
   nt_event_t ev;
 
   peer_send(peer, port, "psst", 4);
   UNTIL(dropped(host) == before + 1);
   assert_int_equal(nt_poll(host->net, &ev), 0);
+  assert_true(bytes_in(host) == heard);
 }
 
 static void expect_hearing(host_t* host, nt_id_t id, const peer_t* peer,
@@ -500,6 +509,53 @@ static void refused_after_close(void** state) {
   peer_close(&peer);
 }
 
+/* The quota is spent by what is refused. */
+static void refused_above_a_mark(void** state) {
+  host_t* host = *state;
+  nt_policy_t policy;
+  nt_id_t id;
+
+  nt_policy_init(&policy, NT_PRESET_MINIPROGRAM);
+  policy.flags |= NT_POLICY_REFUSE_PRIVATE;
+  policy.bytes_per_minute = 1;
+  assert_int_equal(nt_policy_set(host->net, &policy), 0);
+  id = udp_open(host, NT_FAMILY_IPV4);
+  udp_send(host, id, "name.test", 9, "no");
+  expect_refusal(host, id, NT_E_PRIVATE, "send", target("name.test", 9));
+  udp_close(host, id);
+}
+
+/* A host that does not look is not told without end. */
+static void many_refused(void** state) {
+  enum {
+    SENDS = 3000,
+    LATE = 256 /* after the mark */
+  };
+  host_t* host = *state;
+  unsigned told = 0;
+  nt_policy_t policy;
+  nt_event_t ev;
+  nt_id_t id;
+  int i;
+
+  nt_policy_init(&policy, NT_PRESET_MINIPROGRAM);
+  policy.flags |= NT_POLICY_REFUSE_PRIVATE;
+  policy.task_high_water = 1;
+  assert_int_equal(nt_policy_set(host->net, &policy), 0);
+  id = udp_open(host, NT_FAMILY_IPV4);
+  udp_send(host, id, "name.test", 9, "no"); /* now it is known */
+  expect_refusal(host, id, NT_E_PRIVATE, "send", target("name.test", 9));
+  for (i = 0; i < SENDS; i++)
+    udp_send(host, id, "name.test", 9, "no");
+  UNTIL(nt_udp_buffered(host->net, id) == 0);
+  assert_int_equal(nt_udp_close(host->net, id), 0);
+  do {
+    host_next(host, &ev);
+    told += ev.type == NT_EV_ERROR;
+  } while (ev.type != NT_EV_END);
+  assert_true(told > LATE && told < SENDS / 2);
+}
+
 static void name_that_is_allowed(void** state) {
   host_t* host = *state;
   peer_t peer = peer_open(AF_INET);
@@ -651,6 +707,8 @@ int main(void) {
     POLICY_TEST(every_address_of_the_kind),
     POLICY_TEST(peer_that_leads_home),
     POLICY_TEST(refused_after_close),
+    POLICY_TEST(refused_above_a_mark),
+    POLICY_TEST(many_refused),
     POLICY_TEST(name_that_is_allowed),
     POLICY_TEST(name_on_the_list),
     POLICY_TEST(many_that_answer),

@@ -3,10 +3,12 @@
 -- cannot honour raises: a host must never believe that a rule holds which does
 -- not. Locals instead of globals and fields: see init.lua.
 
-local pairs, tonumber, type = pairs, tonumber, type
+local getmetatable, pairs = getmetatable, pairs
+local tonumber, type = tonumber, type
 local concat, sort = table.concat, table.sort
 local find, format, gsub = string.find, string.format, string.gsub
-local match, sub, upper = string.match, string.sub, string.upper
+local lower, match, sub, upper = string.lower, string.match, string.sub,
+  string.upper
 
 local set_policy = require "nettask.core".setPolicy
 local unknown = require "nettask.names".unknown
@@ -32,7 +34,8 @@ end
 
 local function a_text(value)
   if value == false then return end
-  if type(value) ~= "string" or value == "" or value:find("[%z\1-\31\127]") then
+  if type(value) ~= "string" or value == ""
+    or find(value, "[%z\1-\31\127]") then
     return "must be a string without control characters, or false for the"
       .. " default"
   end
@@ -40,7 +43,7 @@ end
 
 local function a_url(value)
   if value == false then return end
-  if a_text(value) or not value:lower():find("^https?://[^/?#]") then
+  if a_text(value) or not find(lower(value), "^https?://[^/?#]") then
     return "must be an http or https url, or false for none"
   end
 end
@@ -94,7 +97,7 @@ end
 local function a_proxy(value)
   if value == false then return end
   if a_text(value) then
-    return "must be an http, https or socks5 url, or false for none"
+    return 'must be an http, https or socks5 url, "env", or false for none'
   end
 end
 
@@ -225,8 +228,13 @@ local function key_of_policy(options)
   return first
 end
 
--- Why the options cannot be applied, or nil.
+-- Why the options cannot be applied, or nil. What a metatable adds to them
+-- would not be checked, and most of it not be seen.
 local function find_fault(options, known, prefix)
+  if getmetatable(options) ~= nil then
+    return (prefix == "" and "the table" or sub(prefix, 1, -2))
+      .. " must have no metatable"
+  end
   for key, value in pairs(options) do
     local check = known[key]
     if check == nil then
@@ -257,10 +265,10 @@ local PRESETS = {
 PRESETS.strict = PRESETS.miniprogram
 local SWAN_UPLOAD = 25 * 1024 * 1024
 
--- A cap of one dialect, which the preset `open` lifts.
-local function apply_upload_cap(values)
+-- The host's own, or else that of one dialect, which the preset `open` lifts.
+local function upload_cap(values)
   local capped = values.dialect == "swan" and values.policy ~= "open"
-  values.uploadMaxBytes = capped and SWAN_UPLOAD or 0
+  return values.uploadMaxBytes or capped and SWAN_UPLOAD or 0
 end
 
 -- Lists that the host has given stay, but that `open` lifts those of hosts.
@@ -270,6 +278,7 @@ local function apply_preset(values, name)
   values.maxRequests = PRESETS[name].maxRequests
   values.downloadMaxBytes = PRESETS[name].downloadMaxBytes
   values.maxSockets = PRESETS[name].maxSockets
+  values.uploadMaxBytes = nil
   -- The core knows them.
   values.tcpPerWindow, values.tcpForbiddenPorts = nil, nil
   values.mdnsScanMs, values.allowProxy = nil, nil
@@ -282,7 +291,6 @@ local function apply_preset(values, name)
   if name == "open" then
     for kind in pairs(DOMAINS) do values[kind .. "Domains"] = nil end
   end
-  apply_upload_cap(values)
 end
 
 local function apply_dialect(values, name)
@@ -296,7 +304,8 @@ local function apply_dialect(values, name)
   values.socketTimeout, values.tcpTimeout = 60000, 2000
   values.socketMode = (alipay or name == "swan") and "single" or "multi"
   values.httpErrorFails, values.jsonErrorFails = alipay, alipay
-  apply_upload_cap(values)
+  -- A cap of the host's stays; that there is none does not.
+  if values.uploadMaxBytes == 0 then values.uploadMaxBytes = nil end
 end
 
 -- ---- Applying ---------------------------------------------------------------
@@ -412,7 +421,7 @@ local function policy_of(values)
     userAgent = values.userAgent,
     caFile = values.caFile,
     downloadMaxBytes = values.downloadMaxBytes,
-    uploadMaxBytes = values.uploadMaxBytes,
+    uploadMaxBytes = upload_cap(values),
     maxSockets = values.maxSockets,
     tcpPerWindow = values.tcpPerWindow,
     tcpForbiddenPorts = values.tcpForbiddenPorts,

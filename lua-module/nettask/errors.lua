@@ -76,6 +76,7 @@ refusal("SECRET", "secret is not for this host", 102, -10,
   "secrets; lifted by secrets.set(name, {value=..., hosts={...}})")
 refusal("QUOTA", "exceed max bytes per minute", 600004, -10,
   "limits.bytesPerMinute; lifted by configure{limits={bytesPerMinute=0}}")
+by_code[core.errors.QUOTA].error = ALIPAY.stopped
 -- The core's message says whom, or which secret.
 for _, name in ipairs { "PRIVATE", "SECRET" } do
   by_code[core.errors[name]].detailed = true
@@ -94,6 +95,12 @@ for _, kind in ipairs { "request", "download", "upload", "socket", "tcp",
   errors[kind][core.errors.DOMAIN] = not_in_list("domains." .. kind,
     kind .. "={...}")
 end
+
+-- Of tasks that C has started, of which nobody knows the kind.
+refusal("OUTSIDE", "no permission for path", 102, -1,
+  "fileRoots; lifted by configure{fileRoots={...}}")
+refusal("FILE_SIZE", "exceed max file size", 603301, -8,
+  "limits; lifted by configure{limits={...}}")
 
 -- Of one API alone. The core's message says more: which file, and why.
 local function own(codes, name, text, errno, code, alipay, reason)
@@ -121,7 +128,7 @@ own(errors.download, "OUTSIDE", "no permission for path", 603303, -1,
 own(errors.download, "FILE_SIZE", "exceed max file size", 603301, -8,
   ALIPAY.refused, "limits.downloadMaxBytes; lifted by"
     .. " configure{limits={downloadMaxBytes=0}}")
-own(errors.download, "TEMP_SIZE", "exceed max temporary files size", 603301, -8,
+own(by_code, "TEMP_SIZE", "exceed max temporary files size", 603301, -8,
   ALIPAY.refused,
   "limits.tempMaxBytes; lifted by configure{limits={tempMaxBytes=0}}")
 
@@ -157,7 +164,7 @@ own(errors.socket, "WS_PROTOCOL", "WebSocket protocol error", 600001, -1,
   ALIPAY.network)
 own(errors.socket, "WS_TEXT", "WebSocket text is not UTF-8", 600001, -1,
   ALIPAY.decoding)
-own(errors.socket, "WS_SIZE", "exceed max message size", 600004, -8,
+own(by_code, "WS_SIZE", "exceed max message size", 600004, -8,
   ALIPAY.refused, "maxMessageBytes; lifted by that option of connectSocket,"
     .. " or configure{limits={maxMessageBytes=0}}")
 plain("QUEUE_FULL", "send queue is full", 600004)
@@ -317,7 +324,9 @@ errors.header = of_option "header"
 errors.method = of_option "method"
 errors.url = of_option("url", 600009, -300)
 
-local SECURE = "requireSecure; lifted by configure{requireSecure=false}"
+local INSECURE = { text = "url scheme is not allowed", errno = 600011,
+  errCode = -10, error = ALIPAY.stopped,
+  reason = "requireSecure; lifted by configure{requireSecure=false}" }
 
 -- The failure for a code of the core. `message` is the core's, `url` the
 -- script's; `secure` says that only https is allowed, `codes` what the API
@@ -325,14 +334,14 @@ local SECURE = "requireSecure; lifted by configure{requireSecure=false}"
 function errors.of_code(code, message, url, secure, codes)
   local fields = codes and codes[code] or by_code[code]
     or by_code[core.errors.NETWORK]
+  if secure and code == core.errors.SCHEME then fields = INSECURE end
   if message == "" then message = nil end
   -- A redirect may lead to another URL than the script's; then that is named.
   if code == core.errors.URL then return errors.url(message or url) end
   return {
     text = fields.text or message or core.message(code), errno = fields.errno,
     errCode = fields.errCode, error = fields.error,
-    reason = code == core.errors.SCHEME and secure and SECURE
-      or fields.reason,
+    reason = fields.reason,
     detail = fields.detailed and message or nil,
   }
 end

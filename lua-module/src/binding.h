@@ -212,7 +212,8 @@ void ntl_policy_open(lua_State* L);
 
 /* ---- lsecret.c ---------------------------------------------------------- */
 
-/* Wipes all of them. Their policy must not be used any more. */
+/* Wipes all that were set here. No policy that has them must be used any more.
+ */
 void ntl_secrets_free(ntl_state_t* s);
 /* Adds secretSet, secretRemove, secretNames and secret to the table on top. */
 void ntl_secret_open(lua_State* L, ntl_state_t* s);

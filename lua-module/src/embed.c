@@ -159,6 +159,7 @@ static int configure(lua_State* L) {
   err = ntl_policy_use(s, &policy);
   if (err == 0) {
     ntl_set_ref(L, s->policy_strings);
+    ntl_secrets_free(s); /* those of secrets.set(), which it has not */
     s->embedded = s->own_proxies = true; /* its flag says what holds */
   }
   lua_pushinteger(L, err);

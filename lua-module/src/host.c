@@ -24,7 +24,8 @@ static bool is_of_policy(const char* name) {
   return strcmp(name, "configure") == 0 || strncmp(name, "secrets.", 8) == 0;
 }
 
-void ntl_gate(lua_State* L, ntl_state_t* s, const char* name) {
+/* Why the caller may not, or NULL. Takes the capability off the stack. */
+static const char* find_bar(lua_State* L, ntl_state_t* s, const char* name) {
   int is_host;
 
   ntl_push_ref(L, s->host);
@@ -34,24 +35,35 @@ void ntl_gate(lua_State* L, ntl_state_t* s, const char* name) {
   if (is_host)
     lua_remove(L, 1);
   else if (s->sealed)
-    luaL_error(L,
-               "nettask: %s: the configuration is sealed, only the host"
-               " can call this",
-               name);
+    return "the configuration is sealed";
   else if (s->embedded && is_of_policy(name))
-    luaL_error(L,
-               "nettask: %s: the policy is that of nettask_configure(), only"
-               " the host can call this",
-               name);
+    return "the policy is that of nettask_configure()";
+  return NULL;
 }
 
-/* core.gate([host,] name): for functions of the Lua layer. */
+static int raise_bar(lua_State* L, int level, const char* name,
+                     const char* bar) {
+  luaL_where(L, level);
+  lua_pushfstring(L, "nettask: %s: %s, only the host can call this", name, bar);
+  lua_concat(L, 2);
+  return lua_error(L);
+}
+
+void ntl_gate(lua_State* L, ntl_state_t* s, const char* name) {
+  const char* bar = find_bar(L, s, name);
+
+  if (bar != NULL)
+    raise_bar(L, 1, name, bar);
+}
+
+/* core.gate([host,] name): for functions of the Lua layer, whose callers the
+ * error is for. */
 static int gate(lua_State* L) {
   ntl_state_t* s = ntl_self(L);
   const char* name = luaL_checkstring(L, lua_isuserdata(L, 1) ? 2 : 1);
+  const char* bar = find_bar(L, s, name);
 
-  ntl_gate(L, s, name);
-  return 0;
+  return bar == NULL ? 0 : raise_bar(L, 2, name, bar);
 }
 
 /* The door that is left, see ntl_push_door(). */

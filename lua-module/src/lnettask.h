@@ -20,23 +20,24 @@
 #ifndef LNETTASK_H
 #define LNETTASK_H
 
-#include <lua.h>
-
 #include "nettask.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+/* Of lua.h, which C++ has to include by way of lua.hpp. */
+struct lua_State;
+
 /* Opener of the module "nettask.core", for package.preload. */
-NT_API int luaopen_nettask_core(lua_State* L);
+NT_API int luaopen_nettask_core(struct lua_State* L);
 
 /* net.update(budget_ms) from C: runs the callbacks on `L`, which may be any
  * coroutine of the state. A negative budget means none: all events that have
  * arrived are delivered. Returns how many were. Raises a Lua error inside a
  * callback and while the state is being closed. 0 if the module was never
  * loaded. */
-NT_API size_t nettask_update(lua_State* L, double budget_ms);
+NT_API size_t nettask_update(struct lua_State* L, double budget_ms);
 
 /* The policy of this Lua state: of the context that it has, and of those that
  * it makes after a net.close(). It is copied with all that it points to. From
@@ -51,7 +52,7 @@ NT_API size_t nettask_update(lua_State* L, double budget_ms);
  * nt_policy_check() explains, NT_E_NOMEM, also when the state is being closed,
  * NT_E_FORKED. Does not raise. "nettask.core" need not be loaded, nor any
  * script have run. */
-NT_API int nettask_configure(lua_State* L, const nt_policy_t* policy);
+NT_API int nettask_configure(struct lua_State* L, const nt_policy_t* policy);
 
 /* net.seal() from C: makes what is configured final for the scripts of this Lua
  * state, with or without nettask_configure(). Like lua_pcall(): 0, and pushes
@@ -59,14 +60,14 @@ NT_API int nettask_configure(lua_State* L, const nt_policy_t* policy);
  * registry; or another status, and pushes the message. That is so when it is
  * sealed already, or when require() does not find "nettask". To be called
  * before any script runs: it trusts the global `require`. */
-NT_API int nettask_seal(lua_State* L);
+NT_API int nettask_seal(struct lua_State* L);
 
 /* The context of this Lua state, made at its first use: to start tasks from C,
  * whose events update() passes over. Its policy is set with
  * nettask_configure(): what nt_policy_set() says here holds only until somebody
  * calls configure() or close(). Valid until net.close() or lua_close(). NULL if
  * "nettask.core" was never loaded, or if no context could be made. */
-NT_API nt_context_t* nettask_context(lua_State* L);
+NT_API nt_context_t* nettask_context(struct lua_State* L);
 
 #ifdef __cplusplus
 }

@@ -66,8 +66,6 @@ void ntl_secrets_free(ntl_state_t* s) {
   }
   free(s->secret_items);
   s->secret_items = NULL;
-  s->policy.secrets = NULL;
-  s->policy.secret_count = 0;
 }
 
 /* ---- Making one ---------------------------------------------------------- */

@@ -156,7 +156,7 @@ function nettask.stats() end
 ---@field forceCellularNetwork? boolean out by cellularInterface, or not at all
 ---@field mode? "same-origin"|"cors"|"no-cors" outside of its origin
 ---@field referrerStrategy? "index"|"page"|"querystring" the Referer
----@field proxy? string http://, https:// or socks5://
+---@field proxy? string http://, https:// or socks5://; "": none; "env"
 ---@field credentials? nettask.Credentials whether the cookie jar is used;
 ---`"omit"` said outright: no user and password of the url either
 ---@field enableCookie? boolean false: the jar in place of a Cookie header;
@@ -478,7 +478,7 @@ nettask.interceptors = {}
 ---@field enableQuic? boolean
 ---@field useHighPerformanceMode? boolean both of them
 ---@field enableProfile? boolean default true
----@field proxy? string http://, https:// or socks5://
+---@field proxy? string http://, https:// or socks5://; "": none; "env"
 ---@field signal? nettask.AbortSignal ends it with `fail abort`
 ---@field group? nettask.Group it is one of these
 ---@field fail? fun(res: nettask.Failure)
@@ -655,7 +655,7 @@ function nettask.uploadFile(options) end
 ---@field pongTimeout? number ms for the answer to a ping; as pingInterval
 ---@field reconnect? boolean|nettask.Reconnect true: with the defaults
 ---@field maxMessageBytes? integer of a message received; up to the limit
----@field proxy? string http://, https:// or socks5://
+---@field proxy? string http://, https:// or socks5://; "": none; "env"
 ---@field multiple? boolean in single mode: replaces none, and is not replaced
 ---@field enableProfile? boolean default true
 ---@field forceCellularNetwork? boolean out by cellularInterface, or not at all
@@ -1189,7 +1189,7 @@ function nettask.offLocalServiceDiscoveryStop(listener) end
 ---@field allowPrivate? string[]|false names, addresses, blocks of addresses
 ---@field requireSecure? boolean https and wss only
 ---@field allowUrlPort? boolean default true
----@field proxy? string|false http://, https:// or socks5://, for all but UDP
+---@field proxy? string|false http://, https://, socks5:// or "env"; not of UDP
 ---@field allowProxy? boolean scripts may bring their own; not under strict
 ---and not after seal(), unless it says so
 ---@field urlMaxBytes? integer 0: none
@@ -1232,7 +1232,7 @@ function nettask.onError(handler) end
 ---@field errCode integer
 ---@field target? string what was to be reached: `"https://host:port"`, a path
 ---@field api? string of what: `"request"`, `"UDPSocket"`
----@field task? string id of the task, if one was made
+---@field task? integer id of the task, if one was made
 
 ---What is called when the policy refuses something, beside what the task is
 ---told; nil: nothing.
