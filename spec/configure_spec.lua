@@ -91,7 +91,9 @@ describe("configure", function()
     ["limits.requestsPerSecond"] = NO_COUNT,
     ["limits.tempMaxBytes"] = NO_COUNT,
     baseUrl = NO_URL, caFile = NO_TEXT, userAgent = NO_TEXT,
-    defaultContentType = NO_TEXT,
+    defaultContentType = NO_TEXT, version = NO_TEXT, page = NO_TEXT,
+    query = NO_TEXT, cellularInterface = NO_TEXT,
+    appid = { 1, true, {}, print, "", "a.b", "a/b", "a b", "a\n" },
     dialect = { "WX", "", 1, false, {} },
     policy = { "Open", "none", "", 1, false, {} },
     requireSecure = NO_FLAG, allowUrlPort = NO_FLAG,
@@ -147,8 +149,7 @@ describe("configure", function()
   end)
 
   it("names a key that this version cannot honour", function()
-    local later = { "cacheDir", "cacheMaxBytes",
-      "appid", "version", "page", "query", "cellularInterface" }
+    local later = { "cacheDir", "cacheMaxBytes" }
     for _, key in ipairs(later) do
       refused({ [key] = "x" }, key .. " is not supported by this version")
     end

@@ -19,6 +19,8 @@
 --   NETTASK_TEST_DNSMASQ               the UDP port of a DNS server that knows
 --                                      game.example and no other name
 --   NETTASK_TEST_DNS_LOG               in a namespace: what DNS was asked
+--   NETTASK_TEST_CELL                  there: url of a server to which two ways
+--                                      lead, see support/cellular.py
 --   NETTASK_TEST_MDNS                  there: where support/mdns.lua sends its
 --                                      commands to
 --   NETTASK_TEST_PYWS, _PYWS_DEFLATE, _PYWS_TLS   urls of python3-websockets:
@@ -86,6 +88,7 @@ helper.servers = {
   pyws_tls = env("PYWS_TLS"),
   dnsmasq = tonumber(env("DNSMASQ")),
   dns_log = env("DNS_LOG"),
+  cell = env("CELL"),
   proxy = env("PROXY"),
   proxy_auth = env("PROXY_AUTH"),
   ca = env("CA"),
@@ -420,8 +423,9 @@ end
 -- exists, with a DNS server that behaves as `options.dns` says: "silent" (the
 -- default) never answers, "nxdomain", "answer" (every name is 127.0.0.1),
 -- "closed" (no server). `options.hosts` becomes /etc/hosts. A fault server runs
--- there; the program finds it as usual through this helper. With `options.mdns`
--- there are publishers of local services: see support/mdns.lua.
+-- there; the program finds it as usual through this helper. With `options.cell`
+-- there are two ways to helper.servers.cell. With `options.mdns` there are
+-- publishers of local services: see support/mdns.lua.
 function helper.netns(script, options, ...)
   options = options or {}
   local words = command_line(...)
@@ -430,6 +434,7 @@ function helper.netns(script, options, ...)
       "--dns", options.dns or "silent", "--hosts", options.hosts or "",
       "--also", options.also or "", "--preload", env("PRELOAD") or "",
       options.lan and "--lan" or "--no-lan",
+      options.cell and "--cell" or "--no-cell",
       options.mdns and "--mdns" or "--no-mdns", "--", env("LUA"), path) .. " "
       .. words)
   end)

@@ -93,6 +93,8 @@ typedef uint64_t nt_id_t;
   XX(QUOTA, -33, "the policy allows no more bytes for now")                    \
   XX(OWN_PROXY, -34, "only the host chooses the proxy")                        \
   XX(INTERRUPTED, -35, "interrupted: in the background")                       \
+  XX(CROSS_ORIGIN, -36, "cross origin request is not allowed")                 \
+  XX(CORS, -37, "response is not allowed by Access-Control-Allow-Origin")      \
   XX(RESOLVE, -40, "host name could not be resolved")                          \
   XX(REFUSED, -41, "connection refused")                                       \
   XX(RESET, -42, "connection reset")                                           \
@@ -105,6 +107,7 @@ typedef uint64_t nt_id_t;
   XX(PROXY, -49, "proxy connection failed")                                    \
   XX(IN_USE, -50, "the port is in use")                                        \
   XX(ACCESS, -51, "the operating system does not permit it")                   \
+  XX(INTERFACE, -52, "the network interface is not available")                 \
   XX(TLS, -60, "TLS protocol error")                                           \
   XX(CERT_NAME, -61, "certificate is for another host")                        \
   XX(CERT_DATE, -62, "certificate has expired or is not valid yet")            \
@@ -317,6 +320,8 @@ typedef struct nt_policy {
   uint32_t requests_per_second; /* requests, downloads and uploads: others wait
                                  * in order; 0 */
   uint32_t background_grace_ms; /* see nt_background(), 0: at once; 5000 */
+  nt_list_t referers;           /* what Referer may be: tasks name one by its
+                                 * number, and send no other */
 } nt_policy_t;
 
 /* Fills in the preset. Any thread. */
@@ -585,6 +590,18 @@ enum {
                                       * are those of `origin` */
 };
 
+/* What a task that belongs to an origin may do elsewhere, at each hop. An
+ * origin that another hop has left counts as left. */
+typedef enum nt_mode {
+  NT_MODE_ANY,         /* no rules */
+  NT_MODE_SAME_ORIGIN, /* NT_E_CROSS_ORIGIN elsewhere */
+  NT_MODE_CORS,   /* sends Origin; NT_E_CORS when the last answer, if it comes
+                   * from elsewhere, has no Access-Control-Allow-Origin for it.
+                   * There is no preflight */
+  NT_MODE_NO_CORS /* of an answer from elsewhere nothing is told: status 0, no
+                   * headers, no body */
+} nt_mode_t;
+
 typedef struct nt_request_options {
   const char* url;      /* http or https; required */
   const char* base_url; /* what a relative `url` is resolved against, or NULL */
@@ -605,6 +622,12 @@ typedef struct nt_request_options {
                            * task reaches: on the list and, unless it may be,
                            * not private. "": none; NULL: the policy's */
   const char* origin;     /* URL of what the task belongs to, or NULL */
+  nt_mode_t mode;         /* without effect unless there is an origin, but that
+                           * an Origin of `headers` is not sent */
+  uint32_t referer;       /* 1: the first of the policy's; 0, or a number that
+                           * it has none for: none */
+  const char* interface_name; /* to go out by, on a connection of its own:
+                               * NT_E_INTERFACE if there is none; or NULL */
 } nt_request_options_t;
 
 /* Fills in the defaults named above. */
@@ -818,8 +841,10 @@ typedef struct nt_websocket_options {
   size_t header_count;
   const char* const* protocols; /* subprotocols, RFC 9110 tokens */
   size_t protocol_count;
-  const char* proxy;         /* as of a request */
-  const char* origin;        /* the same */
+  const char* proxy;          /* as of a request */
+  const char* origin;         /* the same */
+  uint32_t referer;           /* the same */
+  const char* interface_name; /* the same */
   nt_timeouts_t timeouts;    /* `total`: until the handshake is answered, 60000;
                               * `stall` does not matter */
   uint32_t flags;            /* NT_WEBSOCKET_* */

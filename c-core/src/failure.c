@@ -39,8 +39,12 @@ static int from_connect_errno(long os_errno) {
 
 static int from_certificate(CURL* curl) {
   long result = 0;
+  long of_proxy = 0;
 
   curl_easy_getinfo(curl, CURLINFO_SSL_VERIFYRESULT, &result);
+  curl_easy_getinfo(curl, CURLINFO_PROXY_SSL_VERIFYRESULT, &of_proxy);
+  if (of_proxy != CERT_OK) /* the server was not met */
+    result = of_proxy;
   switch (result) {
     case CERT_OK:
     case CERT_NOT_LOOKED_AT:
@@ -90,8 +94,9 @@ int nt__failure(CURL* curl, CURLcode code, const char* message) {
     case CURLE_PROXY:
       return NT_E_PROXY;
     case CURLE_COULDNT_CONNECT:
-    case CURLE_INTERFACE_FAILED:
       return from_connect_errno(os_errno);
+    case CURLE_INTERFACE_FAILED:
+      return NT_E_INTERFACE;
     case CURLE_OPERATION_TIMEDOUT:
       return NT_E_TIMEOUT;
     case CURLE_SEND_ERROR:

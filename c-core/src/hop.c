@@ -10,6 +10,7 @@
 
 #include "cookies.h"
 #include "gate.h"
+#include "origin.h"
 #include "profile.h"
 #include "secret.h"
 #include "stage.h"
@@ -82,6 +83,9 @@ static bool end_headers(nt__transfer_t* t) {
     t->complete = t->piecewise && t->uploaded < t->body_size;
     return !t->complete;
   }
+  t->failure = nt__origin_judge(t);
+  if (t->failure)
+    return false;
   result = t->ops->on_headers(t);
   t->again = result == NT__AGAIN;
   t->failure = result < 0 ? result : 0;
@@ -138,7 +142,7 @@ static size_t on_write(char* data, size_t one, size_t size, void* arg) {
 
   (void) one;
   nt__stage_touch(t);
-  if (t->following || !t->headers_done)
+  if (t->following || t->opaque || !t->headers_done)
     return discard(t, size);
   result = is_spent(t) ? NT__HOLD : t->ops->on_body(t, data, size);
   if (result == 0)
@@ -523,6 +527,30 @@ static int join_cookies(nt__transfer_t* t, const nt__field_t* field,
 
 /* ---- Options ------------------------------------------------------------- */
 
+/* Our Origin; `*line` stays NULL when none is sent. */
+static int origin_line(nt__transfer_t* t, struct curl_slist** line) {
+  nt__revealed_t* memory;
+  char* text = NULL;
+  int err = nt__origin_write(t, &text);
+
+  *line = NULL;
+  if (err || text == NULL)
+    return err;
+  memory = new_line(t, strlen(text));
+  if (memory != NULL) {
+    memcpy(memory->text, text, memory->size);
+    *line = &memory->line;
+  }
+  nt__free(text);
+  return memory == NULL ? NT_E_NOMEM : 0;
+}
+
+/* With a mode Origin is ours alone. */
+static bool is_left_out(const nt__transfer_t* t, const nt__field_t* field) {
+  return field->dropped ||
+         (t->mode != NT_MODE_ANY && nt__header_is(field->name, "origin"));
+}
+
 static struct curl_slist* line_of(nt__transfer_t* t, nt__field_t* field) {
   return nt__hop_has_secret(t, field) ? reveal(t, field) : &field->line;
 }
@@ -530,17 +558,20 @@ static struct curl_slist* line_of(nt__transfer_t* t, nt__field_t* field) {
 static int set_fields(nt__transfer_t* t, CURL* curl) {
   const nt__field_t* own_cookies = find_cookies(t);
   struct curl_slist* cookies;
+  struct curl_slist* origin = NULL;
   struct curl_slist* first = NULL;
   struct curl_slist** link = &first;
   size_t i;
   int err = join_cookies(t, own_cookies, &cookies);
 
+  if (err == 0)
+    err = origin_line(t, &origin);
   if (err)
     return err;
   for (i = 0; i < t->field_count; i++) {
     nt__field_t* field = &t->fields[i];
 
-    if (field->dropped || (field == own_cookies && cookies != NULL))
+    if (is_left_out(t, field) || (field == own_cookies && cookies != NULL))
       continue;
     *link = line_of(t, field);
     if (*link == NULL)
@@ -548,13 +579,17 @@ static int set_fields(nt__transfer_t* t, CURL* curl) {
     link = &(*link)->next;
   }
   *link = cookies;
+  if (origin != NULL) {
+    origin->next = first;
+    first = origin;
+  }
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, first);
   return 0;
 }
 
 /* What a window of HTTP/2 allows comes in whether it is wanted or not. */
 static bool may_multiplex(const nt__transfer_t* t) {
-  return t->url.secure && (t->http & NT_HTTP_2) &&
+  return t->url.secure && (t->http & NT_HTTP_2) && t->interface_name == NULL &&
          !(t->flags & NT_REQUEST_STREAM) &&
          nt__transfer_context(t)->meter.max == 0;
 }
@@ -569,7 +604,7 @@ static void set_version(nt__transfer_t* t, CURL* curl) {
     curl_easy_setopt(curl, CURLOPT_PIPEWAIT, 1L);
   }
   if (!(t->flags & NT_REQUEST_STREAM) && (t->http & NT_HTTP_3) &&
-      nt__transfer_context(t)->meter.max == 0) {
+      t->interface_name == NULL && nt__transfer_context(t)->meter.max == 0) {
     nt_features(&features);
     if (features.http3 && t->url.secure)
       version = CURL_HTTP_VERSION_3;
@@ -620,18 +655,60 @@ static void set_buffer(nt__transfer_t* t, CURL* curl) {
     curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long) STREAM_BUFFER_SIZE);
 }
 
+static bool has_interface(const char* name) {
+  uv_interface_address_t* list;
+  bool found = false;
+  int count;
+  int i;
+
+  if (uv_interface_addresses(&list, &count) != 0)
+    return false;
+  for (i = 0; i < count && !found; i++)
+    found = strcmp(list[i].name, name) == 0;
+  uv_free_interface_addresses(list, count);
+  return found;
+}
+
+/* What is no interface libcurl would look up as a name, on this thread; and of
+ * one that is not there it says no more than that it could not connect. */
+static int set_interface(const char* name, CURL* curl) {
+  int family = strchr(name, ':') == NULL ? AF_INET : AF_INET6;
+  nt__sockaddr_t address;
+  char text[INTERFACE_SIZE];
+  bool literal = nt__address_parse(name, family, &address) == NT__HOST_LITERAL;
+
+  if (!literal && !has_interface(name))
+    return NT_E_INTERFACE;
+  snprintf(text, sizeof(text), "%s!%s", literal ? "host" : "if", name);
+  curl_easy_setopt(curl, CURLOPT_INTERFACE, text);
+  return 0;
+}
+
+/* Whoever did not ask for it may not go out by it, so it serves nobody else. */
+static int bind_exchange(const nt__transfer_t* t, CURL* curl) {
+  if (t->interface_name == NULL)
+    return 0;
+  curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
+  curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, 1L);
+  return set_interface(t->interface_name, curl);
+}
+
 static int set_exchange(nt__transfer_t* t, CURL* curl) {
   const char* agent = nt__transfer_policy(t)->user_agent;
+  int err;
 
   curl_easy_setopt(curl, CURLOPT_USERAGENT,
                    agent == NULL ? "nettask/" NT_VERSION : agent);
   curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, t->raw ? "identity" : "");
   curl_easy_setopt(curl, CURLOPT_HTTP_CONTENT_DECODING, t->raw ? 0L : 1L);
+  curl_easy_setopt(curl, CURLOPT_REFERER,
+                   nt__policy_referer(nt__transfer_policy(t), t->referer));
   set_buffer(t, curl);
   set_version(t, curl);
   set_method(t, curl);
   set_answer(t, curl);
-  return set_fields(t, curl);
+  err = bind_exchange(t, curl);
+  return err ? err : set_fields(t, curl);
 }
 
 static long ip_version(nt_family_t family) {
@@ -645,27 +722,15 @@ static long ip_version(nt_family_t family) {
   }
 }
 
-/* What is no interface libcurl would look up as a name, on this thread. */
-static void set_interface(const char* name, CURL* curl) {
-  int family = strchr(name, ':') == NULL ? AF_INET : AF_INET6;
-  nt__sockaddr_t address;
-  char text[INTERFACE_SIZE];
-  bool literal = nt__address_parse(name, family, &address) == NT__HOST_LITERAL;
-
-  snprintf(text, sizeof(text), "%s!%s", literal ? "host" : "if", name);
-  curl_easy_setopt(curl, CURLOPT_INTERFACE, text);
-}
-
-static void set_connection(const nt__transfer_t* t, CURL* curl) {
+static int set_connection(const nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_CONNECT_ONLY, 1L);
   curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
   curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, t->nagle ? 0L : 1L);
   curl_easy_setopt(curl, CURLOPT_HTTPPROXYTUNNEL, 1L);
   curl_easy_setopt(curl, CURLOPT_IPRESOLVE, ip_version(t->family));
-  if (t->interface_name != NULL)
-    set_interface(t->interface_name, curl);
   if (t->own_protocol)
     curl_easy_setopt(curl, CURLOPT_SSL_ENABLE_ALPN, 0L);
+  return t->interface_name == NULL ? 0 : set_interface(t->interface_name, curl);
 }
 
 /* Of the host of this hop, whatever the first one's are. libcurl 7.88 cannot
@@ -685,11 +750,9 @@ static int set_options(nt__transfer_t* t, CURL* curl) {
   if (err == 0)
     err = set_proxy(t, curl);
   set_milestones(t, curl);
-  if (t->connects)
-    set_connection(t, curl);
-  else if (err == 0)
-    err = set_exchange(t, curl);
-  return err;
+  if (err)
+    return err;
+  return t->connects ? set_connection(t, curl) : set_exchange(t, curl);
 }
 
 static nt__multi_kind_t multi_of(const nt__transfer_t* t) {
@@ -710,13 +773,15 @@ int nt__hop_start(nt__transfer_t* t) {
   t->alloc_failures = nt__alloc_failures();
   t->headers_done = t->following = t->complete = t->again = false;
   t->waiting = t->expecting = t->piecewise = false;
-  t->address_refused = false;
+  t->address_refused = t->opaque = false;
   nt__headers_reset(&t->headers);
   t->task->message[0] = '\0';
   t->easy.kind = multi_of(t);
   t->easy.connects = t->connects;
   t->easy.on_socket = on_socket;
-  err = check_secrets(t);
+  err = nt__origin_enter(t);
+  if (err == 0)
+    err = check_secrets(t);
   if (err == 0)
     err = nt__driver_acquire(driver, &t->easy, t->task->policy);
   if (err == 0)

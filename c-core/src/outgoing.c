@@ -61,6 +61,8 @@ size_t nt__outgoing_size(const nt_request_options_t* options) {
     size += strlen(options->proxy) + 1;
   if (options->origin != NULL)
     size += strlen(options->origin) + 1;
+  if (options->interface_name != NULL)
+    size += strlen(options->interface_name) + 1;
   for (i = 0; i < options->header_count; i++)
     size += field_size(&options->headers[i]);
   for (i = 0; i < UNWANTED_COUNT; i++)
@@ -132,6 +134,12 @@ void nt__outgoing_put(nt__transfer_t* t, const nt_request_options_t* options,
   t->origin = options->origin;
   if (t->origin != NULL)
     t->origin = put(&cursor, t->origin, strlen(t->origin) + 1);
+  t->mode = options->mode;
+  t->referer = options->referer;
+  t->interface_name = options->interface_name;
+  if (t->interface_name != NULL)
+    t->interface_name =
+        put(&cursor, t->interface_name, strlen(t->interface_name) + 1);
 }
 
 int nt__outgoing_put_url(nt__transfer_t* t,

@@ -229,6 +229,7 @@ static void keep(keeper_t* keeper, nt__policy_t* policy) {
   }
   keep_list(keeper, &values->allow_private);
   keep_patterns(keeper, &policy->allow_private, &values->allow_private);
+  keep_list(keeper, &values->referers);
   keep_pins(keeper, values);
   keep_secrets(keeper, values);
   keep_texts(keeper, values);
@@ -315,6 +316,12 @@ void nt__policy_unref(nt__policy_t* policy) {
     return;
   nt__wipe(policy->bytes, policy->size); /* secrets, and the proxy's password */
   nt__free(policy);
+}
+
+const char* nt__policy_referer(const nt_policy_t* values, uint32_t number) {
+  const nt_list_t* list = &values->referers;
+
+  return number == 0 || number > list->count ? NULL : list->items[number - 1];
 }
 
 int nt__policy_check_tcp_port(const nt__policy_t* policy, int port) {

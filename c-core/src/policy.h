@@ -33,6 +33,9 @@ nt__policy_t* nt__policy_new(const nt_policy_t* values);
 nt__policy_t* nt__policy_ref(nt__policy_t* policy);
 void nt__policy_unref(nt__policy_t* policy);
 
+/* The Referer of that number, or NULL. */
+const char* nt__policy_referer(const nt_policy_t* policy, uint32_t number);
+
 /* 0, or NT_E_PORT for one that TCP sockets may not connect to. */
 int nt__policy_check_tcp_port(const nt__policy_t* policy, int port);
 

@@ -203,6 +203,17 @@ static int check_lists(const complaint_t* to, const nt_policy_t* values) {
   return err ? err : check_private(to, &values->allow_private);
 }
 
+static int check_referers(const complaint_t* to, const nt_list_t* list) {
+  size_t i;
+
+  for (i = 0; list->items != NULL && i < list->count; i++)
+    if (is_empty(list->items[i]) ||
+        nt_header_check("referer", list->items[i]) != 0)
+      return complain(to, "referers[%zu]: expected what a header may have",
+                      i + 1);
+  return 0;
+}
+
 int nt_policy_check(const nt_policy_t* values, char* why, size_t why_size) {
   complaint_t to = { why, why == NULL ? 0 : why_size };
   size_t i;
@@ -213,6 +224,8 @@ int nt_policy_check(const nt_policy_t* values, char* why, size_t why_size) {
   if (values == NULL)
     return complain(&to, "expected a policy");
   err = check_lists(&to, values);
+  if (err == 0)
+    err = check_referers(&to, &values->referers);
   for (i = 0; err == 0 && values->pins != NULL && i < values->pin_count; i++)
     err = check_pin(&to, &values->pins[i], i + 1);
   for (i = 0; err == 0 && values->secrets != NULL && i < values->secret_count;

@@ -84,6 +84,8 @@ struct nt__transfer {
   uint32_t http;
   uint32_t flags;
   const char* origin;         /* of NT_REQUEST_SAME_ORIGIN, or NULL */
+  nt_mode_t mode;             /* and what it may do elsewhere */
+  uint32_t referer;           /* as in nt_request_options_t */
   nt_access_t access;         /* which list of the policy holds */
   const char* proxy;          /* URL; "": none, NULL: the policy's */
   const char* interface_name; /* to go out by; NULL: any */
@@ -122,6 +124,8 @@ struct nt__transfer {
   bool address_refused;    /* one of those that the host has */
   bool headers_done;
   bool following; /* this response is a redirect to be followed */
+  bool abroad;    /* a hop has led to another origin than its own */
+  bool opaque;    /* nothing is told of this response */
   bool complete;  /* all that is wanted is here: end the hop */
   bool again;     /* the same hop once more */
   bool piecewise; /* libcurl reads the body, rather than having it */

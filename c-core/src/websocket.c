@@ -246,6 +246,7 @@ static int write_request(nt__websocket_t* ws, const nt_policy_t* policy,
     ask.host = parts.host;
     ask.user = parts.user;
     ask.password = parts.password;
+    ask.referer = nt__policy_referer(policy, options->referer);
     ask.user_agent = agent == NULL ? "nettask/" NT_VERSION : agent;
     err = nt__ws_ask_write(&ask, text, &headers_at);
   }
@@ -262,8 +263,8 @@ static size_t text_size(const char* text) {
   return text == NULL ? 0 : strlen(text) + 1;
 }
 
-/* The block, and behind it the list of subprotocols, their text, the proxy and
- * the origin. */
+/* The block, and behind it the list of subprotocols, their text, the proxy,
+ * the origin and the interface. */
 static nt__websocket_t* new_block(const nt_websocket_options_t* options) {
   size_t size = options->protocol_count * sizeof(char*);
   size_t i;
@@ -273,7 +274,8 @@ static nt__websocket_t* new_block(const nt_websocket_options_t* options) {
   for (i = 0; i < options->protocol_count; i++)
     size += text_size(options->protocols[i]);
   ws = nt__calloc(sizeof(*ws) + size + text_size(options->proxy) +
-                  text_size(options->origin));
+                  text_size(options->origin) +
+                  text_size(options->interface_name));
   if (ws == NULL)
     return NULL;
   ws->request.protocols = (const char**) (void*) (ws + 1);
@@ -288,6 +290,9 @@ static nt__websocket_t* new_block(const nt_websocket_options_t* options) {
   if (options->origin != NULL)
     ws->stream.transfer.origin =
         nt__pack(&cursor, options->origin, text_size(options->origin));
+  if (options->interface_name != NULL)
+    ws->stream.transfer.interface_name = nt__pack(
+        &cursor, options->interface_name, text_size(options->interface_name));
   return ws;
 }
 

@@ -136,6 +136,8 @@ int nt__ws_ask_write(const nt__ws_ask_t* ask, nt__buf_t* out,
   if (ask->user_agent != NULL && *ask->user_agent != '\0' &&
       !is_given(ask, "User-Agent"))
     err = PUT("User-Agent: ", ask->user_agent, "\r\n");
+  if (ask->referer != NULL && !is_given(ask, "Referer"))
+    err = PUT("Referer: ", ask->referer, "\r\n");
   if (ask->user != NULL && !is_given(ask, "Authorization"))
     err = put_credentials(err, ask, out);
   *headers_at = out->size;

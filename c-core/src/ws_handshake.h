@@ -29,6 +29,7 @@ typedef struct nt__ws_ask {
   const char* password;
   const char* key;
   const char* user_agent;
+  const char* referer; /* or NULL */
   bool deflate;
   const char* const* protocols;
   size_t protocol_count;

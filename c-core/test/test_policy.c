@@ -467,6 +467,32 @@ static void expect_why(const nt_policy_t* values, const char* expected) {
     fail_msg("%s, not %s", why, expected);
 }
 
+static void checks_referers(void** state) {
+  const char* items[] = { "https://a.example/#x", "https://b.example/" };
+  nt_policy_t values;
+  nt__policy_t* policy;
+
+  (void) state;
+  nt_policy_init(&values, NT_PRESET_OPEN);
+  values.referers.items = items;
+  values.referers.count = COUNT(items);
+  expect_why(&values, NULL);
+  policy = nt__policy_new(&values);
+  assert_non_null(policy);
+  assert_null(nt__policy_referer(&policy->values, 0));
+  assert_string_equal(nt__policy_referer(&policy->values, 2), items[1]);
+  assert_ptr_not_equal(nt__policy_referer(&policy->values, 2), items[1]);
+  assert_null(nt__policy_referer(&policy->values, 3));
+  assert_null(nt__policy_referer(&policy->values, UINT32_MAX));
+  nt__policy_unref(policy);
+  items[1] = "https://b.example/\r\nX: y";
+  expect_why(&values, "referers[2]: ");
+  items[1] = "";
+  expect_why(&values, "referers[2]: ");
+  items[1] = NULL;
+  expect_why(&values, "referers[2]: ");
+}
+
 static void checks_pins(void** state) {
   nt_policy_t values;
   nt_pin_t pin = { 0 };
@@ -594,6 +620,7 @@ int main(void) {
     cmocka_unit_test(snapshot_copies_all),
     cmocka_unit_test(checks_domains),
     cmocka_unit_test(checks_private_blocks),
+    cmocka_unit_test(checks_referers),
     cmocka_unit_test(checks_pins),
     cmocka_unit_test(checks_secrets),
     cmocka_unit_test(checks_texts),

@@ -56,27 +56,31 @@ static const struct {
   nt__ws_ask_t ask;
   const char* request;
 } asks[] = {
-  { { "/", "h", NULL, NULL, KEY, NULL, false, NULL, 0, NULL, 0 },
+  { { "/", "h", NULL, NULL, KEY, NULL, NULL, false, NULL, 0, NULL, 0 },
     HEAD("/", "h") "\r\n" },
-  { { "/a?b=c", "[::1]:8080", NULL, NULL, KEY, "nettask/1", true, two_protocols,
-      1, NULL, 0 },
+  { { "/a?b=c", "[::1]:8080", NULL, NULL, KEY, "nettask/1", NULL, true,
+      two_protocols, 1, NULL, 0 },
     HEAD("/a?b=c", "[::1]:8080") "Sec-WebSocket-Protocol: chat\r\n" OFFER
                                  "User-Agent: nettask/1\r\n\r\n" },
-  { { "/", "h", "Aladdin", "open sesame", KEY, "", false, two_protocols, 2,
-      NULL, 0 },
+  { { "/", "h", "Aladdin", "open sesame", KEY, "", NULL, false, two_protocols,
+      2, NULL, 0 },
     HEAD("/", "h") "Sec-WebSocket-Protocol: chat, superchat.v2\r\n"
                    "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n"
                    "\r\n" },
-  { { "/", "h", "u", NULL, KEY, NULL, false, NULL, 0, NULL, 0 },
+  { { "/", "h", "u", NULL, KEY, NULL, NULL, false, NULL, 0, NULL, 0 },
     HEAD("/", "h") "Authorization: Basic dTo=\r\n\r\n" },
-  { { "/", "h", NULL, NULL, KEY, "ua", false, NULL, 0, own_headers,
+  { { "/", "h", NULL, NULL, KEY, "ua", NULL, false, NULL, 0, own_headers,
       COUNT(own_headers) },
     HEAD("/", "h") "User-Agent: ua\r\nOrigin: https://game.example\r\n"
                    "Sec-WebSocket: kept\r\nX-Empty: \r\nX-Twice: 1\r\n"
                    "X-Twice: 2\r\n\r\n" },
-  { { "/", "h", "u", "p", KEY, "ua", false, NULL, 0, replacing,
+  { { "/", "h", "u", "p", KEY, "ua", NULL, false, NULL, 0, replacing,
       COUNT(replacing) },
     HEAD("/", "h") "user-agent: mine\r\nAUTHORIZATION: Bearer x\r\n\r\n" },
+  { { "/", "h", NULL, NULL, KEY, "ua", "https://a.example/", false, NULL, 0,
+      replacing, COUNT(replacing) },
+    HEAD("/", "h") "Referer: https://a.example/\r\nuser-agent: mine\r\n"
+                   "AUTHORIZATION: Bearer x\r\n\r\n" },
 };
 
 static void requests(void** state) {
@@ -310,10 +314,10 @@ static void respects_its_maximum(void** state) {
   "'" name "' header must not appear more than once in a response"
 #define END "\r\n"
 
-static const nt__ws_ask_t bare = { "/",   "h",  NULL, NULL, KEY, NULL,
-                                   false, NULL, 0,    NULL, 0 };
-static const nt__ws_ask_t rich = { "/",  "h",           NULL, NULL, KEY, NULL,
-                                   true, two_protocols, 2,    NULL, 0 };
+static const nt__ws_ask_t bare = { "/",  "h",   NULL, NULL, KEY,  NULL,
+                                   NULL, false, NULL, 0,    NULL, 0 };
+static const nt__ws_ask_t rich = { "/",  "h",  NULL,          NULL, KEY,  NULL,
+                                   NULL, true, two_protocols, 2,    NULL, 0 };
 
 static const struct {
   const nt__ws_ask_t* ask;

@@ -12,6 +12,7 @@ local lower, match, sub, upper = string.lower, string.match, string.sub,
 
 local set_policy = require "nettask.core".setPolicy
 local unknown = require "nettask.names".unknown
+local referers = require "nettask.web".referers
 
 local config = {}
 
@@ -44,6 +45,13 @@ local function a_url(value)
   if value == false then return end
   if a_text(value) or not find(lower(value), "^https?://[^/?#]") then
     return "must be an http or https url, or false for none"
+  end
+end
+
+local function an_appid(value)
+  if value == false then return end
+  if type(value) ~= "string" or not find(value, "^[%w_-]+$") then
+    return "must be letters and digits, or false for none"
   end
 end
 
@@ -201,8 +209,8 @@ local KEYS = {
   proxy = a_proxy, allowProxy = a_boolean,
   storeFile = a_text, cookieFile = a_text, wifiInterface = a_text,
   origin = a_url, cacheDir = LATER, cacheMaxBytes = LATER,
-  appid = LATER, version = LATER, page = LATER, query = LATER,
-  cellularInterface = LATER,
+  appid = an_appid, version = a_text, page = a_text, query = a_text,
+  cellularInterface = a_text,
 }
 
 -- Those that are none of the core's business.
@@ -344,7 +352,7 @@ local COPIES = { allowPrivate = copy_list, pins = copy_pins }
 
 local function is_text(check)
   return check == a_text or check == a_url or check == a_pem
-    or check == a_proxy
+    or check == a_proxy or check == an_appid
 end
 
 local function merge(values, options)
@@ -437,6 +445,7 @@ local function policy_of(values)
     caData = values.caData,
     pins = flat_pins(values.pins),
     proxy = values.proxy,
+    referers = referers(values),
     tempMaxBytes = values.tempMaxBytes,
     bytesPerMinute = values.bytesPerMinute,
     requestsPerSecond = values.requestsPerSecond,

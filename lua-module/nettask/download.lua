@@ -6,6 +6,7 @@ local core = require "nettask.core"
 local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
 local options = require "nettask.options"
+local referer = require "nettask.web".referer
 
 local function is_digest(text)
   return #text == 64 and not text:find("%X")
@@ -33,6 +34,7 @@ local function prepare(record, given, settings)
   record.file_path = given.filePath
   params.anonymous = given.withCredentials == false
   params.path = given.filePath
+  params.referer = referer(nil, settings)
   params.sha256 = given.sha256
   params.resume = given.resume
   params.durable = given.durable

@@ -2,7 +2,8 @@
 -- errno of the mini-program platforms, errCode, and the number that Alipay's
 -- dialect calls `error`.
 
-local pcall, tostring, type = pcall, tostring, type -- see init.lua
+local pairs, pcall = pairs, pcall
+local tostring, type = tostring, type -- see init.lua
 
 local core = require "nettask.core"
 
@@ -64,6 +65,9 @@ refusal("PORT", "url port is not allowed", 600011, -10,
 refusal("BODY_SIZE", "exceed max body size", 600004, -8,
   "limits.responseMaxBytes; lifted by configure{limits={responseMaxBytes=0}}")
 
+refusal("CROSS_ORIGIN", "cross origin request is not allowed", 600011, -10)
+refusal("CORS", "response is not allowed by Access-Control-Allow-Origin",
+  600011, -10)
 refusal("PRIVATE", "private address is not allowed", 600002, -10,
   "denyPrivateAddresses; lifted by configure{allowPrivate={...}}")
 refusal("OWN_PROXY", "proxy is not allowed", 102, -10,
@@ -226,6 +230,10 @@ errors.DATA_CHECK = { text = "data check error", errno = 600000, errCode = -1,
 errors.CELLULAR = { text = "cellular network is not available",
   errno = 602301, errCode = -1, error = ALIPAY.network }
 
+for _, codes in pairs { errors.request, errors.socket } do
+  codes[core.errors.INTERFACE] = errors.CELLULAR
+end
+
 errors.CODE = { text = "invalid code", errno = 600005, errCode = -1,
   error = ALIPAY.parameter }
 errors.REASON = { text = "invalid reason: it must be UTF-8 and have at most 123"
@@ -283,6 +291,8 @@ end
 
 errors.WIFI = { text = "wifi network is not available", errno = 100,
   errCode = -1, error = ALIPAY.network }
+
+errors.tcp[core.errors.INTERFACE] = errors.WIFI
 
 function errors.status(status)
   return { text = ("http status %d"):format(status), errno = 600000,

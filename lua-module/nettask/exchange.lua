@@ -215,7 +215,10 @@ local function answer_fault(code, status, defect, path, settings)
     return errors.status(status)
   end
   if defect == "charset" then return errors.CHARSET end
-  if defect == "json" and settings.jsonErrorFails then return errors.JSON end
+  -- Of an opaque answer nothing is told.
+  if defect == "json" and status ~= 0 and settings.jsonErrorFails then
+    return errors.JSON
+  end
 end
 
 -- Where a download is: what the script named, or a temporary file.

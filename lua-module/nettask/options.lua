@@ -11,6 +11,7 @@ local group = require "nettask.group"
 local is_jsonp = require "nettask.jsonp".is_wanted
 local names = require "nettask.names"
 local retry_fault = require "nettask.retry".fault
+local web = require "nettask.web"
 
 local options = {}
 
@@ -55,10 +56,9 @@ local REQUEST = with_common {
   dataCheck = "function", useStore = "boolean", storeCheckKey = "string",
   storeSign = "string", storeCheck = "function", failover = "boolean",
   retry = "table",
-  enableCookie = "boolean",
+  enableCookie = "boolean", mode = "string", referrerStrategy = "string",
   -- Known, for later versions.
   enableCache = "boolean", cache = "string",
-  mode = "string", referrerStrategy = "string",
 }
 
 local DOWNLOAD = with_common {
@@ -138,6 +138,14 @@ local REMARKS = {
   credentials = function(value)
     return not CREDENTIALS[value]
       and 'is none of "include", "same-origin" and "omit", which it means'
+  end,
+  mode = function(value)
+    return not web.is_mode(value)
+      and 'is none of "cors", "no-cors" and "same-origin", and has no effect'
+  end,
+  referrerStrategy = function(value)
+    return not web.is_strategy(value)
+      and 'is none of "index", "page" and "querystring", which it means'
   end,
 }
 for _, name in ipairs { "jsonpCache", "retryTimes", "backup", "dataCheck",

@@ -9,6 +9,9 @@ local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
 local options = require "nettask.options"
 local query = require "nettask.query"
+local web = require "nettask.web"
+
+local apply_mode, referer = web.apply_mode, web.referer -- see init.lua
 
 local DECODE, PLAN = core.decode, core.plan
 
@@ -68,7 +71,10 @@ end
 local function prepare(record, given, settings)
   local method = given.method and given.method:upper() or "GET"
   if not METHODS[method] then return nil, errors.method(given.method) end
-  if given.forceCellularNetwork then return nil, errors.CELLULAR end
+  local cellular = given.forceCellularNetwork
+  if cellular and not settings.cellularInterface then
+    return nil, errors.CELLULAR
+  end
   local list, content_type = exchange.header(given.header or given.headers,
     settings.defaultContentType)
   if not list then return nil, content_type end
@@ -84,6 +90,9 @@ local function prepare(record, given, settings)
   params.anonymous = given.credentials == "omit"
   params.manual = given.redirect == "manual"
   apply_cookies(params, given.credentials, given.enableCookie, settings)
+  params.referer = referer(given.referrerStrategy, settings)
+  if given.mode then apply_mode(params, given.mode, settings) end
+  if cellular then params.interface = settings.cellularInterface end
   if chunked then params.http2, params.http3 = nil, nil end
   return params
 end

@@ -10,6 +10,7 @@ local core = require "nettask.core"
 local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
 local options = require "nettask.options"
+local referer = require "nettask.web".referer
 
 local E = core.errors
 local max_sockets = core.maxSockets
@@ -66,7 +67,10 @@ end
 
 -- What the core wants to know, or nil and a failure.
 local function prepare(_, given, settings)
-  if given.forceCellularNetwork then return nil, errors.CELLULAR end
+  local interface = given.forceCellularNetwork and settings.cellularInterface
+  if given.forceCellularNetwork and not interface then
+    return nil, errors.CELLULAR
+  end
   local protocols, fault = protocols_of(given)
   if fault then return nil, fault end
   local reconnect, reconnect_fault = reconnect_of(given.reconnect)
@@ -89,6 +93,8 @@ local function prepare(_, given, settings)
     maxMessageBytes = given.maxMessageBytes,
     reconnect = reconnect,
     proxy = given.proxy,
+    referer = referer(nil, settings),
+    interface = interface or nil,
     multiple = given.multiple,
     base64 = settings.dialect == "my",
   }

@@ -7,6 +7,7 @@ local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
 local options = require "nettask.options"
 local query = require "nettask.query"
+local referer = require "nettask.web".referer
 
 -- What a file is sent as if its name does not tell.
 local FALLBACK = { image = "image/jpeg", video = "video/mp4",
@@ -80,6 +81,7 @@ local function prepare(record, given, settings)
   local params = exchange.params(record, given, list, settings.baseUrl,
     settings.uploadTimeout)
   params.parts = parts
+  params.referer = referer(nil, settings)
   params.anonymous = given.credentials == "omit"
   apply_cookies(params, given.credentials, nil, settings)
   return params

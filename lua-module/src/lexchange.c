@@ -33,6 +33,14 @@ static void get_flags(lua_State* L, nt_request_options_t* options) {
     options->redirect = NT_REDIRECT_MANUAL;
 }
 
+static nt_mode_t get_mode(lua_State* L) {
+  if (ntl_get_flag(L, 2, "cors"))
+    return NT_MODE_CORS;
+  if (ntl_get_flag(L, 2, "noCors"))
+    return NT_MODE_NO_CORS;
+  return ntl_get_flag(L, 2, "stayHome") ? NT_MODE_SAME_ORIGIN : NT_MODE_ANY;
+}
+
 int ntl_exchange_code(lua_State* L, int code) {
   lua_pushinteger(L, code);
   return 1;
@@ -50,10 +58,13 @@ int ntl_exchange_read(lua_State* L, nt_request_options_t* options) {
   if (ntl_get_text(L, 2, "method", &options->method))
     return ntl_exchange_code(L, NT_E_METHOD);
   if (ntl_get_text(L, 2, "proxy", &options->proxy) ||
-      ntl_get_text(L, 2, "origin", &options->origin))
+      ntl_get_text(L, 2, "origin", &options->origin) ||
+      ntl_get_text(L, 2, "interface", &options->interface_name))
     return ntl_exchange_code(L, NT_E_INVALID);
   ntl_get_timeouts(L, 2, &options->timeouts);
   get_flags(L, options);
+  options->mode = get_mode(L);
+  ntl_get_ms(L, 2, "referer", &options->referer);
   return ntl_get_headers(L, 2, &options->headers, &options->header_count);
 }
 

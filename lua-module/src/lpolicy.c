@@ -202,6 +202,7 @@ static void read_hosts(lua_State* L, nt_policy_t* policy) {
   read_list(L, "socketDomains", &policy->domains[NT_ACCESS_SOCKET]);
   read_list(L, "tcpDomains", &policy->domains[NT_ACCESS_TCP]);
   read_list(L, "udpDomains", &policy->domains[NT_ACCESS_UDP]);
+  read_list(L, "referers", &policy->referers);
   read_list(L, "allowPrivate", &policy->allow_private);
   read_string(L, "proxy", &policy->proxy);
   read_string(L, "caFile", &policy->ca_file);

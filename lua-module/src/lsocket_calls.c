@@ -77,6 +77,7 @@ static int read_options(lua_State* L, const ntl_state_t* s,
     err = NT_E_URL;
   else if (ntl_get_text(L, 2, "proxy", &options->proxy) ||
            ntl_get_text(L, 2, "origin", &options->origin) ||
+           ntl_get_text(L, 2, "interface", &options->interface_name) ||
            ntl_get_texts(L, 2, "protocols", &options->protocols,
                          &options->protocol_count))
     err = NT_E_INVALID;
@@ -87,6 +88,7 @@ static int read_options(lua_State* L, const ntl_state_t* s,
   ntl_get_timeouts(L, 2, &options->timeouts);
   ntl_get_ms(L, 2, "pingInterval", &options->ping_interval_ms);
   ntl_get_ms(L, 2, "pongTimeout", &options->pong_timeout_ms);
+  ntl_get_ms(L, 2, "referer", &options->referer);
   read_flags(L, options);
   read_reconnect(L, &options->reconnect);
   read_cap(L, s, &options->message_max_bytes);
@@ -94,9 +96,10 @@ static int read_options(lua_State* L, const ntl_state_t* s,
 }
 
 /* core.socketStart(task, params) -> as core.requestStart(). params: url,
- * baseUrl, proxy, origin, headers and protocols (lists), total, timeouts,
- * pingInterval, pongTimeout, maxMessageBytes, reconnect, and the flags noDelay,
- * deflate, profile, multiple, base64, sendCookies, sameOrigin. */
+ * baseUrl, proxy, origin, interface, referer, headers and protocols (lists),
+ * total, timeouts, pingInterval, pongTimeout, maxMessageBytes, reconnect, and
+ * the flags noDelay, deflate, profile, multiple, base64, sendCookies,
+ * sameOrigin. */
 static int socket_start(lua_State* L) {
   ntl_state_t* s = ntl_self(L);
   ntl_socket_t* self = ntl_socket_check(L);

@@ -153,7 +153,9 @@ function nettask.stats() end
 ---@field useHighPerformanceMode? boolean both of them, unless enableChunked
 ---@field enableChunked? boolean the body goes to onChunkReceived as it comes
 ---@field enableProfile? boolean default true
----@field forceCellularNetwork? boolean fails: no interface can be set
+---@field forceCellularNetwork? boolean out by cellularInterface, or not at all
+---@field mode? "same-origin"|"cors"|"no-cors" outside of its origin
+---@field referrerStrategy? "index"|"page"|"querystring" the Referer
 ---@field proxy? string http://, https:// or socks5://; "": none; "env"
 ---@field credentials? nettask.Credentials whether the cookie jar is used;
 ---`"omit"` said outright: no user and password of the url either
@@ -656,7 +658,7 @@ function nettask.uploadFile(options) end
 ---@field proxy? string http://, https:// or socks5://; "": none; "env"
 ---@field multiple? boolean in single mode: replaces none, and is not replaced
 ---@field enableProfile? boolean default true
----@field forceCellularNetwork? boolean fails: no interface can be set
+---@field forceCellularNetwork? boolean out by cellularInterface, or not at all
 ---@field success? fun(res: nettask.SocketAccepted) it was begun
 ---@field group? nettask.Group it is one of these
 ---@field fail? fun(res: nettask.CallFailure) an option is wrong, or a limit
@@ -1175,6 +1177,11 @@ function nettask.offLocalServiceDiscoveryStop(listener) end
 ---@field tempDir? string|false where temporary files are made
 ---@field cookieFile? string|false of the cookie jar; false: in memory
 ---@field origin? string|false url of what is "same-origin"; false: baseUrl
+---@field appid? string|false letters and digits; false: no Referer is sent
+---@field version? string|false of the game, in the Referer; false: 0
+---@field page? string|false in the Referer
+---@field query? string|false in the Referer
+---@field cellularInterface? string|false what forceCellularNetwork means
 ---@field storeFile? string|false of useStore; false: in memory
 ---@field fileRoots? nettask.FileRoots
 ---@field domains? nettask.Domains

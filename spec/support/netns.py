@@ -1,16 +1,17 @@
 """Runs a program in a network namespace of its own, with its own DNS.
 
     netns.py [--dns silent|nxdomain|answer|closed|by-name] [--hosts TEXT]
-             [--[no-]lan] [--[no-]mdns] [--also PORTS] [--preload LIBRARY]
-             -- PROGRAM ARGUMENT...
+             [--[no-]lan] [--[no-]cell] [--[no-]mdns] [--also PORTS]
+             [--preload LIBRARY] -- PROGRAM ARGUMENT...
 
 Starts itself anew through unshare(1): as root in a network and a mount
 namespace, otherwise in a user namespace too. Inside, 127.0.0.1 is all there is,
 resolv.conf names it, and a fault server runs, which the program finds through
 NETTASK_TEST_FAULT_*, on port 80 and on those of --also. With --lan there is an
-interface v0, too, which is 10.77.0.1 and the way to everywhere. With --mdns
-there is one, too, with publishers behind it that the program commands: see
-mdns.py. What the DNS server was asked stands, a line each, in the file that
+interface v0, too, which is 10.77.0.1 and the way to everywhere. With --cell two
+lead to a server that is reached by cell0 only from who is bound to it: see
+cellular.py. With --mdns there is one, too, with publishers behind it that the
+program commands: see mdns.py. What the DNS server was asked stands, a line each, in the file that
 NETTASK_TEST_DNS_LOG names. Ends with the program's status, 128 + n for a
 signal.
 """
@@ -167,6 +168,10 @@ def run(options):
         set_up(pathlib.Path(folder), options.hosts)
         if options.lan:
             set_up_lan()
+        cell = None
+        if options.cell:
+            import cellular
+            cell = cellular.Control()
         publishers = None
         if options.mdns:
             import mdns
@@ -179,6 +184,8 @@ def run(options):
         env = {**os.environ, **env, "NETTASK_TEST_DNS_LOG": str(log)}
         if publishers:
             env.update(publishers.environment())
+        if cell:
+            env.update(cell.environment())
         if options.preload:
             env["LD_PRELOAD"] = options.preload
         status = subprocess.run(options.program, env=env).returncode
@@ -186,6 +193,8 @@ def run(options):
         server.wait()
         if publishers:
             publishers.stop()
+        if cell:
+            cell.stop()
     return 128 - status if status < 0 else status
 
 
@@ -196,6 +205,7 @@ def main():
                                  "by-name"])
     parser.add_argument("--hosts", default="")
     parser.add_argument("--lan", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--cell", action=argparse.BooleanOptionalAction)
     parser.add_argument("--mdns", action=argparse.BooleanOptionalAction)
     parser.add_argument("--also", default="")
     parser.add_argument("--preload", default="")
