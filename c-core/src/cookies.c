@@ -5,23 +5,18 @@
  * A jar and its file are a *book*: when another file is named the book is
  * changed, and the old one is saved by whoever runs the loop. A transfer that
  * wants cookies waits until the book's file was read. What the host clears in
- * the meantime is remembered, and cleared in what the file had.
- *
- * A save writes "<path>.new" under a lock and renames it: the file is there
- * whole, old or new, whenever the process dies. */
+ * the meantime is remembered, and cleared in what the file had. */
 #include "cookies.h"
 
-#include <stdio.h>
 #include <string.h>
 
+#include "cookie_file.h"
 #include "cookie_jar.h"
-#include "file.h"
+#include "cookie_list.h"
 #include "storage.h"
 
 enum {
-  SAVE_MS = 1000, /* after the first change, so that many are one */
-  LOCK_TRIES = 50,
-  LOCK_WAIT_MS = 10
+  SAVE_MS = 1000 /* after the first change, so that many are one */
 };
 
 typedef struct book {
@@ -200,109 +195,18 @@ static void free_errand(errand_t* errand) {
   nt__free(errand);
 }
 
-static int read_open_file(uv_file file, nt__buf_t* out) {
-  nt__file_info_t info;
-  int err = nt__file_info(file, &info);
-  size_t size;
-
-  if (err)
-    return err;
-  if (!info.regular)
-    return UV_EINVAL;
-  if (info.size > NT__JAR_FILE_MAX)
-    return UV_EFBIG;
-  size = (size_t) info.size;
-  if (nt__buf_reserve(out, size + 1) != 0)
-    return UV_ENOMEM;
-  err = nt__file_read(file, out->data, &size, 0);
-  if (err == 0)
-    out->data[out->size = size] = '\0';
-  return err;
-}
-
 static void run_read(nt__job_t* job, nt__files_t* files) {
   errand_t* errand = nt__container_of(job, errand_t, job);
-  uv_file file;
 
   (void) files;
-  errand->error = nt__file_open(errand->path, UV_FS_O_RDONLY, &file);
-  if (errand->error == UV_ENOENT) {
-    errand->error = 0;
-    return;
-  }
-  if (errand->error)
-    return;
-  errand->error = read_open_file(file, &errand->bytes);
-  nt__file_close(file);
-}
-
-/* The file that others may be writing, too: ours once it is locked and still
- * has that name. UV_EBUSY: not now. */
-static int open_locked(const char* path, uv_file* file) {
-  nt__file_info_t own, there;
-  int err = nt__file_open(path, UV_FS_O_WRONLY | UV_FS_O_CREAT, file);
-
-  if (err)
-    return err;
-  err = nt__file_lock(*file);
-  if (err == 0)
-    err = nt__file_info(*file, &own);
-  if (err == 0) {
-    err = nt__file_look(path, &there);
-    if (err == UV_ENOENT ||
-        (err == 0 && (own.inode != there.inode || own.device != there.device)))
-      err = UV_EBUSY;
-  }
-  if (err)
-    nt__file_close(*file);
-  return err;
-}
-
-static int write_locked(uv_file file, const nt__buf_t* bytes) {
-  size_t size = bytes->size;
-  int err = nt__file_protect(file);
-
-  if (err == 0)
-    err = nt__file_truncate(file, 0);
-  if (err == 0)
-    err = nt__file_write(file, bytes->data, &size, 0);
-  return err ? err : nt__file_sync(file);
-}
-
-static int save(const errand_t* errand, const char* part) {
-  uv_file file;
-  int err = UV_EBUSY;
-  int i;
-
-  for (i = 0; i < LOCK_TRIES && err == UV_EBUSY; i++) {
-    if (i > 0)
-      uv_sleep(LOCK_WAIT_MS);
-    err = open_locked(part, &file);
-  }
-  if (err)
-    return err;
-  err = write_locked(file, &errand->bytes);
-  if (err == 0)
-    err = nt__file_rename(part, errand->path);
-  else
-    nt__file_remove(part);
-  nt__file_unlock(file);
-  nt__file_close(file);
-  return err;
+  errand->error = nt__cookie_file_read(errand->path, &errand->bytes);
 }
 
 static void run_write(nt__job_t* job, nt__files_t* files) {
   errand_t* errand = nt__container_of(job, errand_t, job);
-  size_t size = strlen(errand->path) + sizeof(".new");
-  char* part = nt__malloc(size);
 
   (void) files;
-  errand->error = UV_ENOMEM;
-  if (part == NULL)
-    return;
-  snprintf(part, size, "%s.new", errand->path);
-  errand->error = save(errand, part);
-  nt__free(part);
+  errand->error = nt__cookie_file_save(errand->path, &errand->bytes);
 }
 
 /* ---- Reading ------------------------------------------------------------- */
@@ -618,7 +522,7 @@ void nt__cookies_store(nt__transfer_t* t, const nt__headers_t* headers) {
   touch(cookies);
 }
 
-/* ---- The host: list, set, clear ------------------------------------------ */
+/* ---- The host: set, clear, list ------------------------------------------ */
 
 /* An http or https URL, and what of it the jar wants to know, which lies in
  * it. 0, NT_E_URL, NT_E_NOMEM. */
@@ -703,68 +607,6 @@ int nt_cookies_clear(nt_context_t* ctx, const char* text) {
   return err;
 }
 
-/* ---- Lists --------------------------------------------------------------- */
-
-/* The texts of a list lie behind it. */
-struct nt_cookies {
-  size_t count;
-  nt_cookie_t items[];
-};
-
-static size_t text_size(const nt__cookie_t* cookie) {
-  return strlen(cookie->name) + strlen(cookie->value) + strlen(cookie->domain) +
-         strlen(cookie->path) + 4;
-}
-
-static const char* keep(char** at, const char* text) {
-  size_t size = strlen(text) + 1;
-  char* copy = memcpy(*at, text, size);
-
-  *at += size;
-  return copy;
-}
-
-static nt_cookies_t* copy_list(nt__cookie_t** from, size_t count) {
-  size_t size = sizeof(nt_cookies_t) + count * sizeof(nt_cookie_t);
-  nt_cookies_t* list;
-  char* at;
-  size_t i;
-
-  for (i = 0; i < count; i++)
-    size += text_size(from[i]);
-  list = nt__calloc(size);
-  if (list == NULL)
-    return NULL;
-  list->count = count;
-  at = (char*) (list->items + count);
-  for (i = 0; i < count; i++) {
-    nt_cookie_t* item = &list->items[i];
-
-    item->name = keep(&at, from[i]->name);
-    item->value = keep(&at, from[i]->value);
-    item->domain = keep(&at, from[i]->domain);
-    item->path = keep(&at, from[i]->path);
-    if (from[i]->expires_ms != NT__COOKIE_SESSION)
-      item->expires_ms = from[i]->expires_ms;
-    item->host_only = from[i]->host_only;
-    item->secure = from[i]->secure;
-    item->http_only = from[i]->http_only;
-  }
-  return list;
-}
-
-static nt_cookies_t* list_jar(nt__jar_t* jar, const nt__cookie_place_t* place) {
-  size_t count;
-  nt__cookie_t** found = nt__jar_list(jar, place, nt__unix_ms(), &count);
-  nt_cookies_t* list;
-
-  if (found == NULL)
-    return NULL;
-  list = copy_list(found, count);
-  nt__free(found);
-  return list;
-}
-
 int nt_cookies_list(nt_context_t* ctx, const char* text, nt_cookies_t** out) {
   nt__cookies_t* cookies = ctx->cookies;
   nt__cookie_place_t place;
@@ -779,20 +621,12 @@ int nt_cookies_list(nt_context_t* ctx, const char* text, nt_cookies_t** out) {
   if (err)
     return err;
   uv_mutex_lock(&cookies->mutex);
-  *out = list_jar(&cookies->book->jar, text == NULL ? NULL : &place);
+  *out = nt__cookie_list(&cookies->book->jar, text == NULL ? NULL : &place,
+                         nt__unix_ms());
   uv_mutex_unlock(&cookies->mutex);
   if (text != NULL)
     nt__url_free(&url);
   return *out == NULL ? NT_E_NOMEM : 0;
-}
-
-const nt_cookie_t* nt_cookies_items(const nt_cookies_t* list, size_t* count) {
-  *count = list->count;
-  return list->items;
-}
-
-void nt_cookies_free(nt_cookies_t* list) {
-  nt__free(list);
 }
 
 int nt_cookies_state(nt_context_t* ctx) {

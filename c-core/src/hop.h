@@ -11,9 +11,6 @@ int nt__hop_start(nt__transfer_t* transfer);
 /* Gives everything back; `error` is 0 or why it was not to go on. Harmless
  * when nothing was started. */
 void nt__hop_end(nt__transfer_t* transfer, int error);
-/* Whether the field has the placeholder of a secret in its value. */
-bool nt__hop_has_secret(const nt__transfer_t* transfer,
-                        const nt__field_t* field);
 /* After NT__HOLD: reads on. */
 void nt__hop_resume(nt__transfer_t* transfer);
 

@@ -13,6 +13,7 @@
 
 #include "cookies.h"
 #include "failure.h"
+#include "fields.h"
 #include "gate.h"
 #include "hop.h"
 #include "stage.h"
@@ -215,7 +216,7 @@ static void drop_secrets(nt__transfer_t* t) {
 
   drop_fields(t, nt__header_is_secret);
   for (i = 0; i < t->field_count; i++)
-    if (nt__hop_has_secret(t, &t->fields[i]))
+    if (nt__field_has_secret(t, &t->fields[i]))
       t->fields[i].dropped = true;
 }
 
