@@ -41,9 +41,12 @@ LONG = ["test_websocket_held", "tcp_patience_spec", "test_mdns",
         "stress/gc_spec", "stress/sockets_spec", "stress/resume_spec",
         "upload_spec", "websocket_life_spec", "websocket_flow_spec",
         "mdns_zeroconf_spec", "mdns_change_spec", "mdns_life_spec",
-        "mdns_time_spec", "mdns_beside_spec", "mdns_spec"]
+        "mdns_time_spec", "mdns_beside_spec", "mdns_spec",
+        "mdns_hostile_spec", "dns_spec", "test_quota", "websocket_close_spec",
+        "websocket_alive_spec", "tcp_spec", "faults_spec"]
 # With one thread there is no race to look for.
-ONE_THREAD = ["test_dns_message", "test_header", "test_sha1", "test_sha256",
+ONE_THREAD = ["test_cookie", "test_cookie_jar", "test_dns_message",
+              "test_gate", "test_header", "test_sha1", "test_sha256",
               "test_table", "test_url", "test_utf8", "test_ws_deflate",
               "test_ws_frame", "test_ws_handshake"]
 SUPPORT = ROOT / "spec" / "support"
