@@ -307,6 +307,13 @@ function helper.fetch(options, ms)
   return helper.finish(helper.start(options), ms)
 end
 
+-- The same of a GET of a text, with these options beside the url.
+function helper.fetch_text(url, options)
+  local given = { url = url, dataType = "text" }
+  for key, value in pairs(options or {}) do given[key] = value end
+  return helper.fetch(given)
+end
+
 -- The body of a GET of a text, for the questions that a fault server answers.
 function helper.ask(url)
   local record = helper.fetch { url = url, dataType = "text",

@@ -6,6 +6,7 @@ local sockets = require "support.sockets"
 local tcp = require "support.tcp"
 local trust = require "support.trust"
 
+local fetch = helper.fetch_text
 local net, servers = helper.net, helper.servers
 
 -- A key that nobody has.
@@ -14,12 +15,6 @@ local ERROR = "-150:net::ERR_SSL_PINNED_KEY_NOT_IN_CERT_CHAIN"
 
 local function pin(host, ...)
   net.configure { pins = { [host] = { ... } } }
-end
-
-local function fetch(url, options)
-  local given = { url = url, dataType = "text" }
-  for key, value in pairs(options or {}) do given[key] = value end
-  return helper.fetch(given)
 end
 
 local function check_good(url, options)

@@ -5,6 +5,7 @@ local residue = require "support.residue"
 local sockets = require "support.sockets"
 local trust = require "support.trust"
 
+local fetch = helper.fetch_text
 local net, servers = helper.net, helper.servers
 
 -- Such a text is nowhere else.
@@ -36,12 +37,6 @@ end
 
 local function set(name, hosts, value)
   net.secrets.set(name, { value = value or VALUE, hosts = hosts })
-end
-
-local function fetch(url, options)
-  local given = { url = url, dataType = "text" }
-  for key, value in pairs(options or {}) do given[key] = value end
-  return helper.fetch(given)
 end
 
 -- The head that the server got.

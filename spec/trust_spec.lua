@@ -6,16 +6,11 @@ local sockets = require "support.sockets"
 local tcp = require "support.tcp"
 local trust = require "support.trust"
 
+local fetch = helper.fetch_text
 local net, servers = helper.net, helper.servers
 local nginx, fault = servers.nginx, servers.fault
 
 local UNTRUSTED = "-202:net::ERR_CERT_AUTHORITY_INVALID"
-
-local function fetch(url, options)
-  local given = { url = url, dataType = "text" }
-  for key, value in pairs(options or {}) do given[key] = value end
-  return helper.fetch(given)
-end
 
 local function check_good(url, options)
   local record = fetch(url, options)

@@ -584,9 +584,9 @@ enum {
   NT_REQUEST_STREAM = 1 << 0,    /* NT_EV_CHUNK instead of a body; HTTP/1.1 */
   NT_REQUEST_PROFILE = 1 << 1,   /* END carries the profile */
   NT_REQUEST_ANONYMOUS = 1 << 2, /* user:password of the URL is not sent */
-  NT_REQUEST_COOKIES_SEND = 1 << 8,  /* what the jar has goes along, */
-  NT_REQUEST_COOKIES_STORE = 1 << 9, /* what comes back goes into it; */
-  NT_REQUEST_SAME_ORIGIN = 1 << 10   /* both only where scheme, host and port
+  NT_REQUEST_COOKIES_SEND = 1 << 3,  /* what the jar has goes along, */
+  NT_REQUEST_COOKIES_STORE = 1 << 4, /* what comes back goes into it; */
+  NT_REQUEST_SAME_ORIGIN = 1 << 5    /* both only where scheme, host and port
                                       * are those of `origin` */
 };
 
@@ -816,13 +816,12 @@ NT_API int nt_store_start(nt_context_t* context, nt_id_t id,
  * spent. */
 
 enum {
-  NT_WEBSOCKET_NO_DELAY = 1 << 0, /* TCP_NODELAY */
-  NT_WEBSOCKET_DEFLATE = 1 << 1,  /* offer permessage-deflate */
-  NT_WEBSOCKET_PROFILE = 1 << 2,  /* OPEN carries the profile */
-  NT_WEBSOCKET_COOKIES = 1 << 8,  /* the handshake uses the cookie jar; */
-  NT_WEBSOCKET_SAME_ORIGIN = 1
-                             << 9 /* only where scheme, host and port are those
-                                   * of `origin`, ws and http being one */
+  NT_WEBSOCKET_NO_DELAY = 1 << 0,   /* TCP_NODELAY */
+  NT_WEBSOCKET_DEFLATE = 1 << 1,    /* offer permessage-deflate */
+  NT_WEBSOCKET_PROFILE = 1 << 2,    /* OPEN carries the profile */
+  NT_WEBSOCKET_COOKIES = 1 << 3,    /* the handshake uses the cookie jar; */
+  NT_WEBSOCKET_SAME_ORIGIN = 1 << 4 /* only where scheme, host and port are
+                                     * those of `origin`, ws as http */
 };
 
 /* The n-th try waits base * 2^(n-1), at most max, and less by up to the share

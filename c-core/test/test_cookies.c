@@ -1,14 +1,13 @@
 /* cookies.c through the public API: both threads at one jar, what waits for
  * the file, and a life in which one allocation after the other fails. */
 #include <curl/curl.h>
-#include <limits.h>
 
 #include "failing.h"
+#include "failing_sweep.h"
 #include "folder.h"
 #include "host.h"
 
 enum {
-  MOST_RUNS = 3000,
   ROUNDS = 200
 };
 
@@ -196,34 +195,14 @@ static bool run_session(const folder_t* folder, failing_mode_t mode, long n) {
   return failing_stop();
 }
 
-static void sweep(failing_mode_t mode) {
-  bool complete = false;
-  folder_t folder;
-  long live;
-  long n;
-
-  folder_make(&folder);
-  assert_true(run_session(&folder, mode, LONG_MAX));
-  live = atomic_load(&failing_live);
-  for (n = 1; !complete; n++) {
-    assert_true(n < MOST_RUNS);
-    complete = run_session(&folder, mode, n);
-    if (atomic_load(&failing_live) != live)
-      fail_msg("n = %ld: %ld blocks leaked", n,
-               atomic_load(&failing_live) - live);
-  }
-  assert_true(n > 20);
-  folder_remove(&folder);
-}
-
 static void one_failure(void** state) {
   (void) state;
-  sweep(FAILING_ONCE);
+  failing_sweep(run_session, FAILING_ONCE);
 }
 
 static void no_memory_from_then_on(void** state) {
   (void) state;
-  sweep(FAILING_ALWAYS);
+  failing_sweep(run_session, FAILING_ALWAYS);
 }
 
 int main(void) {
