@@ -4,7 +4,7 @@
     spec/run.py --build build --lua 5.4 [--sanitize address|thread] [--ctests]
                 [--stress] [--timeout SECONDS] [spec/x_spec.lua ...]
 
-Starts the servers once (spec/support/servers.py), runs eight files at a time
+Starts the servers once (spec/support/servers.py), runs ten files at a time
 (most of them wait), prints a line for each and the output of those that failed,
 and ends with `N passed, N failed`. A file fails also when it has no test,
 crashes, hangs, leaves a process behind or makes a sanitizer complain. Needs
@@ -30,7 +30,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "spec" / "support"))
 import servers  # noqa: E402
 
-JOBS = 8
+JOBS = 10
 SLOW_JOBS = 4
 # What takes longest is started first, or the end is spent waiting for it.
 LONG = ["test_websocket_held", "tcp_patience_spec", "test_mdns",

@@ -83,8 +83,9 @@ class Request:
     def key(self):
         return self.header("x-key") or self.get("key")
 
-    def record(self):
+    def record(self, connection):
         return {
+            "connection": connection,
             "method": self.method,
             "target": self.target,
             "headers": self.headers,
@@ -840,7 +841,8 @@ async def serve_one(c):
     if request.key():
         key = request.key()
         STATE.counts[key] = STATE.counts.get(key, 0) + 1
-        STATE.requests.setdefault(key, []).append(request.record())
+        STATE.requests.setdefault(key, []).append(
+            request.record(c.number))
     await route(c, request)
     if request.header("connection", "").lower() == "close":
         raise Stop
