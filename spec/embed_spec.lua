@@ -90,7 +90,10 @@ describe("a host in C", function()
       for _ = 1, 2 do
         collectgarbage()
         assert(agent(net) == "Embedded/1")
-        local res = fetch(net, { url = "http://other.invalid/" })
+        local res = fetch(net, { url = url .. "/raw" })
+        assert(res.data:find("Referer: https://first.example/\r", 1, true),
+          res.data)
+        res = fetch(net, { url = "http://other.invalid/" })
         assert(res.errno == 600002, res.errMsg)
         res = fetch(net, { url = "http://pinned.example:1/" })
         assert(res.errno ~= 600002, res.errMsg)
@@ -183,7 +186,8 @@ describe("a host in C", function()
       raises("policy is part of the policy", host.configure,
         { policy = "open", baseUrl = url .. "/" })
       host.configure { baseUrl = url .. "/", timeouts = { request = 5000 },
-        dialect = "taro", logger = function() end }
+        dialect = "taro", logger = function() end, wifiInterface = "lo",
+        cellularInterface = "lo" }
       assert(is_secure(net))
       assert(embed.configure "open" == "OK")
       assert(fetch(net, { url = "raw" }).statusCode == 200)

@@ -170,7 +170,8 @@ typedef struct nt_features {
 NT_API void nt_features(nt_features_t* features);
 
 /* Replaces malloc, realloc and free for the library's own memory and that of
- * libcurl. Before the first nt_open() of the process, else NT_E_STATE. The
+ * libcurl. Before the first nt_open() or nt_policy_copy() of the process, else
+ * NT_E_STATE. The
  * functions are called on every thread. */
 NT_API int nt_set_allocator(void* (*malloc_fn)(size_t),
                             void* (*realloc_fn)(void*, size_t),
@@ -326,6 +327,11 @@ typedef struct nt_policy {
 
 /* Fills in the preset. Any thread. */
 NT_API void nt_policy_init(nt_policy_t* policy, nt_preset_t preset);
+
+/* A copy with all that it points to, in one block; NULL without memory. Wiped
+ * and freed by nt_policy_free(), which ignores NULL. Any thread. */
+NT_API nt_policy_t* nt_policy_copy(const nt_policy_t* policy);
+NT_API void nt_policy_free(nt_policy_t* policy);
 
 /* 0, or NT_E_INVALID and in `why` one line that names the field, what is wrong
  * with it and what is expected; NT_E_NOMEM. Any thread. */

@@ -14,7 +14,7 @@ static void* (*malloc_fn)(size_t) = malloc;
 static void* (*realloc_fn)(void*, size_t) = realloc;
 static void (*free_fn)(void*) = free;
 static bool replaced;
-static bool frozen;
+static atomic_bool frozen;
 static atomic_uint failures;
 
 int nt_set_allocator(void* (*new_malloc)(size_t),
@@ -22,13 +22,17 @@ int nt_set_allocator(void* (*new_malloc)(size_t),
                      void (*new_free)(void*)) {
   if (new_malloc == NULL || new_realloc == NULL || new_free == NULL)
     return NT_E_INVALID;
-  if (frozen)
+  if (atomic_load(&frozen))
     return NT_E_STATE;
   malloc_fn = new_malloc;
   realloc_fn = new_realloc;
   free_fn = new_free;
   replaced = true;
   return 0;
+}
+
+void nt__alloc_freeze(void) {
+  atomic_store(&frozen, true);
 }
 
 static void* count_failure(void* ptr) {
@@ -87,7 +91,7 @@ static void* calloc_array(size_t count, size_t size) {
 int nt__alloc_init_curl(void) {
   CURLcode code;
 
-  frozen = true;
+  nt__alloc_freeze();
   if (replaced)
     code = curl_global_init_mem(CURL_GLOBAL_ALL, nt__malloc, nt__free,
                                 nt__realloc, nt__strdup, calloc_array);

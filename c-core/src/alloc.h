@@ -16,6 +16,9 @@ void nt__wipe(void* bytes, size_t size);
 /* How many allocations have failed: a change tells that memory ran out. */
 unsigned nt__alloc_failures(void);
 
+/* From now on they stay as they are. */
+void nt__alloc_freeze(void);
+
 /* curl_global_init() over the same functions; freezes them. */
 int nt__alloc_init_curl(void);
 

@@ -584,48 +584,54 @@ static int note_cleared(book_t* book, const char* url) {
   return 0;
 }
 
-int nt_cookies_clear(nt_context_t* ctx, const char* text) {
-  nt__cookies_t* cookies = ctx->cookies;
-  nt__cookie_place_t place;
+/* What a call of the host is about. */
+typedef struct selection {
   nt__url_t url;
-  int err = 0;
+  nt__cookie_place_t place;
+  const nt__cookie_place_t* which; /* NULL: all */
+} selection_t;
 
+/* To be freed by nt__url_free(&out->url), without an error. */
+static int make_selection(const nt_context_t* ctx, const char* text,
+                          selection_t* out) {
+  memset(out, 0, sizeof(*out));
   if (atomic_load(&ctx->forked))
     return NT_E_FORKED;
-  if (text != NULL)
-    err = parse(text, &url, &place);
+  if (text == NULL)
+    return 0;
+  out->which = &out->place;
+  return parse(text, &out->url, &out->place);
+}
+
+int nt_cookies_clear(nt_context_t* ctx, const char* text) {
+  nt__cookies_t* cookies = ctx->cookies;
+  selection_t selection;
+  int err = make_selection(ctx, text, &selection);
+
   if (err)
     return err;
   uv_mutex_lock(&cookies->mutex);
-  err = note_cleared(cookies->book, text == NULL ? NULL : url.text);
+  err = note_cleared(cookies->book, selection.url.text);
   if (err == 0)
-    nt__jar_clear(&cookies->book->jar, text == NULL ? NULL : &place);
+    nt__jar_clear(&cookies->book->jar, selection.which);
   uv_mutex_unlock(&cookies->mutex);
-  if (text != NULL)
-    nt__url_free(&url);
+  nt__url_free(&selection.url);
   note_touch(cookies);
   return err;
 }
 
 int nt_cookies_list(nt_context_t* ctx, const char* text, nt_cookies_t** out) {
   nt__cookies_t* cookies = ctx->cookies;
-  nt__cookie_place_t place;
-  nt__url_t url;
-  int err = 0;
+  selection_t selection;
+  int err = make_selection(ctx, text, &selection);
 
   *out = NULL;
-  if (atomic_load(&ctx->forked))
-    return NT_E_FORKED;
-  if (text != NULL)
-    err = parse(text, &url, &place);
   if (err)
     return err;
   uv_mutex_lock(&cookies->mutex);
-  *out = nt__cookie_list(&cookies->book->jar, text == NULL ? NULL : &place,
-                         nt__unix_ms());
+  *out = nt__cookie_list(&cookies->book->jar, selection.which, nt__unix_ms());
   uv_mutex_unlock(&cookies->mutex);
-  if (text != NULL)
-    nt__url_free(&url);
+  nt__url_free(&selection.url);
   return *out == NULL ? NT_E_NOMEM : 0;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "list.h"
 
 enum {
   KIB = 1024,
@@ -316,6 +317,19 @@ void nt__policy_unref(nt__policy_t* policy) {
     return;
   nt__wipe(policy->bytes, policy->size); /* secrets, and the proxy's password */
   nt__free(policy);
+}
+
+nt_policy_t* nt_policy_copy(const nt_policy_t* values) {
+  nt__policy_t* policy;
+
+  nt__alloc_freeze(); /* what it is freed with */
+  policy = nt__policy_new(values);
+  return policy == NULL ? NULL : &policy->values;
+}
+
+void nt_policy_free(nt_policy_t* values) {
+  if (values != NULL)
+    nt__policy_unref(nt__container_of(values, nt__policy_t, values));
 }
 
 const char* nt__policy_referer(const nt_policy_t* values, uint32_t number) {

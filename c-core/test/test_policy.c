@@ -267,6 +267,28 @@ static void snapshot_copies_all(void** state) {
   nt__policy_unref(policy);
 }
 
+/* For a host. What it is freed with may not change meanwhile. */
+static void copies_are_the_hosts(void** state) {
+  char agent[] = "Game/1";
+  const char* referers[] = { "https://a.example/" };
+  nt_policy_t values;
+  nt_policy_t* copy;
+
+  (void) state;
+  nt_policy_init(&values, NT_PRESET_OPEN);
+  values.user_agent = agent;
+  values.referers = (nt_list_t){ referers, 1 };
+  copy = nt_policy_copy(&values);
+  assert_non_null(copy);
+  agent[0] = '\0';
+  referers[0] = NULL;
+  assert_string_equal(copy->user_agent, "Game/1");
+  assert_string_equal(copy->referers.items[0], "https://a.example/");
+  assert_int_equal(nt_set_allocator(malloc, realloc, free), NT_E_STATE);
+  nt_policy_free(copy);
+  nt_policy_free(NULL);
+}
+
 /* ---- Checking ------------------------------------------------------------ */
 
 static const struct {
@@ -618,6 +640,7 @@ int main(void) {
     cmocka_unit_test(marks_have_a_floor),
     cmocka_unit_test(strict_allows_nothing),
     cmocka_unit_test(snapshot_copies_all),
+    cmocka_unit_test(copies_are_the_hosts),
     cmocka_unit_test(checks_domains),
     cmocka_unit_test(checks_private_blocks),
     cmocka_unit_test(checks_referers),

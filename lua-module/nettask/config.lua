@@ -217,7 +217,7 @@ local KEYS = {
 local OF_LAYER = { baseUrl = true, origin = true, dialect = true,
   defaultContentType = true, timeouts = true, socketMode = true,
   httpErrorFails = true, jsonErrorFails = true, wifiInterface = true,
-  logger = true }
+  cellularInterface = true, logger = true }
 
 -- The first key, by name, of those that belong to the policy, or nil.
 local function key_of_policy(options)

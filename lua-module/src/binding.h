@@ -37,17 +37,15 @@ typedef struct ntl_state {
   bool dead;             /* lua_close() has begun; for good */
   bool paused;
   bool sealed;
-  bool embedded;      /* the policy is that of nettask_configure() */
-  bool sealing;       /* inside nettask_seal() */
-  bool background;    /* the game is in it; also for contexts to come */
-  bool own_proxies;   /* the host has allowed them, whatever the seal says */
-  bool updating;      /* inside the drain of update() */
-  size_t live_count;  /* tasks before their last event */
-  size_t idle_count;  /* of them, those that nothing can happen to as yet */
-  nt_policy_t policy; /* its strings are anchored by policy_strings */
-  struct ntl_secret* secrets; /* but for those that lsecret.c made */
-  nt_secret_t* secret_items;  /* and what `policy` then has as its list */
-  const nt_policy_t* given;   /* to nettask_configure(), which runs */
+  bool embedded;     /* the policy is that of nettask_configure() */
+  bool sealing;      /* inside nettask_seal() */
+  bool background;   /* the game is in it; also for contexts to come */
+  bool own_proxies;  /* the host has allowed them, whatever the seal says */
+  bool updating;     /* inside the drain of update() */
+  size_t live_count; /* tasks before their last event */
+  size_t idle_count; /* of them, those that nothing can happen to as yet */
+  nt_policy_t policy;
+  nt_policy_t* kept; /* holds what `policy` points to; NULL: a preset's */
 
   /* Registry references, made once. */
   int core;        /* what luaopen returned */
@@ -61,11 +59,10 @@ typedef struct ntl_state {
   int services;    /* those of lmdns.c */
   int repeats;     /* weak: header table -> lower-case name -> values */
   /* Slots, false while they are empty. */
-  int traceback;      /* of the error that is being reported */
-  int policy_strings; /* the table that anchors them */
-  int placeholders;   /* name of a secret -> what stands for it */
-  int host;           /* the capability that seal() gave out */
-  int module;         /* the table that require "nettask" returns */
+  int traceback;    /* of the error that is being reported */
+  int placeholders; /* name of a secret -> what stands for it */
+  int host;         /* the capability that seal() gave out */
+  int module;       /* the table that require "nettask" returns */
   int handlers[NTL_HANDLERS];
   int jobs, turn, settle; /* what core.promises() was given */
   int promise_classes; /* set of the metatables of tasks that have promises */
@@ -200,9 +197,8 @@ void ntl_push_door(lua_State* L);
 
 /* ---- lpolicy.c ---------------------------------------------------------- */
 
-/* The policy of this state is this one from now on, for the context that there
- * is and for later ones; its strings have to stay. On an error the old one
- * is. */
+/* The policy of this state is a copy of this one from now on, for the context
+ * that there is and for later ones. On an error the old one is. */
 int ntl_policy_use(ntl_state_t* s, const nt_policy_t* policy);
 /* Tasks bring no proxies of their own from now on, unless the host has said
  * that they may. */
@@ -212,9 +208,6 @@ void ntl_policy_open(lua_State* L);
 
 /* ---- lsecret.c ---------------------------------------------------------- */
 
-/* Wipes all that were set here. No policy that has them must be used any more.
- */
-void ntl_secrets_free(ntl_state_t* s);
 /* Adds secretSet, secretRemove, secretNames and secret to the table on top. */
 void ntl_secret_open(lua_State* L, ntl_state_t* s);
 

@@ -1,10 +1,8 @@
-/* core.setPolicy(): from the table that the Lua layer has made of what the host
- * configured to an nt_policy_t. Names and types have been checked there; what a
- * host, a key or a certificate may look like the core knows, and is asked
- * before anything changes. On the host thread.
- *
- * The policy borrows its strings from the table, which is kept as long as the
- * policy is. */
+/* The policy of a Lua state, and core.setPolicy(): from the table that the Lua
+ * layer has made of what the host configured to an nt_policy_t. Names and types
+ * have been checked there; what a host, a key or a certificate may look like
+ * the core knows, and is asked before anything changes. It is copied, so what
+ * it is read from may go. On the host thread. */
 #include "binding.h"
 
 enum {
@@ -14,7 +12,7 @@ enum {
 
 enum { /* the stack while the table is read */
   TABLE = 1,
-  ANCHORS /* a list, kept by the table, of the memory that it does not hold */
+  ANCHORS /* a list of the memory that the table does not hold */
 };
 
 /* ---- Fields -------------------------------------------------------------- */
@@ -51,7 +49,7 @@ static void read_flag(lua_State* L, const char* name, uint32_t flag,
 
 /* ---- Lists --------------------------------------------------------------- */
 
-/* Memory that lives as long as the table. */
+/* Memory that lives as long as the call. */
 static void* new_memory(lua_State* L, size_t size) {
   void* memory = ntl_newuserdata(L, size + 1, 0);
 
@@ -250,13 +248,21 @@ static bool allows_proxies(lua_State* L) {
 }
 
 int ntl_policy_use(ntl_state_t* s, const nt_policy_t* policy) {
+  nt_policy_t* copy = nt_policy_copy(policy);
   int err = 0;
 
+  if (copy == NULL)
+    return NT_E_NOMEM;
   if (s->context != NULL)
-    err = nt_policy_set(s->context, policy);
-  if (err == 0)
-    s->policy = *policy;
-  return err;
+    err = nt_policy_set(s->context, copy);
+  if (err) {
+    nt_policy_free(copy);
+    return err;
+  }
+  nt_policy_free(s->kept);
+  s->kept = copy;
+  s->policy = *copy;
+  return 0;
 }
 
 int ntl_policy_seal(ntl_state_t* s) {
@@ -278,9 +284,9 @@ static int keep_policy(lua_State* L, int named) {
 }
 
 /* core.setPolicy([host,] {...} [, named]) -> nothing, or what is wrong, in the
- * core's words. Takes the table, which nobody else may keep. Holds for the
- * context that there is and for later ones. `named` is a key of the policy that
- * the host has given, nil when it has given none. */
+ * core's words. Holds for the context that there is and for later ones. `named`
+ * is a key of the policy that the host has given, nil when it has given none.
+ */
 static int set_policy(lua_State* L) {
   ntl_state_t* s = ntl_self(L);
   nt_policy_t policy;
@@ -293,8 +299,6 @@ static int set_policy(lua_State* L) {
     return keep_policy(L, TABLE + 1);
   lua_settop(L, TABLE);
   lua_newtable(L);
-  lua_pushvalue(L, ANCHORS);
-  lua_setfield(L, TABLE, "anchors");
   read_policy(L, s, &policy);
   err = nt_policy_check(&policy, why, sizeof(why));
   if (err == NT_E_INVALID) {
@@ -306,8 +310,6 @@ static int set_policy(lua_State* L) {
   if (err)
     return ntl_raise(L, err);
   s->own_proxies = allows_proxies(L);
-  lua_settop(L, TABLE);
-  ntl_set_ref(L, s->policy_strings);
   return 0;
 }
 

@@ -2,12 +2,10 @@
  * that stands for the value; the core puts the value into headers, for the
  * hosts that it was registered for, on the background thread.
  *
- * The values lie in memory of our own, which no function of Lua reaches, and
- * are wiped when they are replaced, removed, and at the end of the Lua state.
- * They belong to the Lua state like the rest of the policy: net.close() keeps
- * them. On the host thread. */
+ * The values lie in the policy of the Lua state, in memory of the core, which
+ * no function of Lua reaches, and which is wiped when they are replaced,
+ * removed, and at the end of the Lua state. On the host thread. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "binding.h"
@@ -18,106 +16,6 @@ enum {
   NAME_MAX_BYTES = 64,
   WHY_SIZE = 512
 };
-
-/* One block, the texts behind the list of hosts. */
-typedef struct ntl_secret {
-  struct ntl_secret* next;
-  nt_secret_t item;
-  char* value;
-  const char* hosts[];
-} ntl_secret_t;
-
-/* ---- Memory -------------------------------------------------------------- */
-
-/* In a way that the compiler cannot leave out. */
-static void wipe(char* text) {
-  volatile char* at = text;
-
-  while (*at != '\0')
-    *at++ = '\0';
-}
-
-static void free_secret(ntl_secret_t* secret) {
-  if (secret == NULL)
-    return;
-  wipe(secret->value);
-  free(secret);
-}
-
-/* Takes the one of that name off our list; NULL if there is none. */
-static ntl_secret_t* unlink_secret(ntl_state_t* s, const char* name) {
-  for (ntl_secret_t** at = &s->secrets; *at != NULL; at = &(*at)->next) {
-    ntl_secret_t* secret = *at;
-
-    if (strcmp(secret->item.name, name) == 0) {
-      *at = secret->next;
-      return secret;
-    }
-  }
-  return NULL;
-}
-
-void ntl_secrets_free(ntl_state_t* s) {
-  while (s->secrets != NULL) {
-    ntl_secret_t* secret = s->secrets;
-
-    s->secrets = secret->next;
-    free_secret(secret);
-  }
-  free(s->secret_items);
-  s->secret_items = NULL;
-}
-
-/* ---- Making one ---------------------------------------------------------- */
-
-/* Copies the text and moves `at` behind it. */
-static char* put_text(char** at, const char* text) {
-  size_t size = strlen(text) + 1;
-  char* copy = memcpy(*at, text, size);
-
-  *at += size;
-  return copy;
-}
-
-/* The string in field `i` of the table at `hosts`, which anchors it. */
-static const char* host_at(lua_State* L, int hosts, size_t i) {
-  const char* text;
-
-  lua_rawgeti(L, hosts, (int) i + 1);
-  text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
-  lua_pop(L, 1);
-  return text;
-}
-
-/* Arguments are name, value, hosts and, behind them, the placeholder: strings
- * and a list of strings. Raises nothing; NULL without memory. */
-static ntl_secret_t* make_secret(lua_State* L) {
-  const char* const texts[] = { lua_tostring(L, 1), lua_tostring(L, 2),
-                                lua_tostring(L, 4) };
-  size_t count = ntl_rawlen(L, 3);
-  size_t size = sizeof(ntl_secret_t) + count * sizeof(const char*);
-  ntl_secret_t* secret;
-  char* at;
-
-  for (size_t i = 0; i < 3; i++)
-    size += strlen(texts[i]) + 1;
-  for (size_t i = 0; i < count; i++)
-    size += strlen(host_at(L, 3, i)) + 1;
-  secret = malloc(size);
-  if (secret == NULL)
-    return NULL;
-  at = (char*) (secret->hosts + count);
-  secret->next = NULL;
-  secret->item.name = put_text(&at, texts[0]);
-  secret->value = put_text(&at, texts[1]);
-  secret->item.value = secret->value;
-  secret->item.placeholder = put_text(&at, texts[2]);
-  for (size_t i = 0; i < count; i++)
-    secret->hosts[i] = put_text(&at, host_at(L, 3, i));
-  secret->item.hosts.items = secret->hosts;
-  secret->item.hosts.count = count;
-  return secret;
-}
 
 /* Push what stands for the secret with the name in argument 1, the same one
  * whenever it is set. Nobody can guess it. */
@@ -152,51 +50,35 @@ static void push_placeholder(lua_State* L, const ntl_state_t* s) {
 
 /* ---- The policy ---------------------------------------------------------- */
 
-/* Fills in those of the policy that have another name, and `added`. */
-static size_t fill_items(const ntl_state_t* s, const char* name,
-                         const ntl_secret_t* added, nt_secret_t* items) {
-  size_t count = 0;
-
-  for (size_t i = 0; i < s->policy.secret_count; i++) {
-    if (strcmp(s->policy.secrets[i].name, name) != 0)
-      items[count++] = s->policy.secrets[i];
-  }
-  if (added != NULL)
-    items[count++] = added->item;
-  return count;
-}
-
-/* In place of the one of that name comes `added`, or nothing. Returns 0 or an
- * error, then with `why`, and nothing has changed. */
-static int change(ntl_state_t* s, const char* name, ntl_secret_t* added,
-                  char* why) {
+/* In place of the one of that name comes `added`, or nothing with NULL. `items`
+ * has room for one more than there are. 0, or an error with `why`, and nothing
+ * has changed. */
+static int change(ntl_state_t* s, const char* name, const nt_secret_t* added,
+                  nt_secret_t* items, char* why) {
   nt_policy_t policy = s->policy;
-  nt_secret_t* items = malloc((policy.secret_count + 1) * sizeof(*items));
+  size_t count = 0;
   int err;
 
-  if (items == NULL) {
-    snprintf(why, WHY_SIZE, "%s", nt_error_message(NT_E_NOMEM));
-    return NT_E_NOMEM;
+  for (size_t i = 0; i < policy.secret_count; i++) {
+    if (strcmp(policy.secrets[i].name, name) != 0)
+      items[count++] = policy.secrets[i];
   }
-  policy.secret_count = fill_items(s, name, added, items);
-  policy.secrets = policy.secret_count > 0 ? items : NULL;
+  if (added != NULL)
+    items[count++] = *added;
+  policy.secrets = count > 0 ? items : NULL;
+  policy.secret_count = count;
   err = nt_policy_check(&policy, why, WHY_SIZE);
   if (err == 0)
     err = ntl_policy_use(s, &policy);
-  if (err) {
-    if (err != NT_E_INVALID)
-      snprintf(why, WHY_SIZE, "%s", nt_error_message(err));
-    free(items);
-    return err;
-  }
-  free(s->secret_items);
-  s->secret_items = items;
-  free_secret(unlink_secret(s, name));
-  if (added != NULL) {
-    added->next = s->secrets;
-    s->secrets = added;
-  }
-  return 0;
+  if (err != 0 && err != NT_E_INVALID)
+    snprintf(why, WHY_SIZE, "%s", nt_error_message(err));
+  return err;
+}
+
+/* Memory for change(), of Lua's. */
+static nt_secret_t* push_items(lua_State* L, const ntl_state_t* s) {
+  return ntl_newuserdata(L, (s->policy.secret_count + 1) * sizeof(nt_secret_t),
+                         0);
 }
 
 /* ---- Functions ----------------------------------------------------------- */
@@ -212,26 +94,41 @@ static const char* check_text(lua_State* L, int arg) {
   return text;
 }
 
+/* The list of strings at `idx`, which anchors them; the memory of their
+ * pointers stays on the stack. */
+static nt_list_t push_hosts(lua_State* L, int idx) {
+  nt_list_t list;
+  size_t count = ntl_rawlen(L, idx);
+  const char** items = ntl_newuserdata(L, (count + 1) * sizeof(*items), 0);
+
+  for (size_t i = 0; i < count; i++) {
+    lua_rawgeti(L, idx, (int) i + 1);
+    items[i] = luaL_checkstring(L, -1);
+    lua_pop(L, 1);
+  }
+  list.items = items;
+  list.count = count;
+  return list;
+}
+
 /* core.secretSet([host,] name, value, hosts) -> nothing, or what is wrong */
 static int secret_set(lua_State* L) {
   ntl_state_t* s = ntl_self(L);
-  ntl_secret_t* secret;
+  nt_secret_t secret;
   char why[WHY_SIZE];
-  const char* name;
 
   ntl_gate(L, s, "secrets.set");
-  name = check_text(L, 1);
-  check_text(L, 2);
+  secret.name = check_text(L, 1);
+  secret.value = check_text(L, 2);
   luaL_checktype(L, 3, LUA_TTABLE);
   lua_settop(L, 3);
-  luaL_argcheck(L, strlen(name) <= NAME_MAX_BYTES, 1, "the name is too long");
+  luaL_argcheck(L, strlen(secret.name) <= NAME_MAX_BYTES, 1,
+                "the name is too long");
   push_placeholder(L, s);
-  secret = make_secret(L);
-  if (secret == NULL)
-    return ntl_raise(L, NT_E_NOMEM);
-  if (change(s, name, secret, why) == 0)
+  secret.placeholder = lua_tostring(L, -1);
+  secret.hosts = push_hosts(L, 3);
+  if (change(s, secret.name, &secret, push_items(L, s), why) == 0)
     return 0;
-  free_secret(secret);
   lua_pushstring(L, why);
   return 1;
 }
@@ -255,7 +152,7 @@ static int secret_remove(lua_State* L) {
   ntl_gate(L, s, "secrets.remove");
   name = check_text(L, 1);
   found = find_secret(s, name) != NULL;
-  if (found && change(s, name, NULL, why) != 0)
+  if (found && change(s, name, NULL, push_items(L, s), why) != 0)
     return luaL_error(L, "nettask: secrets.remove: %s", why);
   lua_pushboolean(L, found);
   return 1;

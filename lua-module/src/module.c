@@ -154,7 +154,8 @@ static int state_gc(lua_State* L) {
   nt_close(context, CLOSE_MS);
   nt_close(s->doomed, CLOSE_MS);
   s->doomed = NULL;
-  ntl_secrets_free(s);
+  nt_policy_free(s->kept);
+  s->kept = NULL;
   return 0;
 }
 
@@ -162,7 +163,6 @@ static void make_refs(lua_State* L, ntl_state_t* s) {
   lua_newtable(L);
   s->live = ntl_new_ref(L);
   s->traceback = new_slot(L);
-  s->policy_strings = new_slot(L);
   s->host = new_slot(L);
   s->module = new_slot(L);
   for (int i = 0; i < NTL_HANDLERS; i++)

@@ -76,6 +76,7 @@ static void fill(nt_policy_t* policy) {
   policy->domains[NT_ACCESS_REQUEST] = list("127.0.0.1", "*.example");
   policy->domains[NT_ACCESS_UPLOAD] = (nt_list_t){ roots.items, 0 };
   policy->allow_private = list("127.0.0.0/8", "::1");
+  policy->referers = list("https://first.example/", "https://second.example/");
   policy->pins = piece(&pin, sizeof(pin));
   policy->pin_count = 1;
   policy->secrets = piece(&secret, sizeof(secret));
