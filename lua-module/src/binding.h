@@ -94,14 +94,14 @@ typedef struct ntl_state {
   const char* failed_what;
   const char* log_level;
   const char* log_text;
-  bool log_once;
   nt_id_t orphan; /* opened, but Lua had no memory to keep it */
+  bool log_once;
 
   /* lsocket.c: of the sockets that are live. */
+  bool global_listeners; /* there are some */
   struct ntl_socket* oldest;
   struct ntl_socket* newest;
   struct ntl_socket* bound; /* the one that the global functions mean */
-  bool global_listeners;    /* there are some */
 
   struct ntl_task* scan; /* for local services, that the script may stop */
 } ntl_state_t;
