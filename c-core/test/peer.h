@@ -345,6 +345,13 @@ static inline void peers_wait(fixture_t* f, const unsigned* counter,
   assert_true(server_wait(f->host->server, counter, value, PATIENCE_MS));
 }
 
+/* Lets the peer go on that is held, once it is: a handshake is answered before
+ * its connection is held. */
+static inline void peers_release(fixture_t* f) {
+  peers_wait(f, &f->host->server->holding, 1);
+  server_release(f->host->server);
+}
+
 static inline unsigned peers_count(fixture_t* f, const unsigned* counter) {
   unsigned count;
 

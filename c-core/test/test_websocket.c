@@ -361,7 +361,7 @@ static void says_when_the_queue_is_empty(void** state) {
   assert_int_equal(err, NT_E_QUEUE_FULL);
   assert_true(nt_websocket_buffered(f->net, id) > 0);
   assert_true(nt_websocket_buffered(f->net, id) <= 4 * MEGABYTE);
-  server_release(f->host->server);
+  peers_release(f);
   /* What comes back may be first. */
   do {
     host_next(f->host, &ev);

@@ -278,7 +278,7 @@ static void drops_what_was_queued(void** state) {
   id = start_open(f, &options);
   while (nt_websocket_send(f->net, id, NT_MESSAGE_BINARY, data, size) == 0)
     sends++;
-  server_release(f->host->server);
+  peers_release(f);
   do /* of the first ones, maybe */
     host_next(f->host, &ev);
   while (ev.type == NT_EV_SENT);
@@ -317,7 +317,7 @@ static void sends_to_the_connection_it_knows(void** state) {
 
   peers_play(f, play_renewed);
   id = start_open(f, &options);
-  server_release(f->host->server);
+  peers_release(f);
   peers_wait(f, &f->peers->frames[NT__WS_PONG], 1); /* it is open again */
   send_text(f, id, "old");
   assert_true(nt_collect(f->net) > 0);
