@@ -126,6 +126,7 @@ typedef uint64_t nt_id_t;
   XX(WS_TEXT, -89, "WebSocket text is not UTF-8")                              \
   XX(WS_SIZE, -90, "WebSocket message larger than its cap")                    \
   XX(STATUS, -91, "the server answered with an error")                         \
+  XX(CACHE_MISS, -92, "there is no stored answer")                             \
   XX(NETWORK, -99, "network error")                                            \
   XX(NO_FILE, -100, "file not found")                                          \
   XX(NO_FOLDER, -101, "the folder of the file does not exist")                 \
@@ -300,6 +301,10 @@ typedef struct nt_policy {
   const char* cookie_file;  /* of the cookie jar; NULL: in memory. Another file
                              * is another jar, but what an unnamed one has goes
                              * into the first */
+  const char* cache_dir;    /* folder of the HTTP cache, made if need be; NULL:
+                             * in memory */
+  uint64_t cache_max_bytes; /* of what is stored there; at most as much, and
+                             * 16 MiB, is in memory as well; 16 MiB */
   nt_list_t domains[NT_ACCESS_COUNT];
   nt_list_t allow_private;
   const char* proxy;    /* for requests, downloads, uploads, WebSockets
@@ -418,6 +423,9 @@ typedef struct nt_profile {
   const char* peer_ip;                 /* "" when unknown */
   int peer_port;
   int reused; /* 1: on a connection that was open */
+  const char* cache; /* "hit": stored, and nothing was sent; "stale": the same,
+                      * and no longer fresh; "revalidated": stored, and the
+                      * server says that it still holds; "": not stored */
 } nt_profile_t;
 
 typedef struct nt_address {
@@ -608,6 +616,19 @@ typedef enum nt_mode {
                    * headers, no body */
 } nt_mode_t;
 
+/* What a GET may do with answers that are stored (RFC 9111; the names are those
+ * of Fetch). Whatever the mode, an answer to an unsafe method makes those that
+ * are stored for its URL invalid. A request with an If-* or Range field of its
+ * own is NT_CACHE_NONE. */
+typedef enum nt_cache {
+  NT_CACHE_NONE,    /* neither uses nor stores them */
+  NT_CACHE_DEFAULT, /* a fresh one is used, a stale one validated */
+  NT_CACHE_NO_CACHE, /* is always validated */
+  NT_CACHE_RELOAD,   /* none is used; the answer is stored */
+  NT_CACHE_FORCE,    /* is used, however old */
+  NT_CACHE_ONLY      /* the same, and without one NT_E_CACHE_MISS */
+} nt_cache_t;
+
 typedef struct nt_request_options {
   const char* url;      /* http or https; required */
   const char* base_url; /* what a relative `url` is resolved against, or NULL */
@@ -634,6 +655,7 @@ typedef struct nt_request_options {
                            * it has none for: none */
   const char* interface_name; /* to go out by, on a connection of its own:
                                * NT_E_INTERFACE if there is none; or NULL */
+  nt_cache_t cache;           /* of requests alone */
 } nt_request_options_t;
 
 /* Fills in the defaults named above. */
@@ -648,6 +670,10 @@ NT_API int nt_request_open(nt_context_t* context, nt_id_t* id);
  * NT_E_CLOSED if it has ended. What the policy refuses is an NT_EV_END. */
 NT_API int nt_request_start(nt_context_t* context, nt_id_t id,
                             const nt_request_options_t* options);
+
+/* Forgets what is stored for the URL, NULL: all. What a request under way gets
+ * is not stored. NT_E_URL, NT_E_NOMEM, NT_E_FORKED. */
+NT_API int nt_cache_clear(nt_context_t* context, const char* url);
 
 /* ---- Downloads --------------------------------------------------------- */
 
