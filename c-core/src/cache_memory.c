@@ -188,18 +188,28 @@ void nt__memory_put(nt__memory_t* memory, nt__shelf_t* shelf,
   keep_within(memory, shelf);
 }
 
+static size_t place_of(const nt__shelf_t* shelf, const nt__answer_t* answer) {
+  size_t i = 0;
+
+  while (i < shelf->count && shelf->answers[i] != answer)
+    i++;
+  return i;
+}
+
 bool nt__memory_swap(nt__memory_t* memory, nt__shelf_t* shelf,
                      const nt__answer_t* old, nt__answer_t* fresh) {
-  size_t i;
+  size_t at = place_of(shelf, old);
+  size_t i = shelf->count;
 
-  for (i = 0; i < shelf->count && shelf->answers[i] != old; i++)
-    continue;
-  if (i == shelf->count)
+  if (at == shelf->count)
     return false;
   charge(memory, shelf, own_cost(fresh));
   credit(memory, shelf, own_cost(old));
-  nt__answer_unref(shelf->answers[i]);
-  shelf->answers[i] = nt__answer_ref(fresh);
+  nt__answer_unref(shelf->answers[at]);
+  shelf->answers[at] = nt__answer_ref(fresh);
+  while (i-- > 0)
+    if (shelf->answers[i] != fresh && same_varying(shelf->answers[i], fresh))
+      take_out(memory, shelf, i);
   keep_within(memory, shelf);
   return true;
 }
