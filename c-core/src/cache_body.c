@@ -249,7 +249,7 @@ int nt__body_read(nt__body_readers_t* readers, const char* folder,
   if (body == NULL)
     return NT_E_NOMEM;
   err = fill(readers, body, sums, first);
-  if (err || end == total)
+  if (err || offset + size == total)
     close_reader(readers, readers->count - 1);
   if (err) {
     nt__body_unref(body);

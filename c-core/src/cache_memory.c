@@ -199,17 +199,10 @@ static size_t place_of(const nt__shelf_t* shelf, const nt__answer_t* answer) {
 bool nt__memory_swap(nt__memory_t* memory, nt__shelf_t* shelf,
                      const nt__answer_t* old, nt__answer_t* fresh) {
   size_t at = place_of(shelf, old);
-  size_t i = shelf->count;
 
   if (at == shelf->count)
     return false;
-  charge(memory, shelf, own_cost(fresh));
-  credit(memory, shelf, own_cost(old));
-  nt__answer_unref(shelf->answers[at]);
-  shelf->answers[at] = nt__answer_ref(fresh);
-  while (i-- > 0)
-    if (shelf->answers[i] != fresh && same_varying(shelf->answers[i], fresh))
-      take_out(memory, shelf, i);
-  keep_within(memory, shelf);
+  take_out(memory, shelf, at);
+  nt__memory_put(memory, shelf, fresh);
   return true;
 }

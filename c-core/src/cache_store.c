@@ -515,10 +515,10 @@ static void post_removal(nt__cache_store_t* store, const char* key,
 static void be_sure(nt__cache_store_t* store, const char* key) {
   nt__shelf_t* shelf;
 
-  if (key == NULL) {
+  if (key == NULL && (store->unsure || store->bar_count > 0)) {
     nt__cache_unbar_all(store);
     nt__memory_clear(&store->memory);
-  } else if (nt__cache_unbar(store, key)) {
+  } else if (key != NULL && nt__cache_unbar(store, key)) {
     shelf = nt__memory_find(&store->memory, key);
     if (shelf != NULL)
       nt__memory_drop(&store->memory, shelf);

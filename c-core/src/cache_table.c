@@ -34,7 +34,7 @@ static const char* const texts[] = {
   "UPDATE state SET floor = ifnull((SELECT max(id) FROM answers), floor)",
   "SELECT id, name, used, status, asked, answered, size, sum, varying, headers,"
   " sums, body FROM answers WHERE key = ?1 AND writing = 0 AND " ABOVE_FLOOR
-  " ORDER BY id DESC LIMIT " VARIANTS,
+  " ORDER BY answered DESC, id DESC LIMIT " VARIANTS,
   "INSERT INTO answers (key, varying, status, asked, answered, headers, sum,"
   " cost, name, size, writing, sums, body, used) VALUES (?1, ?2, ?3, ?4, ?5, "
   "?6,"
