@@ -59,7 +59,7 @@ typedef struct nt__cache_wait {
                            * array is the store's, valid until on_done()
                            * returns */
   size_t count;
-  nt__body_t* body;       /* of load and read: a reference */
+  nt__body_t* body; /* of load and read: a reference */
 } nt__cache_wait_t;
 
 /* All that is stored for the URL. True: `wait` is filled in already (also with
