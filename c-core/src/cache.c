@@ -484,8 +484,8 @@ static void open_recorder(nt__visit_t* visit) {
   kept_t kept;
 
   if (keep(visit, &kept) == 0)
-    visit->recorder = nt__cache_record(cache_of(visit->t)->store, visit->key,
-                                       &kept.stored);
+    visit->recorder =
+        nt__cache_record(cache_of(visit->t)->store, visit->key, &kept.stored);
   free_kept(&kept);
 }
 
@@ -612,7 +612,6 @@ static void play_instead(nt__visit_t* visit, const char* verdict) {
 bool nt__visit_turns(nt__transfer_t* t, int error) {
   nt__visit_t* visit = t->visit;
   nt_headers_t headers = nt__headers_view(&t->headers);
-  int err;
 
   if (visit == NULL || is_head(t))
     return false;

@@ -48,29 +48,29 @@ struct nt__visit {
   nt__transfer_t* t;
   nt__node_t node; /* in the cache's */
   const char* key;
-  char* own_key; /* NULL: the key is the URL's own text */
+  char* own_key;        /* NULL: the key is the URL's own text */
   nt__headers_t fields; /* of the request; those with a secret are hashes */
   nt__cache_wait_t wait;
   nt__answer_t* answer; /* that matches; a reference, or NULL */
   nt__body_t* body;     /* all of it, or the piece at `offset`; a reference */
   nt__cache_recorder_t* recorder;
   int64_t answered;
-  uint64_t offset; /* of what is played */
+  uint64_t offset;  /* of what is played */
   uint64_t body_at; /* where `body` begins */
-  size_t ahead;    /* recorded of what the owner has not taken yet */
-  int failure;     /* of the network, that what is stored covers */
+  size_t ahead;     /* recorded of what the owner has not taken yet */
+  int failure;      /* of the network, that what is stored covers */
   nt__cache_use_t use;
   const char* verdict; /* of the profile */
-  bool stale;     /* what is used is no longer fresh */
-  bool waits;     /* for the store */
-  bool plays;     /* what is stored is the answer */
-  bool loaded;    /* and as much of its body is here as has to be */
-  bool confirmed; /* 304 */
-  bool denied;    /* 304, but not of what is stored */
-  bool covered;   /* an error that what is stored covers */
-  bool reloads;   /* nothing stored counts any more */
-  bool keeps;     /* the owner gathers what is to be stored */
-  bool spoiled;   /* what comes in is not to be stored */
+  bool stale;          /* what is used is no longer fresh */
+  bool waits;          /* for the store */
+  bool plays;          /* what is stored is the answer */
+  bool loaded;         /* and as much of its body is here as has to be */
+  bool confirmed;      /* 304 */
+  bool denied;         /* 304, but not of what is stored */
+  bool covered;        /* an error that what is stored covers */
+  bool reloads;        /* nothing stored counts any more */
+  bool keeps;          /* the owner gathers what is to be stored */
+  bool spoiled;        /* what comes in is not to be stored */
 };
 
 /* A hop begins, anew after nt__visit_turns(): 0, go on; NT__WAIT, until

@@ -32,8 +32,7 @@ static int put_headers(const nt__visit_t* visit, nt__headers_t* out) {
   size_t cursor = 0;
   int err = nt__buf_reserve(&out->bytes, stored->headers.size + 32);
 
-  while (err == 0 &&
-         nt_headers_next(&stored->headers, &cursor, &name, &value))
+  while (err == 0 && nt_headers_next(&stored->headers, &cursor, &name, &value))
     if (!nt__header_is(name, "age"))
       err = append_field(out, name, value);
   snprintf(age, sizeof(age), "%lld",

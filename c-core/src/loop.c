@@ -134,8 +134,8 @@ int nt__io_init(nt_context_t* ctx) {
     goto close_loop;
   if (nt__driver_open(ctx) == 0 && nt__lookups_open(ctx) == 0 &&
       nt__transfers_open(ctx) == 0 && nt__cache_open(ctx) == 0 &&
-      nt__streams_open(ctx) == 0 &&
-      nt__udps_open(ctx) == 0 && nt__warm_open(ctx) == 0)
+      nt__streams_open(ctx) == 0 && nt__udps_open(ctx) == 0 &&
+      nt__warm_open(ctx) == 0)
     return 0;
 
   shut_down(ctx);

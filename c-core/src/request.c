@@ -21,10 +21,10 @@ enum {
 typedef struct nt__request {
   nt__task_t task;
   nt__transfer_t transfer;
-  nt__buf_t body;   /* of the response, unless it is streamed, */
+  nt__buf_t body;     /* of the response, unless it is streamed, */
   nt__body_t* shared; /* or with the cache */
-  nt__link_t spare; /* in ctx->spare_requests */
-  size_t capacity;  /* of `bytes` */
+  nt__link_t spare;   /* in ctx->spare_requests */
+  size_t capacity;    /* of `bytes` */
   char bytes[];
 } nt__request_t;
 

@@ -92,8 +92,8 @@ struct nt__transfer {
   nt_redirect_t redirect;
   uint32_t http;
   uint32_t flags;
-  const char* origin;         /* of NT_REQUEST_SAME_ORIGIN, or NULL */
-  nt_mode_t mode;             /* and what it may do elsewhere */
+  const char* origin; /* of NT_REQUEST_SAME_ORIGIN, or NULL */
+  nt_mode_t mode;     /* and what it may do elsewhere */
   nt_cache_t cache;
   uint32_t referer;           /* as in nt_request_options_t */
   nt_access_t access;         /* which list of the policy holds */
