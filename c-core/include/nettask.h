@@ -623,7 +623,8 @@ typedef enum nt_mode {
 typedef enum nt_cache {
   NT_CACHE_NONE,     /* neither uses nor stores them */
   NT_CACHE_DEFAULT,  /* a fresh one is used, a stale one validated */
-  NT_CACHE_NO_CACHE, /* is always validated */
+  NT_CACHE_NO_CACHE, /* is always validated, but for a fresh one that is
+                      * immutable (RFC 8246) */
   NT_CACHE_RELOAD,   /* none is used; the answer is stored */
   NT_CACHE_FORCE,    /* is used, however old */
   NT_CACHE_ONLY      /* the same, and without one NT_E_CACHE_MISS */
