@@ -1,5 +1,5 @@
-/* What HTTP says of caches, for a private one: RFC 9111, 5861 (stale-*) and 8246
- * (immutable). Pure logic; times are Unix ms.
+/* What HTTP says of caches, for a private one: RFC 9111, 5861 (stale-*) and
+ * 8246 (immutable). Pure logic; times are Unix ms.
  *
  * Fields are lists of name NUL value NUL, as nt_headers_t has them. Those of a
  * request are what is really sent, with what the core adds to the caller's:
@@ -32,8 +32,8 @@ typedef enum nt__cache_use {
   NT__CACHE_REFUSE    /* nothing may be asked: NT_E_CACHE_MISS */
 } nt__cache_use_t;
 
-/* Whether a request with these fields has anything to do with the cache: it is a
- * GET, and has no If-* or Range of its own. */
+/* Whether a request with these fields has anything to do with the cache: it is
+ * a GET, and has no If-* or Range of its own. */
 bool nt__cache_concerns(const char* method, const nt_headers_t* request);
 
 /* Whether the answer may be stored; Vary "*", 206, no-store and the like. */
