@@ -46,6 +46,27 @@ list(allowed.excluded, "a conditional request of the script's own passes by"
   conditional-etag-strong-respond-multiple-last
 ]])
 
+list(allowed.failures, "a request for a part passes by the cache, which stores"
+  .. " whole answers", [[
+  partial-store-partial-reuse-partial
+  partial-store-complete-reuse-partial
+  partial-store-complete-reuse-partial-no-last
+  partial-store-complete-reuse-partial-suffix
+  partial-store-partial-reuse-partial-byterange
+  partial-store-partial-reuse-partial-absent
+  partial-store-partial-reuse-partial-suffix
+  partial-store-partial-complete
+  partial-use-headers
+]])
+
+list(allowed.failures, "answers to GET alone are stored, as with fetch", [[
+  method-POST
+]])
+
+list(allowed.failures, "the mode no-cache always validates, as with fetch", [[
+  cc-resp-immutable-fresh
+]])
+
 list(allowed.excluded, "net.request has no methods that HTTP does not name", [[
   invalidate-M-SEARCH
   invalidate-M-SEARCH-cl

@@ -62,7 +62,7 @@ local function send(request, number, id)
   }
 end
 
--- pcall() cannot be yielded across in Lua 5.1: only what does not wait is in it.
+-- pcall() cannot be yielded across in Lua 5.1: nothing in it waits.
 local function verdict(ok, err)
   if ok or type(err) == "table" then return err end
   die(err)

@@ -1,7 +1,8 @@
 // Runs the server of http-cache-tests on a free port of the loopback interface
 // and ends with stdin: node server.mjs PACKAGE TESTS. What it prints is a line
-// of JSON, {"http": port}. The suite's tests go to the file TESTS first, with
-// what its own client would send to the server for each (`config`).
+// of JSON, {"http": port}. The suite's tests and those of more.mjs go to the file
+// TESTS first, with what its own client would send to the server for each
+// (`config`).
 
 import fs from "node:fs";
 import net from "node:net";
@@ -9,14 +10,16 @@ import path from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
 
+import more from "./more.mjs";
+
 const [folder, target] = process.argv.slice(2);
 
 function load(file) {
   return import(pathToFileURL(path.join(folder, file)));
 }
 
-const { default: groups } = await load("tests/index.mjs");
-const tests = groups.flatMap(group => group.tests.map(test => {
+const { default: theirs } = await load("tests/index.mjs");
+const tests = [...theirs, ...more].flatMap(group => group.tests.map(test => {
   const inflated = test.requests.map(request =>
     ({ ...request, name: test.name, id: test.id }));
   return { kind: "required", ...test, group: group.id, requests: inflated,
