@@ -1,7 +1,10 @@
 -- Plays the tests of http-cache-tests with net.request, as a browser would with
 -- fetch, and says how they went:
 --
---   client.lua URL [FOLDER]     URL of the suite's server; FOLDER: cacheDir
+--   client.lua URL NAME [FOLDER]
+--
+-- URL is of the suite's server, NAME is what this run is known by there, FOLDER
+-- becomes cacheDir.
 --
 -- A test fails when the suite wants it ("required" of every cache, "optimal" in
 -- a good one) and allowed.lua does not name it, or when it is named there and
@@ -16,8 +19,7 @@ local CHUNK = 100 -- at once, as the suite does
 local PAUSE_MS = 3000
 local DEADLINE_MS = 240000
 
-local base, folder = arg[1], arg[2]
-local run = ("%x"):format(os.time())
+local base, run, folder = arg[1], arg[2], arg[3]
 
 local function die(...)
   io.stderr:write(table.concat({ ... }, "\n"), "\n")
