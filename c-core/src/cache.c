@@ -142,6 +142,8 @@ static void free_visit(nt__visit_t* visit) {
   if (visit->answer != NULL)
     nt__answer_unref(visit->answer);
   nt__body_unref(visit->body);
+  if (visit->fields.bytes.data != NULL) /* there may be cookies among them */
+    nt__wipe(visit->fields.bytes.data, visit->fields.bytes.size);
   nt__headers_free(&visit->fields);
   nt__free(visit->own_key);
   nt__free(visit);
@@ -598,6 +600,10 @@ static bool is_outage(int error) {
     case NT_E_UNREACHABLE:
     case NT_E_OFFLINE:
     case NT_E_PROXY:
+    case NT_E_EMPTY_RESPONSE:
+    case NT_E_HTTP:
+    case NT_E_HTTP2:
+    case NT_E_NETWORK:
       return true;
     default:
       return false;

@@ -137,6 +137,15 @@ static void put_name(nt__names_t* names, nt__slice_t name) {
   names->count++;
 }
 
+/* What a server says to one user is not for another, whether it says so or not.
+ */
+static bool put_user(nt__names_t* names) {
+  if (names->count == NT__CACHE_NAMES_MAX)
+    return false;
+  put_name(names, nt__slice("authorization"));
+  return true;
+}
+
 /* False: no request ever matches. */
 static bool read_vary(nt__names_t* names, const nt_headers_t* headers) {
   nt__names_t found;
@@ -150,7 +159,7 @@ static bool read_vary(nt__names_t* names, const nt_headers_t* headers) {
       return false;
     put_name(names, found.items[i]);
   }
-  return !found.full && !found.broken;
+  return !found.full && !found.broken && put_user(names);
 }
 
 /* How values are compared. */
@@ -223,13 +232,15 @@ static bool print_value(const nt_headers_t* request, nt__slice_t field,
     hash_value(&hash, kind_of(name), value);
     found = true;
   }
+  if (!found)
+    return false;
   nt__sha256_final(&hash, sum);
   for (i = 0; i < NT__SHA256_SIZE; i++) {
     out[2 * i] = digits[sum[i] >> 4];
     out[2 * i + 1] = digits[sum[i] & 15];
   }
   out[2 * i] = '\0';
-  return found;
+  return true;
 }
 
 static int append_name(nt__buf_t* out, nt__slice_t name) {

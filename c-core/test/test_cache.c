@@ -454,8 +454,8 @@ static void what_is_cut_short_is_not_stored(void** state) {
                         .body = "hello",
                         .flags = SITE_CUT });
   host_expect(f->host, site_start(f, "/a", NT_CACHE_DEFAULT, NULL),
-              NT_E_DROPPED);
-  host_expect(f->host, start_stream(f, "/a"), NT_E_DROPPED);
+              NT_E_LENGTH_MISMATCH);
+  host_expect(f->host, start_stream(f, "/a"), NT_E_LENGTH_MISMATCH);
   assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
 }
 
