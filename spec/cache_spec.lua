@@ -266,7 +266,9 @@ describe("a stored answer", function()
     door:close()
     same(page:get(), "one", "stale")
     same(page:get { cache = "force-cache" }, "one", "stale")
-    assert.equal(-102, page:fail { cache = "reload" }.errCode)
+    for _, mode in ipairs { "reload", "no-cache" } do
+      assert.equal(-102, page:fail { cache = mode }.errCode)
+    end
   end)
 
   it("is gone when its url is changed", function()

@@ -366,11 +366,12 @@ int nt__visit_ask(nt__transfer_t* t, nt__buf_t* out) {
 /* The answer to HEAD tells of the stored one, too. */
 static void hear_head(nt__visit_t* visit, const nt_headers_t* headers);
 
+/* Who wants to hear the server, and no other, hears its error, too. */
 static bool covers(const nt__visit_t* visit, int status) {
   nt_headers_t fields = fields_of(visit);
 
-  return visit->answer != NULL && !visit->reloads && !visit->t->renews &&
-         !is_head(visit->t) &&
+  return visit->t->cache == NT_CACHE_DEFAULT && visit->answer != NULL &&
+         !visit->reloads && !visit->t->renews && !is_head(visit->t) &&
          nt__cache_covers_error(&visit->answer->stored, &fields, status,
                                 nt__unix_ms());
 }
