@@ -156,9 +156,9 @@ add("path-case", "The case of a path does",
 const user = name => ({ request_headers: [["Authorization", name]] });
 add("authorization", "What one user got is for that user",
   { ...stored("max-age=3600"), ...user("Bearer one") },
-  { ...user("Bearer one"), ...CACHED },
   { ...user("Bearer two"), ...NOT_CACHED },
-  NOT_CACHED);
+  NOT_CACHED,
+  { ...user("Bearer one"), ...CACHED });
 
 // ---- Invalidation: RFC 9111 4.4 ----------------------------------------------
 
