@@ -373,8 +373,32 @@ static bool is_same_date(const char* a, const char* b, int64_t now) {
   return strcmp(a, b) == 0 || (x >= 0 && x == nt__http_date(b, now));
 }
 
+static bool is_same_list(const nt__names_t* a, const nt__names_t* b) {
+  size_t i;
+
+  for (i = 0; i < a->count && i < b->count; i++)
+    if (compare_names(a->items[i], b->items[i]) != 0)
+      return false;
+  return a->count == b->count;
+}
+
+/* Under another Vary it would be for other requests than it was kept for. */
+static bool varies_alike(const nt_headers_t* old, const nt_headers_t* fresh) {
+  nt__names_t names, new_names;
+
+  if (nt__fields_find(fresh, "vary") == NULL)
+    return true;
+  return read_vary(&names, old) && read_vary(&new_names, fresh) &&
+         is_same_list(&names, &new_names);
+}
+
+/* No part of an answer with no-store may become part of a stored one. */
 static bool can_merge(const nt__stored_t* stored, const nt_headers_t* fresh) {
-  return nt__cache_can_keep(fresh) &&
+  nt__directives_t control;
+
+  nt__directives_read(&control, fresh);
+  return (!control.no_store || control.must_understand) &&
+         varies_alike(&stored->headers, fresh) && nt__cache_can_keep(fresh) &&
          stored->headers.count + fresh->count <= NT__CACHE_FIELDS_MAX;
 }
 

@@ -319,6 +319,15 @@ static void knows_what_a_304_is_about(void** state) {
     { "ETag: \"a\"\nLast-Modified: @-9", "ETag: \"b\"\nLast-Modified: @-8",
       true },
     { "ETag: *", "ETag: \"b\"", false },
+    { "ETag: \"a\"\nVary: A, B", "Vary: b\nVary: a, A", true },
+    { "ETag: \"a\"\nVary: A, B", "ETag: \"a\"", true },
+    { "ETag: \"a\"\nVary: A, B", "Vary: A", false },
+    { "ETag: \"a\"\nVary: A", "Vary: A, B", false },
+    { "ETag: \"a\"\nVary: A", "Vary: B", false },
+    { "ETag: \"a\"", "Vary: A", false },
+    { "ETag: \"a\"", "Cache-Control: no-store", false },
+    { "ETag: \"a\"", "Cache-Control: no-store, must-understand", true },
+    { "ETag: \"a\"", "Cache-Control: no-cache", true },
     /* It could not be stored again. */
     { "ETag: \"a\"", "ETag: \"a\"\nVary: *", false },
   };
@@ -357,6 +366,8 @@ static void knows_what_a_head_confirms(void** state) {
     { "Content-Length: 5", "Content-Length: 6", false },
     { "", "Content-Length: 6", false },
     { "A: b", "A: c\nCache-Control: max-age=1", true },
+    { "A: b", "Cache-Control: no-store", false },
+    { "A: b", "Vary: A", false },
   };
   size_t i;
 
