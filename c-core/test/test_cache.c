@@ -404,6 +404,64 @@ static void stored_redirects_in_a_circle_end(void** state) {
   assert_int_equal(site_asked(f), 1);
 }
 
+static void the_verdict_is_that_of_the_last_hop(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/from",
+                        .status = "301 Moved",
+                        .fields = FRESH "Location: /to\r\n" });
+  site_put(f, (page_t){ .path = "/to",
+                        .fields = "Cache-Control: no-store\r\n",
+                        .body = "here" });
+  site_get(f, "/from", NT_CACHE_DEFAULT);
+  assert_string_equal(site_get(f, "/from", NT_CACHE_DEFAULT), "200 here ");
+  assert_int_equal(site_asked(f), 3);
+  assert_string_equal(site_get(f, "/from", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
+/* ---- Origins ------------------------------------------------------------- */
+
+static const char* get_as(fixture_t* f, const char* path, const char* origin,
+                          nt_mode_t mode) {
+  nt_request_options_t options;
+
+  nt_request_options_init(&options);
+  options.origin = origin;
+  options.mode = mode;
+  return site_end(f, site_start(f, path, NT_CACHE_DEFAULT, &options));
+}
+
+/* Whoever stored it: what may be told of it is decided anew. */
+static void origins_are_judged_anew(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH
+                        "Access-Control-Allow-Origin: http://good.test\r\n",
+                        .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  assert_string_equal(get_as(f, "/a", "http://good.test/", NT_MODE_CORS),
+                      "200 one hit");
+  assert_string_equal(get_as(f, "/a", "http://bad.test/", NT_MODE_CORS),
+                      "CORS");
+  assert_string_equal(get_as(f, "/a", "http://bad.test/", NT_MODE_NO_CORS),
+                      "0  hit");
+  assert_string_equal(get_as(f, "/a", "http://bad.test/", NT_MODE_SAME_ORIGIN),
+                      "CROSS_ORIGIN");
+  assert_int_equal(site_asked(f), 1);
+}
+
+static void what_nobody_may_see_is_not_stored(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "one" });
+  assert_string_equal(get_as(f, "/a", "http://bad.test/", NT_MODE_NO_CORS),
+                      "0  ");
+  assert_string_equal(get_as(f, "/a", "http://bad.test/", NT_MODE_CORS),
+                      "CORS");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
 /* ---- Streams ------------------------------------------------------------- */
 
 static void small_mark(nt_policy_t* policy) {
@@ -494,6 +552,35 @@ static void what_is_cut_short_is_not_stored(void** state) {
   assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
 }
 
+static void small_store(nt_policy_t* policy) {
+  policy->cache_max_bytes = 64 << 10;
+}
+
+static void what_is_too_large_is_not_stored(void** state) {
+  fixture_t* f = *state;
+  nt_event_t ev;
+
+  host_policy(f->host, small_store);
+  site_put(f, (page_t){ .path = "/s", .fields = FRESH, .size = LARGE });
+  host_end(f->host, site_start(f, "/s", NT_CACHE_DEFAULT, NULL), &ev);
+  assert_int_equal(ev.size, LARGE);
+  assert_string_equal(drain(f, start_stream(f, "/s"), LARGE), "");
+  assert_string_equal(site_get(f, "/s", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
+static void a_get_with_a_body_is_left_alone(void** state) {
+  fixture_t* f = *state;
+  nt_request_options_t options;
+
+  nt_request_options_init(&options);
+  options.body = "query";
+  options.body_size = 5;
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  assert_string_equal(
+      site_end(f, site_start(f, "/a", NT_CACHE_DEFAULT, &options)), "200 one ");
+}
+
 static void what_is_cleared_meanwhile_is_not_stored(void** state) {
   fixture_t* f = *state;
   nt_id_t ids[2];
@@ -550,6 +637,26 @@ static void unsafe_methods_invalidate(void** state) {
   assert_string_equal(site_get(f, "/b", NT_CACHE_ONLY), "CACHE_MISS");
   assert_string_equal(site_get(f, "/c", NT_CACHE_ONLY), "CACHE_MISS");
   assert_string_equal(site_get(f, "/d", NT_CACHE_ONLY), "200 d hit");
+}
+
+static void uploads_invalidate(void** state) {
+  fixture_t* f = *state;
+  nt_part_t part = { .name = "a", .data = "x", .size = 1 };
+  nt_upload_options_t options;
+  char url[64];
+  nt_id_t id;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "a" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  nt_upload_options_init(&options);
+  options.request.url = host_url(f->host, "/a", url, sizeof(url));
+  options.request.cache = NT_CACHE_DEFAULT; /* does not matter */
+  options.parts = &part;
+  options.part_count = 1;
+  assert_int_equal(nt_upload_open(f->host->net, &id), 0);
+  assert_int_equal(nt_upload_start(f->host->net, id, &options), 0);
+  host_expect(f->host, id, 0);
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
 }
 
 /* ---- Errors -------------------------------------------------------------- */
@@ -649,6 +756,29 @@ static void renewals_end_with_the_context(void** state) {
   host_policy(f->host, small_mark); /* ends it, too */
   assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one stale");
   wait_asked(f, 3);
+}
+
+static void no_grace(nt_policy_t* policy) {
+  policy->background_grace_ms = 0;
+}
+
+static void renewals_end_in_the_background(void** state) {
+  fixture_t* f = *state;
+  nt_id_t id;
+
+  host_policy(f->host, no_grace);
+  site_put(f, (page_t){ .path = "/a", .fields = RENEWED, .body = "one" });
+  site_put(f, (page_t){ .path = "/b", .flags = SITE_HOLD });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  site_put(f, (page_t){ .path = "/a", .body = "two", .flags = SITE_HOLD });
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one stale");
+  id = site_start(f, "/b", NT_CACHE_NONE, NULL);
+  wait_asked(f, 3);
+  assert_int_equal(nt_background(f->host->net, 1), 0);
+  host_expect(f->host, id, NT_E_INTERRUPTED);
+  assert_int_equal(nt_background(f->host->net, 0), 0);
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one stale");
+  wait_asked(f, 4); /* another one begins */
 }
 
 /* ---- Two at once, and ends at any moment --------------------------------- */
@@ -753,22 +883,29 @@ int main(void) {
     SITE_TEST(redirects_are_hits_and_lead_on),
     SITE_TEST(the_body_of_a_redirect_is_stored_too),
     SITE_TEST(stored_redirects_in_a_circle_end),
+    SITE_TEST(the_verdict_is_that_of_the_last_hop),
+    SITE_TEST(origins_are_judged_anew),
+    SITE_TEST(what_nobody_may_see_is_not_stored),
     SITE_TEST(streams_are_stored_and_played_piecewise),
     SITE_TEST(what_was_gathered_is_streamed),
     SITE_TEST(what_is_cut_short_is_not_stored),
+    SITE_TEST(what_is_too_large_is_not_stored),
+    SITE_TEST(a_get_with_a_body_is_left_alone),
     SITE_TEST(what_is_cleared_meanwhile_is_not_stored),
     SITE_TEST(one_url_can_be_cleared),
     SITE_TEST(unsafe_methods_invalidate),
+    SITE_TEST(uploads_invalidate),
     SITE_TEST(errors_are_covered),
     SITE_TEST(a_silent_server_is_an_error_that_is_covered),
     SITE_TEST(stale_ones_are_renewed_meanwhile),
     SITE_TEST(a_renewal_asks_what_the_task_asked),
     SITE_TEST(renewals_end_with_the_context),
+    SITE_TEST(renewals_end_in_the_background),
     SITE_TEST(two_at_once_are_two),
     SITE_TEST(hits_can_be_aborted),
     SITE_TEST(what_is_aborted_is_not_stored),
     SITE_TEST(the_context_closes_over_all),
   };
 
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return cmocka_run_group_tests_name("cache", tests, NULL, NULL);
 }
