@@ -355,23 +355,51 @@ bool nt__visit_plays(const nt__transfer_t* t) {
 
 /* ---- Asking -------------------------------------------------------------- */
 
+static int add_line(const nt__visit_t* visit, const char* name,
+                    const char* value, nt__buf_t* out) {
+  int err;
+
+  if (nt__headers_find(&visit->fields, name) != NULL)
+    return 0;
+  err = nt__buf_append(out, name, strlen(name));
+  if (err == 0)
+    err = nt__buf_append(out, ": ", 2);
+  return err ? err : nt__buf_append(out, value, strlen(value) + 1);
+}
+
+/* Fetch 4.6: caches on the way are to do as this one does. */
+static int add_mode(const nt__visit_t* visit, nt__buf_t* out) {
+  int err;
+
+  if (visit->t->cache == NT_CACHE_NO_CACHE)
+    return add_line(visit, "Cache-Control", "max-age=0", out);
+  if (visit->t->cache != NT_CACHE_RELOAD && !visit->reloads)
+    return 0;
+  err = add_line(visit, "Pragma", "no-cache", out);
+  return err ? err : add_line(visit, "Cache-Control", "no-cache", out);
+}
+
 int nt__visit_ask(nt__transfer_t* t, nt__buf_t* out) {
   const nt__visit_t* visit = t->visit;
+  int err;
 
-  if (visit == NULL || visit->use != NT__CACHE_VALIDATE || visit->reloads)
+  if (visit == NULL)
     return 0;
+  err = add_mode(visit, out);
+  if (err || visit->use != NT__CACHE_VALIDATE || visit->reloads)
+    return err;
   return nt__cache_validators(&visit->answer->stored, out);
 }
 
 /* The answer to HEAD tells of the stored one, too. */
 static void hear_head(nt__visit_t* visit, const nt_headers_t* headers);
 
-/* Who wants to hear the server, and no other, hears its error, too. */
+/* Other modes want what the network says. */
 static bool covers(const nt__visit_t* visit, int status) {
   nt_headers_t fields = fields_of(visit);
 
-  return visit->t->cache == NT_CACHE_DEFAULT && visit->answer != NULL &&
-         !visit->reloads && !visit->t->renews && !is_head(visit->t) &&
+  return visit->answer != NULL && !visit->reloads && !visit->t->renews &&
+         visit->t->cache == NT_CACHE_DEFAULT && !is_head(visit->t) &&
          nt__cache_covers_error(&visit->answer->stored, &fields, status,
                                 nt__unix_ms());
 }

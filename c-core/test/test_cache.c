@@ -77,6 +77,20 @@ static void what_is_missing_is_not_asked_for(void** state) {
   assert_int_equal(site_asked(f), 0);
 }
 
+/* So that caches on the way do the same. */
+static void modes_are_told_on_the_way(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  assert_false(site_saw(f, "Cache-Control"));
+  site_get(f, "/a", NT_CACHE_NO_CACHE);
+  assert_true(site_saw(f, "\r\nCache-Control: max-age=0\r\n"));
+  site_get(f, "/a", NT_CACHE_RELOAD);
+  assert_true(site_saw(f, "\r\nCache-Control: no-cache\r\n"));
+  assert_true(site_saw(f, "\r\nPragma: no-cache\r\n"));
+}
+
 static void own_conditions_are_left_alone(void** state) {
   static const nt_header_t field = { "If-None-Match", "\"e\"" };
   fixture_t* f = *state;
@@ -702,6 +716,7 @@ int main(void) {
     SITE_TEST(a_mode_of_none_neither_uses_nor_stores),
     SITE_TEST(modes_do_what_fetch_says),
     SITE_TEST(what_is_missing_is_not_asked_for),
+    SITE_TEST(modes_are_told_on_the_way),
     SITE_TEST(own_conditions_are_left_alone),
     SITE_TEST(a_304_renews_headers_and_freshness),
     SITE_TEST(another_answer_takes_the_place),
