@@ -155,6 +155,8 @@ static void prepare_hop(nt__transfer_t* t);
 static bool turn(nt__transfer_t* t, int error) {
   if (!nt__visit_turns(t, error))
     return false;
+  if (nt__node_linked(&t->node))
+    nt__list_remove(&t->node);
   nt__hop_end(t, error);
   prepare_hop(t);
   return true;

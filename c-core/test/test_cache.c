@@ -77,6 +77,20 @@ static void what_is_missing_is_not_asked_for(void** state) {
   assert_int_equal(site_asked(f), 0);
 }
 
+/* So that caches on the way do the same. */
+static void modes_are_told_on_the_way(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  assert_false(site_saw(f, "Cache-Control"));
+  site_get(f, "/a", NT_CACHE_NO_CACHE);
+  assert_true(site_saw(f, "\r\nCache-Control: max-age=0\r\n"));
+  site_get(f, "/a", NT_CACHE_RELOAD);
+  assert_true(site_saw(f, "\r\nCache-Control: no-cache\r\n"));
+  assert_true(site_saw(f, "\r\nPragma: no-cache\r\n"));
+}
+
 static void own_conditions_are_left_alone(void** state) {
   static const nt_header_t field = { "If-None-Match", "\"e\"" };
   fixture_t* f = *state;
@@ -154,17 +168,38 @@ static void a_304_that_does_not_fit_is_asked_again(void** state) {
   fixture_t* f = *state;
 
   site_put(f, (page_t){ .path = "/a",
-                        .fields = STALE "ETag: \"e\"\r\n",
+                        .fields = STALE "ETag: \"e\"\r\nLast-Modified: "
+                                        "Sun, 06 Nov 1994 08:49:37 GMT\r\n",
                         .body = "one" });
   site_get(f, "/a", NT_CACHE_DEFAULT);
   site_put(f, (page_t){ .path = "/a",
                         .fields = FRESH,
                         .body = "two",
                         .flags = SITE_WRONG_304,
-                        .renewed = "ETag: \"other\"\r\n" });
+                        .renewed = "Last-Modified: "
+                                   "Sun, 06 Nov 1994 08:49:38 GMT\r\n" });
   assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 two ");
   assert_int_equal(site_asked(f), 3);
   assert_false(site_saw(f, "If-None-Match"));
+}
+
+static void a_304_with_another_tag_changes_no_fields(void** state) {
+  fixture_t* f = *state;
+  nt_event_t ev;
+
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = "Cache-Control: max-age=60\r\nAge: 90\r\n"
+                                  "ETag: \"e\"\r\nX-A: 1\r\n",
+                        .body = "one",
+                        .etag = "\"e\"",
+                        .renewed = "ETag: \"other\"\r\nX-A: 2\r\n" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  host_end(f->host, site_start(f, "/a", NT_CACHE_DEFAULT, NULL), &ev);
+  assert_string_equal(ev.profile->cache, "revalidated");
+  assert_string_equal(value_of(&ev.headers, "etag"), "\"e\"");
+  assert_string_equal(value_of(&ev.headers, "x-a"), "1");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one hit");
+  assert_int_equal(site_asked(f), 2);
 }
 
 static void head_tells_of_what_is_stored(void** state) {
@@ -369,6 +404,64 @@ static void stored_redirects_in_a_circle_end(void** state) {
   assert_int_equal(site_asked(f), 1);
 }
 
+static void the_verdict_is_that_of_the_last_hop(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/from",
+                        .status = "301 Moved",
+                        .fields = FRESH "Location: /to\r\n" });
+  site_put(f, (page_t){ .path = "/to",
+                        .fields = "Cache-Control: no-store\r\n",
+                        .body = "here" });
+  site_get(f, "/from", NT_CACHE_DEFAULT);
+  assert_string_equal(site_get(f, "/from", NT_CACHE_DEFAULT), "200 here ");
+  assert_int_equal(site_asked(f), 3);
+  assert_string_equal(site_get(f, "/from", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
+/* ---- Origins ------------------------------------------------------------- */
+
+static const char* get_as(fixture_t* f, const char* path, const char* origin,
+                          nt_mode_t mode) {
+  nt_request_options_t options;
+
+  nt_request_options_init(&options);
+  options.origin = origin;
+  options.mode = mode;
+  return site_end(f, site_start(f, path, NT_CACHE_DEFAULT, &options));
+}
+
+/* Whoever stored it: what may be told of it is decided anew. */
+static void origins_are_judged_anew(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH
+                        "Access-Control-Allow-Origin: http://good.test\r\n",
+                        .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  assert_string_equal(get_as(f, "/a", "http://good.test/", NT_MODE_CORS),
+                      "200 one hit");
+  assert_string_equal(get_as(f, "/a", "http://bad.test/", NT_MODE_CORS),
+                      "CORS");
+  assert_string_equal(get_as(f, "/a", "http://bad.test/", NT_MODE_NO_CORS),
+                      "0  hit");
+  assert_string_equal(get_as(f, "/a", "http://bad.test/", NT_MODE_SAME_ORIGIN),
+                      "CROSS_ORIGIN");
+  assert_int_equal(site_asked(f), 1);
+}
+
+static void what_nobody_may_see_is_not_stored(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "one" });
+  assert_string_equal(get_as(f, "/a", "http://bad.test/", NT_MODE_NO_CORS),
+                      "0  ");
+  assert_string_equal(get_as(f, "/a", "http://bad.test/", NT_MODE_CORS),
+                      "CORS");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
 /* ---- Streams ------------------------------------------------------------- */
 
 static void small_mark(nt_policy_t* policy) {
@@ -454,9 +547,38 @@ static void what_is_cut_short_is_not_stored(void** state) {
                         .body = "hello",
                         .flags = SITE_CUT });
   host_expect(f->host, site_start(f, "/a", NT_CACHE_DEFAULT, NULL),
-              NT_E_DROPPED);
-  host_expect(f->host, start_stream(f, "/a"), NT_E_DROPPED);
+              NT_E_LENGTH_MISMATCH);
+  host_expect(f->host, start_stream(f, "/a"), NT_E_LENGTH_MISMATCH);
   assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
+static void small_store(nt_policy_t* policy) {
+  policy->cache_max_bytes = 64 << 10;
+}
+
+static void what_is_too_large_is_not_stored(void** state) {
+  fixture_t* f = *state;
+  nt_event_t ev;
+
+  host_policy(f->host, small_store);
+  site_put(f, (page_t){ .path = "/s", .fields = FRESH, .size = LARGE });
+  host_end(f->host, site_start(f, "/s", NT_CACHE_DEFAULT, NULL), &ev);
+  assert_int_equal(ev.size, LARGE);
+  assert_string_equal(drain(f, start_stream(f, "/s"), LARGE), "");
+  assert_string_equal(site_get(f, "/s", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
+static void a_get_with_a_body_is_left_alone(void** state) {
+  fixture_t* f = *state;
+  nt_request_options_t options;
+
+  nt_request_options_init(&options);
+  options.body = "query";
+  options.body_size = 5;
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  assert_string_equal(
+      site_end(f, site_start(f, "/a", NT_CACHE_DEFAULT, &options)), "200 one ");
 }
 
 static void what_is_cleared_meanwhile_is_not_stored(void** state) {
@@ -515,6 +637,26 @@ static void unsafe_methods_invalidate(void** state) {
   assert_string_equal(site_get(f, "/b", NT_CACHE_ONLY), "CACHE_MISS");
   assert_string_equal(site_get(f, "/c", NT_CACHE_ONLY), "CACHE_MISS");
   assert_string_equal(site_get(f, "/d", NT_CACHE_ONLY), "200 d hit");
+}
+
+static void uploads_invalidate(void** state) {
+  fixture_t* f = *state;
+  nt_part_t part = { .name = "a", .data = "x", .size = 1 };
+  nt_upload_options_t options;
+  char url[64];
+  nt_id_t id;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "a" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  nt_upload_options_init(&options);
+  options.request.url = host_url(f->host, "/a", url, sizeof(url));
+  options.request.cache = NT_CACHE_DEFAULT; /* does not matter */
+  options.parts = &part;
+  options.part_count = 1;
+  assert_int_equal(nt_upload_open(f->host->net, &id), 0);
+  assert_int_equal(nt_upload_start(f->host->net, id, &options), 0);
+  host_expect(f->host, id, 0);
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
 }
 
 /* ---- Errors -------------------------------------------------------------- */
@@ -616,6 +758,29 @@ static void renewals_end_with_the_context(void** state) {
   wait_asked(f, 3);
 }
 
+static void no_grace(nt_policy_t* policy) {
+  policy->background_grace_ms = 0;
+}
+
+static void renewals_end_in_the_background(void** state) {
+  fixture_t* f = *state;
+  nt_id_t id;
+
+  host_policy(f->host, no_grace);
+  site_put(f, (page_t){ .path = "/a", .fields = RENEWED, .body = "one" });
+  site_put(f, (page_t){ .path = "/b", .flags = SITE_HOLD });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  site_put(f, (page_t){ .path = "/a", .body = "two", .flags = SITE_HOLD });
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one stale");
+  id = site_start(f, "/b", NT_CACHE_NONE, NULL);
+  wait_asked(f, 3);
+  assert_int_equal(nt_background(f->host->net, 1), 0);
+  host_expect(f->host, id, NT_E_INTERRUPTED);
+  assert_int_equal(nt_background(f->host->net, 0), 0);
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one stale");
+  wait_asked(f, 4); /* another one begins */
+}
+
 /* ---- Two at once, and ends at any moment --------------------------------- */
 
 static void two_at_once_are_two(void** state) {
@@ -702,10 +867,12 @@ int main(void) {
     SITE_TEST(a_mode_of_none_neither_uses_nor_stores),
     SITE_TEST(modes_do_what_fetch_says),
     SITE_TEST(what_is_missing_is_not_asked_for),
+    SITE_TEST(modes_are_told_on_the_way),
     SITE_TEST(own_conditions_are_left_alone),
     SITE_TEST(a_304_renews_headers_and_freshness),
     SITE_TEST(another_answer_takes_the_place),
     SITE_TEST(a_304_that_does_not_fit_is_asked_again),
+    SITE_TEST(a_304_with_another_tag_changes_no_fields),
     SITE_TEST(head_tells_of_what_is_stored),
     SITE_TEST(a_hit_looks_like_an_answer),
     SITE_TEST(empty_bodies_are_bodies),
@@ -716,22 +883,29 @@ int main(void) {
     SITE_TEST(redirects_are_hits_and_lead_on),
     SITE_TEST(the_body_of_a_redirect_is_stored_too),
     SITE_TEST(stored_redirects_in_a_circle_end),
+    SITE_TEST(the_verdict_is_that_of_the_last_hop),
+    SITE_TEST(origins_are_judged_anew),
+    SITE_TEST(what_nobody_may_see_is_not_stored),
     SITE_TEST(streams_are_stored_and_played_piecewise),
     SITE_TEST(what_was_gathered_is_streamed),
     SITE_TEST(what_is_cut_short_is_not_stored),
+    SITE_TEST(what_is_too_large_is_not_stored),
+    SITE_TEST(a_get_with_a_body_is_left_alone),
     SITE_TEST(what_is_cleared_meanwhile_is_not_stored),
     SITE_TEST(one_url_can_be_cleared),
     SITE_TEST(unsafe_methods_invalidate),
+    SITE_TEST(uploads_invalidate),
     SITE_TEST(errors_are_covered),
     SITE_TEST(a_silent_server_is_an_error_that_is_covered),
     SITE_TEST(stale_ones_are_renewed_meanwhile),
     SITE_TEST(a_renewal_asks_what_the_task_asked),
     SITE_TEST(renewals_end_with_the_context),
+    SITE_TEST(renewals_end_in_the_background),
     SITE_TEST(two_at_once_are_two),
     SITE_TEST(hits_can_be_aborted),
     SITE_TEST(what_is_aborted_is_not_stored),
     SITE_TEST(the_context_closes_over_all),
   };
 
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return cmocka_run_group_tests_name("cache", tests, NULL, NULL);
 }
