@@ -140,6 +140,12 @@ static const struct {
   { "Vary: A, *", "A: 1", "A: 1", false },
   { "Vary: *, A", "A: 1", "A: 1", false },
   { "Vary: A B", "A: 1", "A: 1", false },
+  /* Of users each has an answer of its own, said or not. */
+  { "", "Authorization: a", "Authorization: a", true },
+  { "", "Authorization: a", "authorization: b", false },
+  { "", "Authorization: a", "", false },
+  { "", "", "Authorization: a", false },
+  { "Vary: Foo", "Authorization: a", "Authorization: b", false },
   /* The same however it is written. */
   { "Vary: A", "A: 1, 2", "A: 1\nA: 2", true },
   { "Vary: A", "A: 1,2", "A:  1, 2 ", true },
