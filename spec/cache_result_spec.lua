@@ -256,7 +256,7 @@ describe("what the cache holds", function()
         return result
       end)
       assert.is_false(ok)
-      assert.matches("cache_spec%.lua:%d+: bad argument #1 to 'clear'", err)
+      assert.matches("cache_result_spec%.lua:%d+: bad argument #1 to 'clear'", err)
     end
   end)
 
@@ -270,9 +270,10 @@ describe("what the cache holds", function()
   it("belongs to the host once it is sealed", function()
     local result = helper.lua([[
       local net = require "nettask"
+      local url = ...
       local function get(options)
         local res
-        options.url, options.dataType = ..., "text"
+        options.url, options.dataType = url, "text"
         options.complete = function(r) res = r end
         net.request(options)
         assert(net.run(20000))
@@ -288,7 +289,7 @@ describe("what the cache holds", function()
       assert(get { cache = "only-if-cached" }.profile.cache == "hit")
       assert(host.cache.clear("http://game.example/"))
       assert(get { cache = "only-if-cached" }.profile.cache == "hit")
-      assert(host.cache.clear(...))
+      assert(host.cache.clear(url))
       assert(get { cache = "only-if-cached" }.errCode == -400)
       print "ok"]], resource({ fresh "one" }).url)
     assert.equal("", result.err)
