@@ -7,7 +7,7 @@ local files = require "support.files"
 local residue = require "support.residue"
 local wire = require "support.wire"
 
-local net = helper.net
+local net, servers = helper.net, helper.servers
 local resource, same, fresh = cached.resource, cached.same, cached.fresh
 
 local MIB = 1024 * 1024
@@ -39,6 +39,15 @@ local function output(script, ...)
   local result = child(script, ...)
   assert.equal("", result.err)
   return result.out
+end
+
+-- Paths of all files in the folder, those of folders in it too.
+local function all_files(folder)
+  local list = {}
+  for path in files.shell("find", folder, "-type", "f"):gmatch("[^\n]+") do
+    list[#list + 1] = path
+  end
+  return list
 end
 
 -- A page that is known by its number, of so many bytes.
@@ -79,9 +88,8 @@ describe("cacheDir", function()
     resource({ fresh "one" }):get()
     close()
     assert.equal("700\n", files.shell("stat", "-c", "%a", folder))
-    for _, name in ipairs(files.list(folder)) do
-      assert.equal("600\n", files.shell("stat", "-c", "%a",
-        folder .. "/" .. name))
+    for _, path in ipairs(all_files(folder)) do
+      assert.equal("600\n", files.shell("stat", "-c", "%a", path))
     end
   end)
 
@@ -174,8 +182,8 @@ describe("cacheDir", function()
     local page = resource { fresh "one", fresh "two", fresh "three" }
     page:get()
     close()
-    for _, name in ipairs(files.list(folder)) do
-      helper.write_file(folder .. "/" .. name, ("no database "):rep(1000))
+    for _, path in ipairs(all_files(folder)) do
+      helper.write_file(path, ("no database "):rep(1000))
     end
     local lines = residue.log()
     same(page:get(), "two", nil)
@@ -190,8 +198,7 @@ describe("cacheDir", function()
     local text = page:get().data
     close()
     residue.log()
-    for _, name in ipairs(files.list(folder)) do
-      local path = folder .. "/" .. name
+    for _, path in ipairs(all_files(folder)) do
       local whole = helper.read_file(path)
       for _, part in ipairs { 0.9, 0.5, 0.1, 0 } do
         helper.write_file(path, whole:sub(1, math.floor(#whole * part)))
@@ -263,8 +270,8 @@ describe("cacheDir", function()
     end
     close()
     local total = 0
-    for _, name in ipairs(files.list(folder)) do
-      total = total + files.size(folder .. "/" .. name)
+    for _, path in ipairs(all_files(folder)) do
+      total = total + files.size(path)
     end
     assert.is_true(total < 2 * MIB, ("%d bytes on disk"):format(total))
     assert.is_true(is_there(pages[1]))
@@ -324,10 +331,33 @@ describe("cacheDir", function()
     close()
     assert.is_false(is_there(other))
     close()
-    for _, name in ipairs(files.list(folder)) do
-      assert.is_nil(helper.read_file(folder .. "/" .. name):find("secret", 1,
-        true))
+    for _, path in ipairs(all_files(folder)) do
+      assert.is_nil(helper.read_file(path):find("secret", 1, true))
     end
+  end)
+
+  it("learns no secret of a request, and no password", function()
+    local host = servers.fault.http
+    net.secrets.set("key", { value = "k3y-oF_the.host", hosts = { host } })
+    local page = resource { { body = "one", headers = {
+      ["Cache-Control"] = cached.HOUR, Vary = "X-Key, Cookie" } },
+      fresh "two" }
+    local function get(key, cookie)
+      return page:get { url = page.url:gsub("//", "//ann:pass-word@"),
+        header = { ["X-Key"] = key, Cookie = cookie } }
+    end
+    same(get(net.secret "key", "id=s3ssion"), "one", nil)
+    same(get(net.secret "key", "id=s3ssion"), "one", "hit")
+    close()
+    for _, path in ipairs(all_files(folder)) do
+      local text = helper.read_file(path)
+      for _, secret in ipairs { "k3y-oF_the.host", "pass-word", "s3ssion",
+        "YW5uOnBhc3Mtd29yZA" } do
+        assert.is_nil(text:find(secret, 1, true), secret .. " in " .. path)
+      end
+    end
+    same(get(net.secret "key", "id=other"), "two", nil)
+    net.secrets.remove "key"
   end)
 
   it("keeps what a POST has made invalid from every process", function()
