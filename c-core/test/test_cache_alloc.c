@@ -155,5 +155,5 @@ int main(void) {
 
   if (failing_install() != 0)
     return 1;
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return cmocka_run_group_tests_name("cache_alloc", tests, NULL, NULL);
 }
