@@ -174,17 +174,38 @@ static void a_304_that_does_not_fit_is_asked_again(void** state) {
   fixture_t* f = *state;
 
   site_put(f, (page_t){ .path = "/a",
-                        .fields = STALE "ETag: \"e\"\r\n",
+                        .fields = STALE "ETag: \"e\"\r\nLast-Modified: "
+                                        "Sun, 06 Nov 1994 08:49:37 GMT\r\n",
                         .body = "one" });
   site_get(f, "/a", NT_CACHE_DEFAULT);
   site_put(f, (page_t){ .path = "/a",
                         .fields = FRESH,
                         .body = "two",
                         .flags = SITE_WRONG_304,
-                        .renewed = "ETag: \"other\"\r\n" });
+                        .renewed = "Last-Modified: "
+                                   "Sun, 06 Nov 1994 08:49:38 GMT\r\n" });
   assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 two ");
   assert_int_equal(site_asked(f), 3);
   assert_false(site_saw(f, "If-None-Match"));
+}
+
+static void a_304_with_another_tag_changes_no_fields(void** state) {
+  fixture_t* f = *state;
+  nt_event_t ev;
+
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = "Cache-Control: max-age=60\r\nAge: 90\r\n"
+                                  "ETag: \"e\"\r\nX-A: 1\r\n",
+                        .body = "one",
+                        .etag = "\"e\"",
+                        .renewed = "ETag: \"other\"\r\nX-A: 2\r\n" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  host_end(f->host, site_start(f, "/a", NT_CACHE_DEFAULT, NULL), &ev);
+  assert_string_equal(ev.profile->cache, "revalidated");
+  assert_string_equal(value_of(&ev.headers, "etag"), "\"e\"");
+  assert_string_equal(value_of(&ev.headers, "x-a"), "1");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one hit");
+  assert_int_equal(site_asked(f), 2);
 }
 
 static void head_tells_of_what_is_stored(void** state) {
@@ -932,6 +953,7 @@ int main(void) {
     SITE_TEST(a_304_renews_headers_and_freshness),
     SITE_TEST(another_answer_takes_the_place),
     SITE_TEST(a_304_that_does_not_fit_is_asked_again),
+    SITE_TEST(a_304_with_another_tag_changes_no_fields),
     SITE_TEST(head_tells_of_what_is_stored),
     SITE_TEST(a_hit_looks_like_an_answer),
     SITE_TEST(empty_bodies_are_bodies),
