@@ -193,14 +193,14 @@ describe("cacheDir", function()
     local page = resource { fresh("", { bytes = 200000 }) }
     local text = page:get().data
     close()
-    local count = #all_files(folder)
-    assert.is_true(count > 1) -- a database, and the body beside it
-    for i = 1, count do
-      local path = all_files(folder)[i]
-      local whole = helper.read_file(path)
-      helper.write_file(path, how(whole))
+    local paths = all_files(folder)
+    assert.is_true(#paths > 1) -- a database, and the body beside it
+    for i = 1, 4 do
+      if not paths[i] then break end
+      helper.write_file(paths[i], how(helper.read_file(paths[i])))
       assert.is_true(page:get().data == text)
       close()
+      paths = all_files(folder)
     end
   end
 
