@@ -21,7 +21,7 @@ static void free_visit(nt__visit_t* visit) {
     nt__answer_unref(visit->answer);
   nt__body_unref(visit->body);
   if (visit->fields.bytes.data != NULL) /* there may be cookies among them */
-    nt__wipe(visit->fields.bytes.data, visit->fields.bytes.size);
+    nt__wipe(visit->fields.bytes.data, visit->fields.bytes.capacity);
   nt__headers_free(&visit->fields);
   nt__free(visit->own_key);
   nt__free(visit);
@@ -258,13 +258,24 @@ static int add_mode(const nt__visit_t* visit, nt__buf_t* out) {
   return err ? err : add_line(visit, "Cache-Control", "no-cache", out);
 }
 
+/* The jar may have changed since the store was asked; what comes now is stored
+ * for what is sent now. */
+static int list_again(nt__visit_t* visit) {
+  if ((visit->t->flags & NT_REQUEST_COOKIES_SEND) == 0)
+    return 0;
+  nt__headers_reset(&visit->fields);
+  return nt__fields_list(visit->t, &visit->fields);
+}
+
 int nt__visit_ask(nt__transfer_t* t, nt__buf_t* out) {
-  const nt__visit_t* visit = t->visit;
+  nt__visit_t* visit = t->visit;
   int err;
 
   if (visit == NULL)
     return 0;
-  err = add_mode(visit, out);
+  err = list_again(visit);
+  if (err == 0)
+    err = add_mode(visit, out);
   if (err || visit->use != NT__CACHE_VALIDATE || visit->reloads)
     return err;
   return nt__cache_validators(&visit->answer->stored, out);

@@ -215,8 +215,10 @@ static int prepare_answer(nt__transfer_t* t) {
 
 static void prepare_hop(nt__transfer_t* t) {
   nt__lookups_t* lookups = nt__transfer_context(t)->io.lookups;
-  int result = prepare_answer(t);
+  int result;
 
+  t->headers_done = false;
+  result = prepare_answer(t);
   if (result < 0)
     finish(t, result, "");
   if (result != 0)

@@ -350,6 +350,36 @@ static void the_user_of_a_url_counts(void** state) {
   assert_string_equal(site_end(f, start_as(f, "she:pw@")), "200 hers hit");
 }
 
+static const char* get_with_jar(fixture_t* f, const char* path) {
+  nt_request_options_t options;
+
+  nt_request_options_init(&options);
+  options.flags = NT_REQUEST_COOKIES_SEND | NT_REQUEST_COOKIES_STORE;
+  return site_end(f, site_start(f, path, NT_CACHE_DEFAULT, &options));
+}
+
+static void the_jar_counts_where_cookies_vary(void** state) {
+  fixture_t* f = *state;
+  char url[64];
+
+  host_url(f->host, "/a", url, sizeof(url));
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH "Vary: Cookie\r\n"
+                                        "Set-Cookie: a=1\r\n",
+                        .body = "stranger" });
+  assert_string_equal(get_with_jar(f, "/a"), "200 stranger ");
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH "Vary: Cookie\r\n",
+                        .body = "friend" });
+  assert_string_equal(get_with_jar(f, "/a"), "200 friend ");
+  assert_string_equal(get_with_jar(f, "/a"), "200 friend hit");
+  assert_int_equal(nt_cookies_clear(f->host->net, url), 0);
+  assert_string_equal(get_with_jar(f, "/a"), "200 stranger hit");
+  /* What is played sets nothing: that was done when it came. */
+  assert_string_equal(get_with_jar(f, "/a"), "200 stranger hit");
+  assert_int_equal(site_asked(f), 2);
+}
+
 /* ---- Redirects ----------------------------------------------------------- */
 
 static void redirects_are_hits_and_lead_on(void** state) {
@@ -840,6 +870,51 @@ static void what_is_aborted_is_not_stored(void** state) {
   assert_string_equal(site_get(f, "/s", NT_CACHE_ONLY), "CACHE_MISS");
 }
 
+static nt_id_t start_any(fixture_t* f, uint64_t random) {
+  static const char* const paths[] = { "/s", "/v", "/from", "/r" };
+  static const nt_cache_t some[] = { NT_CACHE_DEFAULT, NT_CACHE_DEFAULT,
+                                     NT_CACHE_NO_CACHE, NT_CACHE_RELOAD };
+  nt_request_options_t options;
+
+  nt_request_options_init(&options);
+  options.flags = random & 16 ? NT_REQUEST_STREAM : 0;
+  return site_start(f, paths[random % 4], some[random / 4 % 4], &options);
+}
+
+static void ends_at_any_moment(void** state) {
+  fixture_t* f = *state;
+  uint64_t random = 88172645463325252u;
+  unsigned ended = 0;
+  nt_event_t ev;
+  unsigned i;
+
+  site_put(f, (page_t){ .path = "/s", .fields = FRESH, .size = LARGE });
+  site_put(f, (page_t){ .path = "/v",
+                        .fields = STALE "ETag: \"e\"\r\n",
+                        .body = "one",
+                        .etag = "\"e\"" });
+  site_put(f, (page_t){ .path = "/from",
+                        .status = "301 Moved",
+                        .fields = FRESH "Location: /s\r\n" });
+  site_put(f, (page_t){ .path = "/r", .fields = RENEWED, .body = "one" });
+  for (i = 0; i < 400; i++) {
+    nt_id_t id = start_any(f, next_random(&random));
+    uint64_t spins = next_random(&random) % 8000;
+
+    if (i % 32 == 0)
+      assert_int_equal(nt_cache_clear(f->host->net, NULL), 0);
+    while (spins-- > 0)
+      ended += nt_poll(f->host->net, &ev) && ev.type == NT_EV_END;
+    nt_abort(f->host->net, id);
+  }
+  while (ended < 400) {
+    host_next(f->host, &ev);
+    assert_true(ev.error == 0 || ev.error == NT_E_ABORTED);
+    ended += ev.type == NT_EV_END;
+  }
+  assert_string_equal(site_get(f, "/v", NT_CACHE_RELOAD), "200 one ");
+}
+
 /* The context closes over what is being played and recorded. */
 static void the_context_closes_over_all(void** state) {
   fixture_t* f = *state;
@@ -880,6 +955,7 @@ int main(void) {
     SITE_TEST(vary_keeps_answers_apart),
     SITE_TEST(what_is_for_one_is_not_given_to_another),
     SITE_TEST(the_user_of_a_url_counts),
+    SITE_TEST(the_jar_counts_where_cookies_vary),
     SITE_TEST(redirects_are_hits_and_lead_on),
     SITE_TEST(the_body_of_a_redirect_is_stored_too),
     SITE_TEST(stored_redirects_in_a_circle_end),
@@ -904,6 +980,7 @@ int main(void) {
     SITE_TEST(two_at_once_are_two),
     SITE_TEST(hits_can_be_aborted),
     SITE_TEST(what_is_aborted_is_not_stored),
+    SITE_TEST(ends_at_any_moment),
     SITE_TEST(the_context_closes_over_all),
   };
 
