@@ -6,7 +6,7 @@
 
 #include "cache_rules.h"
 #include "check.h"
-#include "fields.h"
+#include "header_lines.h"
 
 #define NOW_S INT64_C(1700000000)
 #define NOW (NOW_S * 1000)
@@ -24,8 +24,8 @@ static shelf_t put(const char* headers, const char* request) {
   shelf_t shelf;
 
   memset(&shelf, 0, sizeof(shelf));
-  shelf.headers = fields_make(headers, NOW_S);
-  shelf.request = fields_make(request, NOW_S);
+  shelf.headers = lines_read(headers, NOW_S);
+  shelf.request = lines_read(request, NOW_S);
   nt__buf_init(&shelf.varying, 0);
   shelf.stored.status = 200;
   shelf.stored.asked = shelf.stored.answered = NOW;
@@ -92,14 +92,14 @@ static void keeps_what_is_not_passing(void** state) {
 
   (void) state;
   for (i = 0; i < COUNT(cases); i++) {
-    nt__headers_t headers = fields_make(cases[i].headers, NOW_S);
+    nt__headers_t headers = lines_read(cases[i].headers, NOW_S);
     nt_headers_t view = nt__headers_view(&headers);
     nt__buf_t out;
     char* text;
 
     nt__buf_init(&out, 0);
     assert_int_equal(nt__cache_keep_headers(&view, &out), 0);
-    text = fields_write(out.data, out.size);
+    text = lines_write(out.data, out.size);
     assert_string_equal(text, cases[i].kept);
     free(text);
     nt__buf_free(&out);
@@ -140,6 +140,12 @@ static const struct {
   { "Vary: A, *", "A: 1", "A: 1", false },
   { "Vary: *, A", "A: 1", "A: 1", false },
   { "Vary: A B", "A: 1", "A: 1", false },
+  /* Of users each has an answer of its own, said or not. */
+  { "", "Authorization: a", "Authorization: a", true },
+  { "", "Authorization: a", "authorization: b", false },
+  { "", "Authorization: a", "", false },
+  { "", "", "Authorization: a", false },
+  { "Vary: Foo", "Authorization: a", "Authorization: b", false },
   /* The same however it is written. */
   { "Vary: A", "A: 1, 2", "A: 1\nA: 2", true },
   { "Vary: A", "A: 1,2", "A:  1, 2 ", true },
@@ -171,7 +177,7 @@ static void matches_what_varies(void** state) {
   (void) state;
   for (i = 0; i < COUNT(varying); i++) {
     shelf_t shelf = put(varying[i].vary, varying[i].then);
-    nt__headers_t request = fields_make(varying[i].now, NOW_S);
+    nt__headers_t request = lines_read(varying[i].now, NOW_S);
     nt_headers_t view = nt__headers_view(&request);
 
     if (nt__cache_matches(&shelf.stored, &view) != varying[i].matches)
@@ -203,7 +209,7 @@ static void writes_what_varies_in_one_way(void** state) {
 
 static void keeps_no_credentials(void** state) {
   shelf_t shelf = put("Vary: Authorization, X", "Authorization: hush\nX: hush");
-  char* text = fields_write(shelf.varying.data, shelf.varying.size);
+  char* text = lines_write(shelf.varying.data, shelf.varying.size);
 
   (void) state;
   assert_non_null(strstr(text, "authorization:"));
@@ -336,7 +342,7 @@ static void knows_what_a_304_is_about(void** state) {
   (void) state;
   for (i = 0; i < COUNT(cases); i++) {
     shelf_t shelf = put(cases[i].stored, "");
-    nt__headers_t fresh = fields_make(cases[i].fresh, NOW_S);
+    nt__headers_t fresh = lines_read(cases[i].fresh, NOW_S);
     nt_headers_t view = nt__headers_view(&fresh);
 
     if (nt__cache_confirms(&shelf.stored, &view) != cases[i].confirms)
@@ -374,7 +380,7 @@ static void knows_what_a_head_confirms(void** state) {
   (void) state;
   for (i = 0; i < COUNT(cases); i++) {
     shelf_t shelf = put(cases[i].stored, "");
-    nt__headers_t fresh = fields_make(cases[i].fresh, NOW_S);
+    nt__headers_t fresh = lines_read(cases[i].fresh, NOW_S);
     nt_headers_t view = nt__headers_view(&fresh);
 
     if (nt__cache_head_confirms(&shelf.stored, &view) != cases[i].confirms)
@@ -436,14 +442,14 @@ static void merges_headers(void** state) {
   (void) state;
   for (i = 0; i < COUNT(merges); i++) {
     shelf_t shelf = put(merges[i].stored, "");
-    nt__headers_t fresh = fields_make(merges[i].fresh, NOW_S);
+    nt__headers_t fresh = lines_read(merges[i].fresh, NOW_S);
     nt_headers_t view = nt__headers_view(&fresh);
     nt__buf_t out;
     char* text;
 
     nt__buf_init(&out, 0);
     assert_int_equal(nt__cache_merge(&shelf.stored, &view, &out), 0);
-    text = fields_write(out.data, out.size);
+    text = lines_write(out.data, out.size);
     assert_string_equal(text, merges[i].merged);
     free(text);
     nt__buf_free(&out);
@@ -454,7 +460,7 @@ static void merges_headers(void** state) {
 
 static void grows_no_further(void** state) {
   shelf_t shelf = put("ETag: \"a\"", "");
-  nt__headers_t fresh = fields_make("ETag: \"a\"", NOW_S);
+  nt__headers_t fresh = lines_read("ETag: \"a\"", NOW_S);
   nt_headers_t view = nt__headers_view(&fresh);
 
   (void) state;
