@@ -669,6 +669,21 @@ static void unsafe_methods_invalidate(void** state) {
   assert_string_equal(site_get(f, "/d", NT_CACHE_ONLY), "200 d hit");
 }
 
+/* RFC 9110 4.2.3: however the URL is written. */
+static void one_resource_has_one_place(void** state) {
+  fixture_t* f = *state;
+  nt_request_options_t post;
+
+  nt_request_options_init(&post);
+  post.method = "POST";
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "a" });
+  site_get(f, "/b/../a#b", NT_CACHE_DEFAULT);
+  assert_string_equal(site_get(f, "/./a", NT_CACHE_ONLY), "200 a hit");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "200 a hit");
+  site_end(f, site_start(f, "/c/../a", NT_CACHE_NONE, &post));
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
 static void uploads_invalidate(void** state) {
   fixture_t* f = *state;
   nt_part_t part = { .name = "a", .data = "x", .size = 1 };
@@ -970,6 +985,7 @@ int main(void) {
     SITE_TEST(what_is_cleared_meanwhile_is_not_stored),
     SITE_TEST(one_url_can_be_cleared),
     SITE_TEST(unsafe_methods_invalidate),
+    SITE_TEST(one_resource_has_one_place),
     SITE_TEST(uploads_invalidate),
     SITE_TEST(errors_are_covered),
     SITE_TEST(a_silent_server_is_an_error_that_is_covered),
