@@ -152,7 +152,7 @@ void nt__transfer_resume(nt__transfer_t* t) {
 static void prepare_hop(nt__transfer_t* t);
 
 /* True: the cache has something else in mind, and the hop begins again. */
-static bool turn(nt__transfer_t* t, int error) {
+static bool begin_anew(nt__transfer_t* t, int error) {
   if (!nt__visit_turns(t, error))
     return false;
   if (nt__node_linked(&t->node))
@@ -175,18 +175,17 @@ static void on_due(nt__timer_t* timer) {
     return;
   if (refused)
     finish(t, NT_E_PRIVATE, ""); /* and no other address has answered */
-  else if (is_over(t) || !turn(t, NT_E_TIMEOUT))
+  else if (is_over(t) || !begin_anew(t, NT_E_TIMEOUT))
     finish(t, NT_E_TIMEOUT, over);
 }
 
 static void on_lookup_turn(nt__lookup_turn_t* turn, int error) {
   nt__transfer_t* t = nt__container_of(turn, nt__transfer_t, lookup);
 
-  if (error) {
+  if (error == 0)
+    nt__list_append(&transfers_of(t)->starting, &t->node);
+  else if (!begin_anew(t, error))
     finish(t, error, "");
-    return;
-  }
-  nt__list_append(&transfers_of(t)->starting, &t->node);
 }
 
 /* Its head counts before it is sent, about: else any number could begin before
@@ -381,7 +380,7 @@ static void on_done(nt__easy_t* easy, CURLcode code) {
   nt__transfer_t* t = nt__container_of(easy, nt__transfer_t, easy);
   int err = error_of(t, code);
 
-  if (turn(t, err))
+  if (begin_anew(t, err))
     return;
   if (err) {
     finish(t, err, t->failure ? "" : NULL);
