@@ -1,195 +1,271 @@
-/* What goes into the store: answers as they come in, and new headers for those
- * that are there. Bodies are not copied: what an owner has gathered becomes a
- * body that its event and the store share; what nobody gathers goes into the
- * store piece by piece. I/O thread only. */
-#include "cache.h"
-
-#include <stdlib.h>
+/* Recorders: bodies that are stored while they come in. What fits into one
+ * block is put as any other answer; of what is larger block after block goes to
+ * disk, and no more of them are under way than the disk can keep up with.
+ * Without a disk all of it is gathered in memory.
+ *
+ * The last job, which makes the answer whole or removes what there is of it, is
+ * there from the beginning: so it cannot fail for want of memory, and it owns
+ * the tape. I/O thread. */
 #include <string.h>
 
-static nt_headers_t view_of(const nt__buf_t* fields) {
-  nt_headers_t view = { fields->data, fields->size, 0 };
-  const char* name;
-  const char* value;
-  size_t cursor = 0;
+#include "cache_job.h"
+#include "transfer.h"
 
-  while (nt_headers_next(&view, &cursor, &name, &value))
-    view.count++;
-  return view;
-}
+enum {
+  RECORD_BYTES = 4 * NT__BLOCK_BYTES, /* of one job */
+  RECORDS_MAX = 4                     /* that are under way */
+};
 
-/* ---- Merging ------------------------------------------------------------- */
+struct nt__cache_recorder {
+  nt__node_t node;          /* among the store's */
+  nt__cache_store_t* store; /* NULL once it is closed */
+  nt__answer_t* answer;
+  nt__cache_job_t* last; /* NULL: in memory */
+  nt__buf_t block;       /* what is not under way yet */
+  uint64_t max;
+  uint64_t size;               /* of all that came */
+  unsigned posted;             /* blocks, */
+  unsigned finished;           /* and of these, those that are written */
+  int error;                   /* then nothing of it is stored */
+  void (*on_ready)(void* arg); /* NULL: nobody waits */
+  void* arg;
+};
 
-/* The stored answer with new headers in place of its own; NULL without
- * memory. */
-static nt__answer_t* merge(const nt__visit_t* visit,
-                           const nt_headers_t* headers) {
-  nt__stored_t stored = visit->answer->stored;
-  nt__answer_t* fresh = NULL;
-  nt__buf_t merged;
+/* ---- Beginning ----------------------------------------------------------- */
 
-  nt__buf_init(&merged, 0);
-  if (nt__cache_merge(&stored, headers, &merged) == 0) {
-    stored.asked = visit->t->profile.fetch_start;
-    stored.answered = visit->answered;
-    stored.headers = view_of(&merged);
-    fresh = nt__answer_new(visit->answer->key, &stored);
+static bool begin(nt__cache_recorder_t* recorder, const char* key,
+                  const nt__stored_t* stored) {
+  nt__cache_store_t* store = recorder->store;
+
+  recorder->answer = nt__answer_new(key, stored);
+  if (recorder->answer == NULL)
+    return false;
+  if (!nt__cache_has_disk(store, key)) {
+    if (store->file != NULL && recorder->max > store->memory.max / 8)
+      recorder->max = store->memory.max / 8;
+    return true;
   }
-  nt__buf_free(&merged);
-  return fresh;
+  recorder->last = nt__cache_job_new(store->file, NT__TAPE_DROP, key);
+  if (recorder->last == NULL)
+    return false;
+  recorder->last->call.answer = nt__answer_ref(recorder->answer);
+  recorder->last->call.tape = &recorder->last->tape;
+  return true;
 }
 
-/* Without memory, and when it is not to be stored any more, the old headers
- * have to do. */
-void nt__visit_renew(nt__visit_t* visit, const nt_headers_t* headers) {
-  nt__answer_t* fresh = visit->spoiled ? NULL : merge(visit, headers);
+static void free_recorder(nt__cache_recorder_t* recorder) {
+  nt__cache_job_free(recorder->last);
+  nt__answer_unref(recorder->answer);
+  nt__buf_free(&recorder->block);
+  nt__free(recorder);
+}
 
-  if (fresh == NULL)
+nt__cache_recorder_t* nt__cache_record(nt__cache_store_t* store,
+                                       const char* key,
+                                       const nt__stored_t* stored) {
+  nt__cache_recorder_t* recorder = nt__calloc(sizeof(*recorder));
+
+  if (recorder == NULL)
+    return NULL;
+  recorder->store = store;
+  recorder->max = nt__cache_body_max(store);
+  nt__buf_init(&recorder->block, 0);
+  if (!begin(recorder, key, stored)) {
+    free_recorder(recorder);
+    return NULL;
+  }
+  nt__list_append(&store->recorders, &recorder->node);
+  return recorder;
+}
+
+/* ---- Writing ------------------------------------------------------------- */
+
+static unsigned under_way(const nt__cache_recorder_t* recorder) {
+  return recorder->posted - recorder->finished;
+}
+
+static void on_written(nt__cache_job_t* job) {
+  nt__cache_recorder_t* recorder = job->recorder;
+  void (*on_ready)(void* arg);
+
+  if (recorder == NULL)
     return;
-  nt__cache_replace(nt__cache_of(visit->t)->store, visit->answer, fresh);
-  nt__answer_unref(visit->answer);
-  visit->answer = fresh;
+  recorder->finished++;
+  if (job->call.error != 0 && recorder->error == 0)
+    recorder->error = job->call.error;
+  on_ready = recorder->on_ready;
+  recorder->on_ready = NULL;
+  if (on_ready != NULL)
+    on_ready(recorder->arg);
 }
 
-/* ---- Recording ----------------------------------------------------------- */
-
-/* False for a body whose length says that it is too large. */
-static bool has_room(const nt__transfer_t* t, const nt__cache_store_t* store) {
-  const char* length = nt__headers_find(&t->headers, "content-length");
-
-  return length == NULL ||
-         nt__headers_find(&t->headers, "content-encoding") != NULL ||
-         strtoull(length, NULL, 10) <= nt__cache_body_max(store);
-}
-
-typedef struct kept {
-  nt__stored_t stored; /* points into these */
-  nt__buf_t headers;
-  nt__buf_t varying;
-} kept_t;
-
-static void free_kept(kept_t* kept) {
-  nt__buf_free(&kept->headers);
-  nt__buf_free(&kept->varying);
-}
-
-/* To be freed, whatever comes of it. */
-static int keep(const nt__visit_t* visit, kept_t* out) {
-  nt_headers_t headers = nt__headers_view(&visit->t->headers);
-  nt_headers_t fields = nt__visit_fields(visit);
+/* The block goes over, and the next one is begun. */
+static int post_block(nt__cache_recorder_t* recorder) {
+  nt__cache_job_t* job =
+      nt__cache_job_new(recorder->last->file, NT__TAPE_WRITE, NULL);
   int err;
 
-  nt__buf_init(&out->headers, 0);
-  nt__buf_init(&out->varying, 0);
-  err = nt__cache_keep_headers(&headers, &out->headers);
+  if (job == NULL)
+    return NT_E_NOMEM;
+  job->on_done = on_written;
+  job->recorder = recorder;
+  job->call.tape = &recorder->last->tape;
+  job->call.answer = nt__answer_ref(recorder->answer);
+  job->call.data = recorder->block.data;
+  job->call.size = recorder->block.size;
+  recorder->block.data = NULL;
+  nt__buf_free(&recorder->block);
+  err = nt__cache_job_post(recorder->store->ctx, recorder->store, job);
   if (err == 0)
-    err = nt__cache_keep_varying(&headers, &fields, &out->varying);
-  out->stored.status = visit->t->status;
-  out->stored.asked = visit->t->profile.fetch_start;
-  out->stored.answered = visit->answered;
-  out->stored.headers = view_of(&out->headers);
-  out->stored.varying = view_of(&out->varying);
+    recorder->posted++;
   return err;
 }
 
-static void open_recorder(nt__visit_t* visit) {
-  kept_t kept;
+static int add(nt__cache_recorder_t* recorder, const char* data, size_t size) {
+  int err = 0;
 
-  if (keep(visit, &kept) == 0)
-    visit->recorder = nt__cache_record(nt__cache_of(visit->t)->store,
-                                       visit->key, &kept.stored);
-  free_kept(&kept);
-}
+  if (recorder->last == NULL)
+    return nt__buf_append(&recorder->block, data, size);
+  while (err == 0 && size > 0) {
+    size_t room = RECORD_BYTES - recorder->block.size;
+    size_t part = size < room ? size : room;
 
-static bool may_record(const nt__visit_t* visit) {
-  const nt__transfer_t* t = visit->t;
-  const nt__cache_store_t* store = nt__cache_of(t)->store;
-  nt_headers_t headers = nt__headers_view(&t->headers);
-  nt_headers_t fields = nt__visit_fields(visit);
-
-  return store != NULL && !t->opaque && !visit->spoiled &&
-         !nt__transfer_is_head(t) &&
-         nt__cache_may_store(&fields, t->status, &headers) &&
-         has_room(t, store);
-}
-
-void nt__visit_record(nt__transfer_t* t) {
-  nt__visit_t* visit = t->visit;
-
-  if (visit == NULL || !may_record(visit))
-    return;
-  visit->keeps = nt__transfer_gathers(t) && !t->following;
-  if (!visit->keeps)
-    open_recorder(visit);
-}
-
-static void on_ready(void* arg) {
-  nt__transfer_resume(arg);
-}
-
-static void drop_recorder(nt__visit_t* visit) {
-  nt__cache_record_drop(visit->recorder);
-  visit->recorder = NULL;
-}
-
-/* What the owner did not take comes again, maybe in other pieces. */
-int nt__visit_write(nt__transfer_t* t, const char* data, size_t size) {
-  nt__visit_t* visit = t->visit;
-  size_t known;
-  int err;
-
-  if (visit == NULL || visit->recorder == NULL)
-    return 0;
-  known = visit->ahead < size ? visit->ahead : size;
-  if (known == size)
-    return 0;
-  err = nt__cache_record_write(visit->recorder, data + known, size - known,
-                               on_ready, t);
-  if (err == 0)
-    visit->ahead = size;
-  if (err >= 0)
-    return err;
-  drop_recorder(visit);
-  return 0;
-}
-
-void nt__visit_wrote(nt__transfer_t* t, size_t size) {
-  if (t->visit != NULL)
-    t->visit->ahead -= t->visit->ahead < size ? t->visit->ahead : size;
-}
-
-static void put(nt__visit_t* visit) {
-  nt__cache_store_t* store = nt__cache_of(visit->t)->store;
-  nt__body_t* body = visit->t->ops->on_keep(visit->t);
-  nt__answer_t* answer = NULL;
-  kept_t kept;
-
-  if (body == NULL)
-    return;
-  if (body->size <= nt__cache_body_max(store)) {
-    if (keep(visit, &kept) == 0)
-      answer = nt__answer_new(visit->key, &kept.stored);
-    free_kept(&kept);
+    if (recorder->posted > 0 || recorder->block.size + size > RECORD_BYTES)
+      err = nt__buf_reserve(&recorder->block, RECORD_BYTES);
+    if (err == 0)
+      err = nt__buf_append(&recorder->block, data, part);
+    if (err == 0 && recorder->block.size == RECORD_BYTES)
+      err = post_block(recorder);
+    data += part;
+    size -= part;
   }
-  if (answer == NULL) {
-    nt__body_unref(body);
-    return;
-  }
-  answer->body = body;
-  answer->size = body->size;
-  nt__cache_put(store, answer);
-  nt__answer_unref(answer);
+  return err;
 }
 
-void nt__visit_commit(nt__transfer_t* t) {
-  nt__visit_t* visit = t->visit;
+/* Whether the disk should have written more by now. */
+static bool is_behind(const nt__cache_recorder_t* recorder, size_t size) {
+  size_t blocks = (recorder->block.size + size) / RECORD_BYTES;
 
-  if (visit == NULL || visit->spoiled || t->complete)
+  return recorder->last != NULL && under_way(recorder) > 0 && blocks > 0 &&
+         under_way(recorder) + blocks > RECORDS_MAX;
+}
+
+int nt__cache_record_write(nt__cache_recorder_t* recorder, const void* data,
+                           size_t size, void (*on_ready)(void* arg),
+                           void* arg) {
+  if (recorder->error == 0 && recorder->size + size > recorder->max)
+    recorder->error = NT_E_FULL;
+  if (recorder->error != 0)
+    return recorder->error;
+  if (is_behind(recorder, size)) {
+    recorder->on_ready = on_ready;
+    recorder->arg = arg;
+    return NT__WAIT;
+  }
+  recorder->size += size;
+  recorder->error = add(recorder, data, size);
+  return recorder->error;
+}
+
+/* ---- The end ------------------------------------------------------------- */
+
+/* Its jobs go on without it. */
+static void let_go(nt__cache_recorder_t* recorder) {
+  nt__node_t* head;
+  nt__node_t* node;
+
+  if (recorder->store == NULL)
     return;
-  if (visit->keeps)
-    put(visit);
-  if (visit->recorder != NULL) {
-    nt__cache_record_commit(visit->recorder);
-    visit->recorder = NULL;
+  head = &recorder->store->jobs;
+  nt__list_remove(&recorder->node);
+  for (node = head->next; node != head; node = node->next) {
+    nt__cache_job_t* job = nt__container_of(node, nt__cache_job_t, node);
+
+    if (job->recorder == recorder)
+      job->recorder = NULL;
+  }
+}
+
+/* What the answer was to take the place of goes all the same. */
+static void on_committed(nt__cache_job_t* job) {
+  if (job->call.error != 0 && job->file == job->store->file)
+    nt__cache_remove(job->store, job->key);
+}
+
+/* The last job takes what is left in the block. */
+static void post_last(nt__cache_recorder_t* recorder,
+                      nt__cache_action_t action) {
+  nt__cache_job_t* last = recorder->last;
+
+  recorder->last = NULL;
+  last->call.action = action;
+  if (action == NT__TAPE_COMMIT) {
+    last->on_done = on_committed;
+    last->call.data = recorder->block.data;
+    last->call.size = recorder->block.size;
+    recorder->block.data = NULL;
+  }
+  nt__cache_job_post(recorder->store->ctx, recorder->store, last);
+}
+
+static void put_gathered(nt__cache_recorder_t* recorder) {
+  nt__answer_t* answer = recorder->answer;
+
+  answer->size = recorder->block.size;
+  answer->body = nt__body_take(&recorder->block);
+  if (answer->body != NULL)
+    nt__cache_put(recorder->store, answer);
+}
+
+void nt__cache_record_commit(nt__cache_recorder_t* recorder) {
+  if (recorder->error != 0) {
+    nt__cache_record_drop(recorder);
+    return;
+  }
+  let_go(recorder);
+  if (recorder->posted == 0) {
+    put_gathered(recorder);
+  } else {
+    if (recorder->last->file == recorder->store->file)
+      nt__cache_forget_key(recorder->store, recorder->answer->key);
+    post_last(recorder, NT__TAPE_COMMIT);
+  }
+  free_recorder(recorder);
+}
+
+void nt__cache_record_drop(nt__cache_recorder_t* recorder) {
+  if (recorder == NULL)
+    return;
+  let_go(recorder);
+  if (recorder->posted > 0 && recorder->last != NULL)
+    post_last(recorder, NT__TAPE_DROP);
+  free_recorder(recorder);
+}
+
+void nt__cache_recorders_doom(nt__cache_store_t* store, const char* key) {
+  nt__node_t* node;
+
+  for (node = store->recorders.next; node != &store->recorders;
+       node = node->next) {
+    nt__cache_recorder_t* recorder =
+        nt__container_of(node, nt__cache_recorder_t, node);
+
+    if (recorder->error == 0 &&
+        (key == NULL || strcmp(recorder->answer->key, key) == 0))
+      recorder->error = NT_E_CACHE_MISS;
+  }
+}
+
+/* What there is of them is removed. */
+void nt__cache_recorders_close(nt__cache_store_t* store) {
+  while (!nt__list_empty(&store->recorders)) {
+    nt__cache_recorder_t* recorder =
+        nt__container_of(store->recorders.next, nt__cache_recorder_t, node);
+
+    let_go(recorder);
+    if (recorder->posted > 0)
+      post_last(recorder, NT__TAPE_DROP);
+    recorder->store = NULL;
+    recorder->error = NT_E_CLOSED;
   }
 }

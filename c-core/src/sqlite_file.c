@@ -209,28 +209,39 @@ static int begin_use(nt__sqlite_t* file) {
   return code == SQLITE_OK && is_empty ? make_tables(file) : code;
 }
 
-/* Nothing that opening it could wait for. */
-static bool is_plain(nt__sqlite_t* file) {
+/* Nothing that opening it could wait for; or nothing at all, yet. */
+static bool is_plain(nt__sqlite_t* file, bool* is_new) {
   nt__file_info_t info;
   int err = file->path == NULL ? UV_ENOENT : nt__file_look(file->path, &info);
 
+  *is_new = err == UV_ENOENT;
   if (err != 0 || info.regular)
     return true;
   nt__sqlite_fail(file, NT_E_NOT_A_FILE, nt_error_message(NT_E_NOT_A_FILE));
   return false;
 }
 
+/* By its path: to close a descriptor of it would end the locks that SQLite has
+ * for the whole process. What lies beside the file gets its mode. */
+static void protect(const nt__sqlite_t* file) {
+  if (file->kind->own && file->path != NULL)
+    nt__file_protect_path(file->path);
+}
+
 int nt__sqlite_open(nt__sqlite_t* file) {
   const int flags =
       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+  bool is_new;
   int code;
 
-  if (!is_plain(file))
+  if (!is_plain(file, &is_new))
     return SQLITE_ERROR;
   code = nt__sqlite_check(
       file, sqlite3_open_v2(file->path == NULL ? ":memory:" : file->path,
                             &file->db, flags, NULL));
   if (code == SQLITE_OK) {
+    if (is_new)
+      protect(file);
     sqlite3_busy_timeout(file->db, file->kind->busy_ms);
     code = begin_use(file);
   }

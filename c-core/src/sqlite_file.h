@@ -11,7 +11,7 @@ struct sqlite3;
 struct sqlite3_stmt;
 
 enum {
-  NT__SQLITE_STATEMENTS = 24, /* at most, of one kind */
+  NT__SQLITE_STATEMENTS = 28, /* at most, of one kind */
 
   /* The first ones of every kind, NT__SQLITE_TEXTS. */
   NT__SQLITE_BEGIN = 0,
@@ -31,6 +31,7 @@ typedef struct nt__sqlite_kind {
   const char* create;       /* for an empty one */
   const char* const* texts; /* of its statements */
   int busy_ms;              /* for another process to finish */
+  bool own;                 /* for this user alone, whatever the umask */
 } nt__sqlite_kind_t;
 
 /* Zeroed, but for kind and path, until it is opened. */
