@@ -96,7 +96,7 @@ static void post_batch(nt_context_t* ctx) {
 void nt__events_publish(nt_context_t* ctx) {
   if (ctx->io.outbox.first == NULL)
     return;
-  ctx->io.active_at = uv_hrtime();
+  nt__io_worked(ctx);
   post_batch(ctx);
   if (!atomic_exchange(&ctx->host_sleeps, false))
     return;

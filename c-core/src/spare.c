@@ -8,7 +8,8 @@ enum {
   MIDDLE_MIN = 4 * 1024, /* malloc's own caches serve what is between */
   MIDDLE_MAX = 256 * 1024,
   POOL_BYTES = 2 * 1024 * 1024,
-  LOOKS = 4 /* blocks looked at before another is made */
+  GIVE_BYTES = 4 * 1024, /* blocks go back by so much at once */
+  LOOKS = 4              /* blocks looked at before another is made */
 };
 
 static nt__spare_block_t* block_of(nt__link_t* link) {
@@ -25,7 +26,6 @@ static bool has_room(const nt__spare_pool_t* pool, size_t given) {
 }
 
 static void give(nt__spare_pool_t* pool, nt__spare_block_t* block) {
-  nt__fifo_t one = { NULL, NULL };
   size_t given = atomic_load_explicit(&pool->given, memory_order_relaxed) +
                  block->capacity;
 
@@ -34,8 +34,12 @@ static void give(nt__spare_pool_t* pool, nt__spare_block_t* block) {
     return;
   }
   atomic_store_explicit(&pool->given, given, memory_order_relaxed);
-  nt__fifo_push(&one, &block->link);
-  nt__mailbox_post(&pool->returned, &one);
+  nt__fifo_push(&pool->giving, &block->link);
+  pool->giving_bytes += block->capacity;
+  if (pool->giving_bytes < GIVE_BYTES)
+    return;
+  nt__mailbox_post(&pool->returned, &pool->giving);
+  pool->giving_bytes = 0;
 }
 
 static nt__spare_block_t* shift(nt__spare_pool_t* pool) {
@@ -58,6 +62,7 @@ static nt__spare_block_t* shift(nt__spare_pool_t* pool) {
 static void free_all(nt__spare_pool_t* pool) {
   nt__spare_block_t* block;
 
+  nt__fifo_join(&pool->own, &pool->giving);
   while ((block = shift(pool)) != NULL)
     nt__free(block->memory);
 }

@@ -11,7 +11,9 @@
 #include "list.h"
 
 typedef struct nt__spare_pool {
-  nt__mailbox_t returned;     /* links inside the blocks */
+  nt__fifo_t giving; /* links in the blocks; gathered by who frees them */
+  size_t giving_bytes;
+  nt__mailbox_t returned;
   nt__fifo_t own;             /* taken out of it by the thread that allocates */
   atomic_size_t given, taken; /* bytes so far */
 } nt__spare_pool_t;

@@ -10,6 +10,7 @@
 
 enum {
   POOL_BYTES = 2 * 1024 * 1024,
+  BATCH = 4096 / 256, /* as many tiny ones as go back at once */
   ROUNDS = 20000,
   IN_FLIGHT = 64
 };
@@ -60,15 +61,17 @@ static void what_was_given_comes_back(void** state) {
 
   (void) state;
   for (i = 0; i < COUNT(sizes); i++) {
-    item_t* first = take(&spare, sizes[i]);
-    item_t* second = take(&spare, sizes[i]);
+    item_t* items[BATCH];
+    size_t k;
 
-    nt__spare_give(&spare, &first->block);
-    nt__spare_give(&spare, &second->block);
-    assert_ptr_equal(take(&spare, sizes[i]), first);
-    assert_ptr_equal(take(&spare, sizes[i]), second);
-    nt__spare_give(&spare, &first->block);
-    nt__spare_give(&spare, &second->block);
+    for (k = 0; k < BATCH; k++)
+      items[k] = take(&spare, sizes[i]);
+    for (k = 0; k < BATCH; k++)
+      nt__spare_give(&spare, &items[k]->block);
+    for (k = 0; k < BATCH; k++)
+      assert_ptr_equal(take(&spare, sizes[i]), items[k]);
+    for (k = 0; k < BATCH; k++)
+      nt__spare_give(&spare, &items[k]->block);
   }
   nt__spare_free(&spare);
 }
