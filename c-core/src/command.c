@@ -3,6 +3,7 @@
  * those of a frame. */
 #include <string.h>
 
+#include "cache.h"
 #include "driver.h"
 #include "internal.h"
 #include "warm.h"
@@ -65,6 +66,9 @@ void nt__command_discard(nt__command_t* command) {
     case NT__CMD_POLICY:
       nt__policy_unref(command->policy);
       break;
+    case NT__CMD_CACHE_CLEAR:
+      nt__free(command->text);
+      break;
     case NT__CMD_ABORT:
     case NT__CMD_TELL:
     case NT__CMD_BACKGROUND:
@@ -97,6 +101,7 @@ static void run_policy(nt_context_t* ctx, nt__policy_t* policy) {
   nt__policy_unref(ctx->io.policy);
   ctx->io.policy = nt__policy_ref(policy);
   nt__meter_set(ctx);
+  nt__cache_configure(ctx->io.cache);
   if (!renewed)
     return;
   nt__driver_renew(ctx->io.driver, policy);
@@ -120,6 +125,9 @@ static void run(nt_context_t* ctx, nt__command_t* command) {
     case NT__CMD_BACKGROUND:
       nt__background_set(ctx, command->on);
       break;
+    case NT__CMD_CACHE_CLEAR:
+      nt__cache_clear(ctx->io.cache, command->text);
+      break;
     case NT__CMD_STOP:
       ctx->io.stopping = true;
       return;
@@ -133,7 +141,7 @@ void nt__commands_run(nt_context_t* ctx) {
 
   if (nt__mailbox_empty(&ctx->commands))
     return;
-  ctx->io.active_at = uv_hrtime();
+  nt__io_worked(ctx);
   nt__mailbox_take(&ctx->commands, &commands);
   while ((link = nt__fifo_shift(&commands)) != NULL)
     run(ctx, nt__container_of(link, nt__command_t, link));

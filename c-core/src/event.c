@@ -43,13 +43,16 @@ nt__chunk_t* nt__chunk_init(nt__task_t* task, int type, void* memory,
                             size_t capacity, size_t size) {
   nt__chunk_t* chunk = memory;
 
-  memset(chunk, 0, offsetof(nt__chunk_t, data));
+  /* Field by field, for there are many; the rest is set when it is posted. */
   chunk->event.type = type;
   chunk->event.id = task->id;
+  chunk->event.error = 0;
   chunk->event.task = task;
-  chunk->block.memory = memory;
-  chunk->block.capacity = capacity;
+  chunk->block = (nt__spare_block_t){ .memory = memory, .capacity = capacity };
   chunk->size = size;
+  chunk->binary = false;
+  chunk->local_port = 0;
+  chunk->from.sa.sa_family = AF_UNSPEC;
   chunk->data[size] = '\0';
   return chunk;
 }
@@ -64,9 +67,10 @@ nt__chunk_t* nt__chunk_new(nt__task_t* task, int type, size_t size) {
 }
 
 void nt__event_post_state(nt_context_t* ctx, nt_id_t id, nt_state_t state) {
-  nt__event_t* event = nt__calloc(sizeof(*event));
+  nt__event_t* event = id == 0 ? NULL : nt__calloc(sizeof(*event));
 
-  if (event == NULL) /* for information alone: it may be missed */
+  if (event ==
+      NULL) /* a renewal's; or for information alone: it may be missed */
     return;
   event->type = NT__EV_STATE;
   event->id = id;
@@ -93,7 +97,7 @@ static void post_batch(nt_context_t* ctx) {
 void nt__events_publish(nt_context_t* ctx) {
   if (ctx->io.outbox.first == NULL)
     return;
-  ctx->io.active_at = uv_hrtime();
+  nt__io_worked(ctx);
   post_batch(ctx);
   if (!atomic_exchange(&ctx->host_sleeps, false))
     return;

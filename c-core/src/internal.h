@@ -32,6 +32,7 @@
 #include "wake.h"
 
 typedef struct nt__task nt__task_t;
+typedef struct nt__cache nt__cache_t;
 typedef struct nt__cookies nt__cookies_t;
 typedef struct nt__driver nt__driver_t;
 typedef struct nt__storage nt__storage_t;
@@ -45,11 +46,12 @@ typedef struct nt__warm nt__warm_t;
 /* ---- Commands: host to I/O --------------------------------------------- */
 
 typedef enum nt__command_type {
-  NT__CMD_START,      /* `task`: takes it */
-  NT__CMD_ABORT,      /* `id` */
-  NT__CMD_TELL,       /* `id`: the task's class takes it, or discards it */
-  NT__CMD_POLICY,     /* `policy`: takes the reference */
-  NT__CMD_BACKGROUND, /* `on` */
+  NT__CMD_START,       /* `task`: takes it */
+  NT__CMD_ABORT,       /* `id` */
+  NT__CMD_TELL,        /* `id`: the task's class takes it, or discards it */
+  NT__CMD_POLICY,      /* `policy`: takes the reference */
+  NT__CMD_BACKGROUND,  /* `on` */
+  NT__CMD_CACHE_CLEAR, /* `text`: a key, NULL: all; takes it */
   NT__CMD_STOP
 } nt__command_type_t;
 
@@ -59,6 +61,7 @@ typedef struct nt__command {
   nt_id_t id;
   nt__task_t* task;
   nt__policy_t* policy;
+  char* text;
   bool on;
 } nt__command_t;
 
@@ -253,6 +256,7 @@ typedef struct nt__io {
   nt__driver_t* driver;
   nt__lookups_t* lookups;
   nt__transfers_t* transfers;
+  nt__cache_t* cache;
   nt__streams_t* streams;
   nt__warm_t* warm;
   nt__udps_t* udps;
@@ -326,6 +330,8 @@ void nt__credit_flush(nt_context_t* ctx);
 /* loop.c: the body of the I/O thread. */
 int nt__io_init(nt_context_t* ctx);
 void nt__io_run(nt_context_t* ctx);
+/* There was something to do just now: if it spins, it goes on for a while. */
+void nt__io_worked(nt_context_t* ctx);
 /* After the thread has ended, or if it never ran. */
 void nt__io_free(nt_context_t* ctx);
 

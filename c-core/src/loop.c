@@ -4,6 +4,7 @@
  * poll, takes the commands, starts transfers, lets libcurl go on, and hands the
  * events over. So no transfer is started inside a callback of libcurl, commands
  * and events cross in batches, and one place decides whether to sleep. */
+#include "cache.h"
 #include "cookies.h"
 #include "driver.h"
 #include "internal.h"
@@ -29,6 +30,11 @@ static void stay_awake(nt_context_t* ctx) {
   uv_idle_start(&ctx->io.busy, on_nothing);
 }
 
+void nt__io_worked(nt_context_t* ctx) {
+  if (atomic_load(&ctx->spin_us) != 0)
+    ctx->io.active_at = uv_hrtime();
+}
+
 /* Spinning trades CPU for the time that waking up takes. */
 static bool spins(nt_context_t* ctx) {
   uint64_t spin_ns = (uint64_t) atomic_load(&ctx->spin_us) * 1000;
@@ -50,12 +56,14 @@ static void close_handles(nt_context_t* ctx) {
  * what it closes needs one more run of the loop. */
 static void shut_down(nt_context_t* ctx) {
   nt__tasks_abort(ctx);
+  nt__cache_stop(ctx->io.cache);
   nt__cookies_stop(ctx->cookies);
   nt__storage_stop(ctx->io.storage);
   nt__resolver_free(ctx->io.resolver);
   nt__udps_free(ctx->io.udps);
   nt__streams_free(ctx->io.streams);
   nt__transfers_free(ctx->io.transfers);
+  nt__cache_free(ctx->io.cache);
   nt__lookups_free(ctx->io.lookups);
   nt__warm_close(ctx->io.warm);
   nt__driver_close(ctx->io.driver);
@@ -130,8 +138,9 @@ int nt__io_init(nt_context_t* ctx) {
   if (init_handles(ctx) != 0)
     goto close_loop;
   if (nt__driver_open(ctx) == 0 && nt__lookups_open(ctx) == 0 &&
-      nt__transfers_open(ctx) == 0 && nt__streams_open(ctx) == 0 &&
-      nt__udps_open(ctx) == 0 && nt__warm_open(ctx) == 0)
+      nt__transfers_open(ctx) == 0 && nt__cache_open(ctx) == 0 &&
+      nt__streams_open(ctx) == 0 && nt__udps_open(ctx) == 0 &&
+      nt__warm_open(ctx) == 0)
     return 0;
 
   shut_down(ctx);

@@ -4,6 +4,7 @@
 local type = type -- see init.lua
 
 local apply_cookies = require "nettask.cookies".apply
+local cache_mode = require "nettask.cache".mode
 local core = require "nettask.core"
 local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
@@ -91,6 +92,7 @@ local function prepare(record, given, settings)
   params.manual = given.redirect == "manual"
   apply_cookies(params, given.credentials, given.enableCookie, settings)
   params.referer = referer(given.referrerStrategy, settings)
+  params.cache = cache_mode(given.cache, given.enableCache)
   if given.mode then apply_mode(params, given.mode, settings) end
   if cellular then params.interface = settings.cellularInterface end
   if chunked then params.http2, params.http3 = nil, nil end
