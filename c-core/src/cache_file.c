@@ -201,6 +201,7 @@ static int ready(nt__cache_file_t* file, nt__cache_call_t* call) {
   if (file->db.db == NULL) {
     code = open_file(file);
     call->changed = code == SQLITE_OK;
+    call->full = true; /* there may be something left to be trimmed */
   }
   return code == SQLITE_OK ? nt__table_look(file, call) : code;
 }

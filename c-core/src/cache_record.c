@@ -94,9 +94,11 @@ static void on_written(nt__cache_job_t* job) {
   if (job->call.error != 0 && recorder->error == 0)
     recorder->error = job->call.error;
   on_ready = recorder->on_ready;
+  if (on_ready == NULL ||
+      (recorder->error == 0 && under_way(recorder) > RECORDS_MAX / 2))
+    return;
   recorder->on_ready = NULL;
-  if (on_ready != NULL)
-    on_ready(recorder->arg);
+  on_ready(recorder->arg);
 }
 
 /* The block goes over, and the next one is begun. */
@@ -108,6 +110,7 @@ static int post_block(nt__cache_recorder_t* recorder) {
   if (job == NULL)
     return NT_E_NOMEM;
   job->on_done = on_written;
+  job->job.patient = recorder->posted % (RECORDS_MAX / 2) == 0;
   job->recorder = recorder;
   job->call.tape = &recorder->last->tape;
   job->call.answer = nt__answer_ref(recorder->answer);
