@@ -1,6 +1,8 @@
 /* The cache between requests and a server in this process: each mode, what a
  * 304 does, redirects, streams, errors that are covered, what invalidates, and
  * ends at every moment. What HTTP says is tested in test_cache_rules.c. */
+#include "http_date.h"
+#include "internal.h"
 #include "site.h"
 
 enum {
@@ -132,6 +134,25 @@ static const char* value_of(const nt_headers_t* headers, const char* wanted) {
   return found;
 }
 
+static void a_hit_without_a_date_gets_one(void** state) {
+  fixture_t* f = *state;
+  int64_t now = nt__unix_ms() / 1000;
+  nt_event_t ev;
+  int64_t date;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "a" });
+  site_put(f, (page_t){ .path = "/b",
+                        .fields = FRESH "Date: not one\r\n",
+                        .body = "b" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  site_get(f, "/b", NT_CACHE_DEFAULT);
+  host_end(f->host, site_start(f, "/a", NT_CACHE_ONLY, NULL), &ev);
+  date = nt__http_date(value_of(&ev.headers, "date"), now * 1000);
+  assert_in_range(date, now, nt__unix_ms() / 1000);
+  host_end(f->host, site_start(f, "/b", NT_CACHE_ONLY, NULL), &ev);
+  assert_string_equal(value_of(&ev.headers, "date"), "not one");
+}
+
 static void a_304_renews_headers_and_freshness(void** state) {
   fixture_t* f = *state;
   nt_event_t ev;
@@ -174,17 +195,38 @@ static void a_304_that_does_not_fit_is_asked_again(void** state) {
   fixture_t* f = *state;
 
   site_put(f, (page_t){ .path = "/a",
-                        .fields = STALE "ETag: \"e\"\r\n",
+                        .fields = STALE "ETag: \"e\"\r\nLast-Modified: "
+                                        "Sun, 06 Nov 1994 08:49:37 GMT\r\n",
                         .body = "one" });
   site_get(f, "/a", NT_CACHE_DEFAULT);
   site_put(f, (page_t){ .path = "/a",
                         .fields = FRESH,
                         .body = "two",
                         .flags = SITE_WRONG_304,
-                        .renewed = "ETag: \"other\"\r\n" });
+                        .renewed = "Last-Modified: "
+                                   "Sun, 06 Nov 1994 08:49:38 GMT\r\n" });
   assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 two ");
   assert_int_equal(site_asked(f), 3);
   assert_false(site_saw(f, "If-None-Match"));
+}
+
+static void a_304_with_another_tag_changes_no_fields(void** state) {
+  fixture_t* f = *state;
+  nt_event_t ev;
+
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = "Cache-Control: max-age=60\r\nAge: 90\r\n"
+                                  "ETag: \"e\"\r\nX-A: 1\r\n",
+                        .body = "one",
+                        .etag = "\"e\"",
+                        .renewed = "ETag: \"other\"\r\nX-A: 2\r\n" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  host_end(f->host, site_start(f, "/a", NT_CACHE_DEFAULT, NULL), &ev);
+  assert_string_equal(ev.profile->cache, "revalidated");
+  assert_string_equal(value_of(&ev.headers, "etag"), "\"e\"");
+  assert_string_equal(value_of(&ev.headers, "x-a"), "1");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one hit");
+  assert_int_equal(site_asked(f), 2);
 }
 
 static void head_tells_of_what_is_stored(void** state) {
@@ -230,7 +272,7 @@ static void a_hit_looks_like_an_answer(void** state) {
   assert_string_equal(ev.url, host_url(f->host, "/a", url, sizeof(url)));
   assert_string_equal(value_of(&ev.headers, "x-a"), "1");
   assert_true(atoi(value_of(&ev.headers, "age")) >= 7);
-  assert_int_equal(ev.headers.count, 4);
+  assert_int_equal(ev.headers.count, 5); /* with a Date */
   assert_string_equal(ev.profile->cache, "hit");
   assert_string_equal(ev.profile->protocol, "unknown");
   assert_string_equal(ev.profile->peer_ip, "");
@@ -654,6 +696,21 @@ static void unsafe_methods_invalidate(void** state) {
   assert_string_equal(site_get(f, "/d", NT_CACHE_ONLY), "200 d hit");
 }
 
+/* RFC 9110 4.2.3: however the URL is written. */
+static void one_resource_has_one_place(void** state) {
+  fixture_t* f = *state;
+  nt_request_options_t post;
+
+  nt_request_options_init(&post);
+  post.method = "POST";
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "a" });
+  site_get(f, "/b/../a#b", NT_CACHE_DEFAULT);
+  assert_string_equal(site_get(f, "/./a", NT_CACHE_ONLY), "200 a hit");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "200 a hit");
+  site_end(f, site_start(f, "/c/../a", NT_CACHE_NONE, &post));
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
 static void uploads_invalidate(void** state) {
   fixture_t* f = *state;
   nt_part_t part = { .name = "a", .data = "x", .size = 1 };
@@ -929,9 +986,11 @@ int main(void) {
     SITE_TEST(what_is_missing_is_not_asked_for),
     SITE_TEST(modes_are_told_on_the_way),
     SITE_TEST(own_conditions_are_left_alone),
+    SITE_TEST(a_hit_without_a_date_gets_one),
     SITE_TEST(a_304_renews_headers_and_freshness),
     SITE_TEST(another_answer_takes_the_place),
     SITE_TEST(a_304_that_does_not_fit_is_asked_again),
+    SITE_TEST(a_304_with_another_tag_changes_no_fields),
     SITE_TEST(head_tells_of_what_is_stored),
     SITE_TEST(a_hit_looks_like_an_answer),
     SITE_TEST(empty_bodies_are_bodies),
@@ -954,6 +1013,7 @@ int main(void) {
     SITE_TEST(what_is_cleared_meanwhile_is_not_stored),
     SITE_TEST(one_url_can_be_cleared),
     SITE_TEST(unsafe_methods_invalidate),
+    SITE_TEST(one_resource_has_one_place),
     SITE_TEST(uploads_invalidate),
     SITE_TEST(errors_are_covered),
     SITE_TEST(a_silent_server_is_an_error_that_is_covered),

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "fields.h"
+#include "header_lines.h"
 
 #define NOW_S INT64_C(1700000000)
 #define NOW (NOW_S * 1000)
@@ -30,8 +30,8 @@ static hands_t take(const char* headers, const char* request) {
   hands_t hands;
 
   memset(&hands, 0, sizeof(hands));
-  hands.headers = fields_make(headers, NOW_S);
-  hands.request = fields_make(request, NOW_S);
+  hands.headers = lines_read(headers, NOW_S);
+  hands.request = lines_read(request, NOW_S);
   hands.stored.status = 200;
   hands.stored.asked = hands.stored.answered = NOW;
   hands.stored.headers = nt__headers_view(&hands.headers);
