@@ -223,6 +223,7 @@ static void prepare_hop(nt__transfer_t* t) {
   if (result != 0)
     return;
   if (nt__visit_plays(t)) {
+    t->stage = NT__STAGE_WAITING; /* for its turn alone */
     nt__list_append(&transfers_of(t)->starting, &t->node);
     return;
   }
