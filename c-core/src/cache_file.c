@@ -200,7 +200,7 @@ static int ready(nt__cache_file_t* file, nt__cache_call_t* call) {
     close_file(file);
   if (file->db.db == NULL) {
     code = open_file(file);
-    call->changed = true;
+    call->changed = code == SQLITE_OK;
   }
   return code == SQLITE_OK ? nt__table_look(file, call) : code;
 }

@@ -183,11 +183,11 @@ static void settle(nt__cache_store_t* store, nt__cache_job_t* job) {
 
   if (job->removed || call->error != 0)
     forget_found(call);
-  if (job->stale || job->file != store->file)
+  if (job->file != store->file)
     return;
   shelf = nt__memory_find(&store->memory, job->key);
   if (shelf == NULL) {
-    if (call->error == 0 || is_unusable(call->error))
+    if (!job->stale && (call->error == 0 || is_unusable(call->error)))
       fill_shelf(store, job);
     return;
   }
@@ -407,10 +407,16 @@ static void put_in_memory(nt__cache_store_t* store, nt__answer_t* answer) {
     nt__memory_drop(&store->memory, shelf);
 }
 
-/* What the new answer was to take the place of goes all the same. */
+static void post_removal(nt__cache_store_t* store, const char* key,
+                         unsigned tries);
+
+/* It stays in memory, and what it was to take the place of goes all the
+ * same. */
 static void on_put(nt__cache_job_t* job) {
-  if (job->call.error != 0 && job->file == job->store->file)
-    nt__cache_remove(job->store, job->call.answer->key);
+  if (job->call.error == 0 || job->file != job->store->file)
+    return;
+  nt__cache_outdate(job->store, job->call.answer->key, true);
+  post_removal(job->store, job->call.answer->key, 1);
 }
 
 static bool put_on_disk(nt__cache_store_t* store, nt__answer_t* answer) {
@@ -506,9 +512,6 @@ void nt__cache_touch(nt__cache_store_t* store, nt__answer_t* answer) {
 }
 
 /* ---- Removing ------------------------------------------------------------ */
-
-static void post_removal(nt__cache_store_t* store, const char* key,
-                         unsigned tries);
 
 /* Until now the disk was not asked, and what was put in memory meanwhile may
  * not be all that there is. */
