@@ -6,6 +6,7 @@
  * thread allocates and the other frees is what malloc is slowest at. */
 #include <string.h>
 
+#include "ask.h"
 #include "gather.h"
 #include "internal.h"
 #include "outgoing.h"
@@ -109,6 +110,7 @@ static void request_release(nt__task_t* task) {
   nt_context_t* ctx = task->ctx;
 
   nt__task_fini(task);
+  nt__ask_free(&request->transfer);
   if (ctx->spare_count < SPARE_MAX && is_worth_keeping(request)) {
     ctx->spare_count++;
     nt__fifo_push(&ctx->spare_requests, &request->spare);

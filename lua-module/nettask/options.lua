@@ -133,7 +133,7 @@ local function without_failover(value, given)
 end
 local CREDENTIALS = { include = true, ["same-origin"] = true, omit = true }
 local REMARKS = {
-  enableCache = when_true, enableHttpDNS = when_true,
+  enableCache = when_true,
   cache = function(value) return value ~= "no-store" and IGNORED end,
   credentials = function(value)
     return not CREDENTIALS[value]
