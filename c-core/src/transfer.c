@@ -504,6 +504,7 @@ static void return_to_queue(nt__transfers_t* transfers, nt__transfer_t* t) {
   t->total_due = 0;
   nt__stage_enter(t, NT__STAGE_WAITING);
   nt__list_append(&transfers->returning, &t->node);
+  nt__event_post_state(transfers->ctx, t->task->id, NT_STATE_QUEUED);
 }
 
 static void come_back(nt__transfers_t* transfers, nt__transfer_t* t) {
@@ -511,6 +512,7 @@ static void come_back(nt__transfers_t* transfers, nt__transfer_t* t) {
   if (t->total_left != 0)
     t->total_due = nt__transfer_now(t) + t->total_left;
   t->total_left = 0;
+  nt__event_post_state(transfers->ctx, t->task->id, NT_STATE_CONNECTING);
   go_on(t);
 }
 

@@ -118,19 +118,15 @@ end
 -- ---- Providers with a url ---------------------------------------------------
 
 local function ask_url(number, provider, host, family, timeout, answer)
-  local record = {}
+  local ask
 
-  local function ask(which)
-    lookup_start(lookup_open(record), number, host, which, timeout)
-    return nil
-  end
-
+  -- The second question, of who is content with either family.
   local function ask_ipv6()
     family = "IPv6"
-    ask(family)
+    ask()
   end
 
-  function record.read(code, message, status, body)
+  local function read(code, message, status, body)
     if code ~= 0 then
       local fault = of_code(code, message)
       answer(nil, code == E.TIMEOUT and TIMEOUT or SYSTEM,
@@ -146,7 +142,11 @@ local function ask_url(number, provider, host, family, timeout, answer)
     end
   end
 
-  ask(family)
+  function ask()
+    lookup_start(lookup_open { read = read }, number, host, family, timeout)
+  end
+
+  ask()
 end
 
 -- ---- Functions --------------------------------------------------------------
