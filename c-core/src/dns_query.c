@@ -86,26 +86,37 @@ static int read_records(nt__dns_reader_t* reader, const nt__dns_name_t* name,
   return asked ? 0 : NT_E_INVALID;
 }
 
+/* With all that was found, whatever it is worth. */
+static int read_message(nt__dns_reader_t* reader, const char* host,
+                        uint16_t type, nt_dns_answer_t* out) {
+  uint16_t code = reader->flags & NT__DNS_RCODE;
+  nt__dns_name_t name;
+  int err;
+
+  if ((reader->flags & (NT__DNS_RESPONSE | NT__DNS_OPCODE)) !=
+          NT__DNS_RESPONSE ||
+      host == NULL || !nt__dns_name_parse(&name, host))
+    return NT_E_INVALID;
+  if (code != 0 && code != NAME_ERROR)
+    return NT_E_RESOLVE;
+  err = read_records(reader, &name, type, out);
+  if (code == NAME_ERROR)
+    out->count = 0;
+  return err;
+}
+
 int nt_dns_read(const void* message, size_t size, const char* host,
                 nt_family_t family, nt_dns_answer_t* out) {
   nt__dns_reader_t reader;
-  nt__dns_name_t name;
-  uint16_t code;
-  int err;
+  int err = NT_E_INVALID;
 
   memset(out, 0, sizeof(*out));
   out->ttl = TTL_MAX;
-  if (host == NULL || !nt__dns_name_parse(&name, host) ||
-      !nt__dns_reader_init(&reader, message, size) ||
-      (reader.flags & (NT__DNS_RESPONSE | NT__DNS_OPCODE)) != NT__DNS_RESPONSE)
-    return NT_E_INVALID;
-  code = reader.flags & NT__DNS_RCODE;
-  if (code != 0 && code != NAME_ERROR)
-    return NT_E_RESOLVE;
-  err = read_records(&reader, &name, type_of(family), out);
-  if (err || out->count == 0)
-    out->ttl = 0;
-  if (err || code == NAME_ERROR)
+  if (nt__dns_reader_init(&reader, message, size))
+    err = read_message(&reader, host, type_of(family), out);
+  if (err)
     out->count = 0;
+  if (out->count == 0)
+    out->ttl = 0;
   return err;
 }
