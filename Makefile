@@ -127,7 +127,7 @@ EXAMPLES := $(EXAMPLE_SRC:examples/%.c=$(BUILD)/examples/%)
 
 .PHONY: all core module server examples ctests benches fuzzers demo run-demo \
   demo-dialects run-demo-dialects \
-  test run-test stress bench fuzz lint run-lint \
+  test run-test stress cache-suite bench fuzz lint run-lint \
   lint-format lint-tidy lint-lua format ci install-deps rock rock-check \
   rock-install clean help
 .DELETE_ON_ERROR:
@@ -284,6 +284,12 @@ stress:
 	  $(if $(SANITIZE),--sanitize $(SANITIZE)) --timeout 1800 \
 	  $(if $(SPEC),$(SPEC),--stress)
 
+cache-suite:
+	tools/deps.sh install core test suite $(LUA_NAME)
+	+$(SUBMAKE) module $(PRELOADS)
+	$(PYTHON) spec/cache_suite/play.py --build $(BUILD) --lua $(LUA) \
+	  $(if $(SANITIZE),--sanitize $(SANITIZE))
+
 bench:
 	tools/deps.sh install core server bench luajit $(LUA_NAME)
 	+$(SUBMAKE) all benches
@@ -331,7 +337,7 @@ ci:
 	.ci/run
 
 install-deps:
-	tools/deps.sh install core server test bench lint fuzz \
+	tools/deps.sh install core server test suite bench lint fuzz \
 	  lua5.1 lua5.2 lua5.3 lua5.4 luajit
 
 # ---- LuaRocks ---------------------------------------------------------------
@@ -368,6 +374,7 @@ help:
 #: make test       install what is missing, build, run all specs and C tests
 #: make test SPEC=spec/request_spec.lua     one spec file (or several)
 #: make stress     the stress specs in full (or those that SPEC= names)
+#: make cache-suite   http-cache-tests of cache-tests.fyi, fetched from npm
 #: make bench      measure, against peers
 #: make lint       clang-format, clang-tidy, luacheck
 #: make format     apply clang-format

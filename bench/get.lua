@@ -1,16 +1,18 @@
 -- GET the same URL over and over, a fixed number in flight, driven by net.run:
 -- the Lua module's part of the throughput rows.
 --
---   lua bench/get.lua URL IN_FLIGHT SECONDS [SPIN_MICROS]
+--   lua bench/get.lua URL IN_FLIGHT SECONDS [SPIN_MICROS [BYTES [CACHE]]]
 --
--- Options are the module's defaults except that the body is taken as text; no
--- header is read. Prints the line of JSON that lab.py reads.
+-- Options are the module's defaults except that the body is taken as text and
+-- that CACHE is what `cache` says; no header is read. Prints the line of JSON
+-- that lab.py reads.
 
 local net = require "nettask"
 local measure = require "bench.measure"
 
 local url, in_flight, seconds = arg[1], tonumber(arg[2]), tonumber(arg[3])
-local spin = tonumber(arg[4]) or 0
+local spin, size = tonumber(arg[4]) or 0, tonumber(arg[5]) or 1024
+local cache = arg[6]
 
 net.configure { policy = "open", spinMicros = spin }
 
@@ -21,7 +23,7 @@ local clock = measure.clock
 local start
 
 local function success(res)
-  if res.statusCode ~= 200 or #res.data ~= 1024 then
+  if res.statusCode ~= 200 or #res.data ~= size then
     error("unexpected answer")
   end
   done = done + 1
@@ -36,7 +38,8 @@ local function fail(res)
 end
 
 function start()
-  net.request { url = url, dataType = "text", success = success, fail = fail }
+  net.request { url = url, dataType = "text", cache = cache,
+    success = success, fail = fail }
 end
 
 net.onError(function(err, traceback)

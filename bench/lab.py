@@ -159,6 +159,7 @@ class Lab:
         www = self.folder / "www"
         www.mkdir()
         (www / "small").write_bytes(b"0123456789abcdef" * 64)
+        (www / "ten").write_bytes(b"0123456789" * 1024)
         (www / "medium").write_bytes(b"0123456789abcdef" * 4096)
         items = [{"id": i, "name": f"item {i}", "price": i * 1.25,
                   "tags": ["a", "b", "c"], "stock": i % 7 == 0}
@@ -167,7 +168,7 @@ class Lab:
         items = items[:text.count('"id"') - 1]
         (www / "medium.json").write_text(json.dumps(items))
         for name, size in (("big", BIG_BYTES), ("part", PART_BYTES),
-                           ("upload", UPLOAD_BYTES)):
+                           ("upload", UPLOAD_BYTES), ("hundred", 100 << 20)):
             with open(www / name, "wb") as file:
                 file.truncate(size)  # without blocks: no disk is measured
             read_once(www / name)

@@ -80,6 +80,21 @@ def get_clients(in_flight):
     }
 
 
+def cached_clients():
+    """10 KB that are fresh in the cache, and the same that are fetched."""
+    words = ["{lua}", "bench/get.lua", "{http}/stored/ten", "64", SECONDS, "0",
+             "10240"]
+    return {"hit": Client(words + ["default"]),
+            "fetch": Client(words + ["no-store"])}
+
+
+def stored_clients(how):
+    """100 MB, twelve times, which are stored or not."""
+    words = ["{lua}", "bench/stored.lua", "{http}/stored/hundred", "12", how]
+    return {"stored": Client(words + ["{folder}/cache"], fills_memory=True),
+            "plain": Client(words, fills_memory=True)}
+
+
 def stream_clients():
     return {
         "lua": Client(["{lua}", "bench/stream.lua", "{http}/big"]),
@@ -252,6 +267,15 @@ GROUPS = [
        "h2load", "h2load", None, None),
       ("T6", "GET over h2+TLS, 64 streams, core", "core", "node http2",
        "http2", 2, 3)]),
+    (cached_clients(),
+     [("C1", "GET 10 KB, 64 in flight, fresh in the cache, Lua", "hit",
+       "the same over keep-alive", "fetch", 3, None)]),
+    (stored_clients("chunks"),
+     [("C2", "GET 100 MB to a chunk listener, stored on disk", "stored",
+       "the same, not stored", "plain", .87, None)]),
+    (stored_clients("whole"),
+     [("C2", "GET 100 MB as one body, stored on disk", "stored",
+       "the same, not stored", "plain", .87, None)]),
     (stream_clients(),
      [("T7", "1 GB to a Lua chunk listener", "lua", "curl to null", "curl",
        .8, 1.2)]),
@@ -293,7 +317,7 @@ GROUPS = [
       ("T20", UDP_IN, "lua", "luasocket", "luasocket", None, None),
       ("T20", UDP_IN, "lua", "recvmmsg() in C", "c", None, None)]),
 ]
-PER_BYTE = {"T7", "T8", "T9", "T17", "files"}
+PER_BYTE = {"C2", "T7", "T8", "T9", "T17", "files"}
 
 
 def take_samples(lab, clients, title, rounds, say):

@@ -193,6 +193,14 @@ local KINDS = {
     end,
   },
   {
+    -- The server is asked every two seconds.
+    url = "/cached/2", cache = "default",
+    check = function(res, record)
+      record.kind.note = res.profile.cache or "stored"
+      return res.data.level == 1
+    end,
+  },
+  {
     url = "/gzip",
     check = function(res)
       return res.data.compressed == true
@@ -306,6 +314,7 @@ local function request_options(kind)
     dataType = kind.dataType,
     responseType = kind.responseType,
     enableChunked = kind.enableChunked,
+    cache = kind.cache,
   }
 end
 

@@ -547,7 +547,7 @@ describe("the options of request", function()
       timeout = 5000, timeouts = { connect = 5000, stall = 5000 },
       dataType = "text", responseType = "text", enableHttp2 = true,
       enableQuic = true, enableProfile = true, redirect = "follow",
-      credentials = "omit", enableCache = false, enableHttpDNS = false,
+      credentials = "omit", enableCache = true, enableHttpDNS = false,
       cache = "no-store", jsonp = false, useHighPerformanceMode = false,
       forceCellularNetwork = false, retryTimes = 2 }
     assert.same({}, lines)
@@ -556,9 +556,9 @@ describe("the options of request", function()
   it("of later versions are logged once where they would matter", function()
     local lines = capture_log()
     for _ = 1, 2 do
-      wire.get { url = demo .. "/small", enableCache = true, mode = "cors" }
+      wire.get { url = demo .. "/small", enableHttpDNS = true, mode = "cors" }
     end
-    assert.matches('option "enableCache" is ignored by this version',
+    assert.matches('option "enableHttpDNS" is ignored by this version',
       table.concat(lines, "\n"))
     assert.is_true(#lines <= 2)
   end)

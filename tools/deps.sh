@@ -4,7 +4,7 @@
 #   tools/deps.sh install GROUP...   installs; needs root and apt-get
 #   tools/deps.sh check GROUP...     asks pkg-config, and only tells
 #
-# Groups: core server test bench lint fuzz, and lua5.1 ... lua5.4 luajit.
+# Groups: core server test suite bench lint fuzz, and lua5.1 ... lua5.4 luajit.
 # When nothing is missing this costs one dpkg-query. sudo is never used: what
 # to run is printed instead. DEPS=skip does nothing at all.
 set -eu
@@ -19,6 +19,8 @@ packages() {
       python3-websockets tinyproxy-bin dante-server dnsmasq-base unbound \
       avahi-daemon python3-zeroconf \
       lua-busted libcmocka-dev iproute2 util-linux mount procps ;;
+    # Node is often there from elsewhere.
+    suite) command -v npm >/dev/null || echo nodejs npm ;;
     bench) echo python3 python3-websockets wrk nginx nghttp2-client curl strace openssl \
       util-linux iproute2 lua-http lua-luv lua-copas lua-socket \
       avahi-daemon avahi-utils dbus-daemon ;;

@@ -425,7 +425,7 @@ typedef struct nt_profile {
   const char* protocol;                /* "http/1.1", "h2", "quic", "unknown" */
   const char* peer_ip;                 /* "" when unknown */
   int peer_port;
-  int reused; /* 1: on a connection that was open */
+  int reused;        /* 1: on a connection that was open */
   const char* cache; /* "hit": stored, and nothing was sent; "stale": the same,
                       * and no longer fresh; "revalidated": stored, and the
                       * server says that it still holds; "": not stored */
@@ -650,9 +650,10 @@ typedef enum nt_mode {
  * are stored for its URL invalid. A request with an If-* or Range field of its
  * own is NT_CACHE_NONE. */
 typedef enum nt_cache {
-  NT_CACHE_NONE,    /* neither uses nor stores them */
-  NT_CACHE_DEFAULT, /* a fresh one is used, a stale one validated */
-  NT_CACHE_NO_CACHE, /* is always validated */
+  NT_CACHE_NONE,     /* neither uses nor stores them */
+  NT_CACHE_DEFAULT,  /* a fresh one is used, a stale one validated */
+  NT_CACHE_NO_CACHE, /* is always validated, but for a fresh one that is
+                      * immutable (RFC 8246) */
   NT_CACHE_RELOAD,   /* none is used; the answer is stored */
   NT_CACHE_FORCE,    /* is used, however old */
   NT_CACHE_ONLY      /* the same, and without one NT_E_CACHE_MISS */

@@ -4,6 +4,7 @@
  * thread, since a game in the background may have stopped its frames. */
 #include "background.h"
 
+#include "cache.h"
 #include "internal.h"
 
 /* ---- I/O thread ---------------------------------------------------------- */
@@ -55,6 +56,7 @@ void nt__background_run(nt_context_t* ctx) {
   if (!ctx->io.background.over)
     return;
   ctx->io.background.over = false;
+  nt__renewals_end(ctx->io.cache);
   interrupt_all(ctx);
 }
 

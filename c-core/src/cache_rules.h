@@ -1,5 +1,5 @@
-/* What HTTP says of caches, for a private one: RFC 9111, 5861 (stale-*) and 8246
- * (immutable). Pure logic; times are Unix ms.
+/* What HTTP says of caches, for a private one: RFC 9111, 5861 (stale-*) and
+ * 8246 (immutable). Pure logic; times are Unix ms.
  *
  * Fields are lists of name NUL value NUL, as nt_headers_t has them. Those of a
  * request are what is really sent, with what the core adds to the caller's:
@@ -19,8 +19,8 @@ typedef struct nt__stored {
   int64_t asked;        /* when its request was sent */
   int64_t answered;     /* when its headers came */
   nt_headers_t headers; /* without those that are of one connection alone */
-  nt_headers_t varying; /* the fields of its request that its Vary names: a
-                         * name without a value there was not sent, and is not
+  nt_headers_t varying; /* the fields of its request that its Vary names, with
+                         * a digest for a value; one that was not sent is not
                          * in it */
 } nt__stored_t;
 
@@ -32,8 +32,8 @@ typedef enum nt__cache_use {
   NT__CACHE_REFUSE    /* nothing may be asked: NT_E_CACHE_MISS */
 } nt__cache_use_t;
 
-/* Whether a request with these fields has anything to do with the cache: it is a
- * GET, and has no If-* or Range of its own. */
+/* Whether a request with these fields has anything to do with the cache: it is
+ * a GET, and has no If-* or Range of its own. */
 bool nt__cache_concerns(const char* method, const nt_headers_t* request);
 
 /* Whether the answer may be stored; Vary "*", 206, no-store and the like. */
@@ -41,8 +41,9 @@ bool nt__cache_may_store(const nt_headers_t* request, int status,
                          const nt_headers_t* headers);
 /* Appends what is stored of the answer's headers. 0, NT_E_NOMEM. */
 int nt__cache_keep_headers(const nt_headers_t* headers, nt__buf_t* out);
-/* Appends those fields of the request that the answer's Vary names, normalised
- * so that equal means the same. 0, NT_E_NOMEM. */
+/* Appends those fields of the request that the answer's Vary names, in one
+ * order, each with a digest of its normalised value: equal bytes mean the same.
+ * 0, NT_E_NOMEM. */
 int nt__cache_keep_varying(const nt_headers_t* headers,
                            const nt_headers_t* request, nt__buf_t* out);
 /* Whether it was stored for a request like this one. */
@@ -55,8 +56,8 @@ nt__cache_use_t nt__cache_judge(const nt__stored_t* stored, nt_cache_t mode,
                                 bool* stale);
 /* The Age that it has now, in seconds. */
 int64_t nt__cache_age(const nt__stored_t* stored, int64_t now);
-/* How long the answer has its place for an error: no answer came, `status` 0,
- * or one of 500, 502, 503 and 504. */
+/* Whether it may be given in place of an error: no answer came, `status` 0, or
+ * one of 500, 502, 503 and 504. */
 bool nt__cache_covers_error(const nt__stored_t* stored,
                             const nt_headers_t* request, int status,
                             int64_t now);
@@ -78,8 +79,5 @@ bool nt__cache_head_confirms(const nt__stored_t* stored,
  * the URL invalid, and for what Location and Content-Location name within the
  * same origin. */
 bool nt__cache_invalidates(const char* method, int status);
-
-/* RFC 9110 5.6.7, all three forms: Unix s, or -1. */
-int64_t nt__http_date(const char* text);
 
 #endif

@@ -4,40 +4,8 @@
 #ifndef NT_CACHE_STORE_H
 #define NT_CACHE_STORE_H
 
-#include <stdatomic.h>
-
-#include "cache_rules.h"
-#include "storage.h"
-
-/* The bytes of a body; never change. Any thread may hold a reference. */
-typedef struct nt__body {
-  atomic_uint refs;
-  size_t size;
-  char* data; /* with a NUL behind; NULL for an empty one */
-} nt__body_t;
-
-/* Takes the buffer's memory over; the buffer is empty then. NULL without
- * memory, and the buffer is as it was. */
-nt__body_t* nt__body_take(nt__buf_t* buf);
-nt__body_t* nt__body_ref(nt__body_t* body);
-/* NULL is ignored. */
-void nt__body_unref(nt__body_t* body);
-
-/* A stored answer. Never changes; what replaces it is another one. */
-typedef struct nt__answer {
-  atomic_uint refs;
-  nt__stored_t stored; /* points into this block */
-  uint64_t size;       /* of the body */
-  nt__body_t* body;    /* NULL: it is on disk */
-  int64_t row;         /* there; 0: not */
-  char* key;           /* the URL without fragment and user */
-  char bytes[];
-} nt__answer_t;
-
-/* A copy with no body. NULL without memory. */
-nt__answer_t* nt__answer_new(const char* key, const nt__stored_t* stored);
-nt__answer_t* nt__answer_ref(nt__answer_t* answer);
-void nt__answer_unref(nt__answer_t* answer);
+#include "cache_answer.h"
+#include "internal.h"
 
 typedef struct nt__cache_store nt__cache_store_t;
 
@@ -59,11 +27,12 @@ typedef struct nt__cache_wait {
                            * array is the store's, valid until on_done()
                            * returns */
   size_t count;
-  nt__body_t* body;       /* of load and read: a reference */
+  nt__body_t* body; /* of load and read: a reference */
 } nt__cache_wait_t;
 
 /* All that is stored for the URL. True: `wait` is filled in already (also with
- * a count of 0); false: on_done() comes. NULL as `on_done`: no. */
+ * a count of 0; the array until the next call of the store then); false:
+ * on_done() comes. */
 bool nt__cache_find(nt__cache_store_t* store, const char* key,
                     nt__cache_wait_t* wait);
 /* The whole body: true when it is in memory. */
@@ -78,11 +47,12 @@ void nt__cache_forget(nt__cache_wait_t* wait);
 
 /* How large a body may be to be stored. */
 uint64_t nt__cache_body_max(const nt__cache_store_t* store);
-/* It takes the place of those with the same key and equal `varying`. Keeps a
+/* It takes the place of those with the same key and equal `varying`. Has its
+ * body and is filled in, and is the store's and unchanged from now on. Keeps a
  * reference. It may not be stored after all, for want of memory or of disk. */
 void nt__cache_put(nt__cache_store_t* store, nt__answer_t* answer);
-/* The same with other headers: `fresh` takes the place of `old`, whose body it
- * gets. */
+/* The same with other headers: `fresh`, without body, takes the place of `old`,
+ * whose body it gets at once. */
 void nt__cache_replace(nt__cache_store_t* store, nt__answer_t* old,
                        nt__answer_t* fresh);
 /* It was used: counts as new in the order in which they go. */

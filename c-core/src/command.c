@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ask.h"
+#include "cache.h"
 #include "driver.h"
 #include "internal.h"
 #include "warm.h"
@@ -66,6 +67,9 @@ void nt__command_discard(nt__command_t* command) {
     case NT__CMD_POLICY:
       nt__policy_unref(command->policy);
       break;
+    case NT__CMD_CACHE_CLEAR:
+      nt__free(command->text);
+      break;
     case NT__CMD_ABORT:
     case NT__CMD_TELL:
     case NT__CMD_BACKGROUND:
@@ -99,6 +103,7 @@ static void run_policy(nt_context_t* ctx, nt__policy_t* policy) {
   nt__policy_unref(ctx->io.policy);
   ctx->io.policy = nt__policy_ref(policy);
   nt__meter_set(ctx);
+  nt__cache_configure(ctx->io.cache);
   if (!renewed)
     return;
   nt__driver_renew(ctx->io.driver, policy);
@@ -124,6 +129,9 @@ static void run(nt_context_t* ctx, nt__command_t* command) {
       break;
     case NT__CMD_ANSWER:
       nt__asks_take(ctx, command);
+      break;
+    case NT__CMD_CACHE_CLEAR:
+      nt__cache_clear(ctx->io.cache, command->text);
       break;
     case NT__CMD_STOP:
       ctx->io.stopping = true;

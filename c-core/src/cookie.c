@@ -11,44 +11,16 @@
 #include <libpsl.h>
 #include <string.h>
 
-nt__slice_t nt__slice(const char* text) {
-  nt__slice_t slice = { text, strlen(text) };
-
-  return slice;
-}
-
-bool nt__slice_is(nt__slice_t a, nt__slice_t b) {
-  return a.size == b.size && (a.size == 0 || memcmp(a.at, b.at, a.size) == 0);
-}
+#include "http_date.h"
 
 static char lower(char c) {
   return c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
 }
 
-static bool is_word(nt__slice_t slice, const char* word) {
-  size_t i;
-
-  for (i = 0; i < slice.size && word[i] != '\0'; i++)
-    if (lower(slice.at[i]) != word[i])
-      return false;
-  return i == slice.size && word[i] == '\0';
-}
-
 static bool begins_with(nt__slice_t slice, const char* word) {
   nt__slice_t head = { slice.at, strlen(word) };
 
-  return slice.size >= head.size && is_word(head, word);
-}
-
-static nt__slice_t trim(nt__slice_t slice) {
-  while (slice.size > 0 && (slice.at[0] == ' ' || slice.at[0] == '\t')) {
-    slice.at++;
-    slice.size--;
-  }
-  while (slice.size > 0 &&
-         (slice.at[slice.size - 1] == ' ' || slice.at[slice.size - 1] == '\t'))
-    slice.size--;
-  return slice;
+  return slice.size >= head.size && nt__slice_is_word(head, word);
 }
 
 /* Takes what is before `mark` off the front of `*rest`, and the mark. */
@@ -239,21 +211,9 @@ static bool is_date(date_t* date) {
          date->hour <= 23 && date->minute <= 59 && date->second <= 59;
 }
 
-/* Days since 1970, by the calendar that has no beginning: years begin in
- * March, so that the odd day is the last one. */
-static int64_t days_of(const date_t* date) {
-  int64_t year = date->month <= 2 ? date->year - 1 : date->year;
-  int64_t era = year / 400;
-  int64_t in_era = year - era * 400;
-  int64_t month = (date->month + 9) % 12;
-  int64_t in_year = (153 * month + 2) / 5 + date->day - 1;
-
-  return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year -
-         719468;
-}
-
 bool nt__cookie_date(nt__slice_t text, int64_t* out) {
   date_t date = { -1, -1, -1, -1, -1, -1 };
+  int64_t days;
   size_t i = 0;
 
   while (i < text.size) {
@@ -272,9 +232,9 @@ bool nt__cookie_date(nt__slice_t text, int64_t* out) {
   }
   if (!is_date(&date))
     return false;
-  *out = (((days_of(&date) * 24 + date.hour) * 60 + date.minute) * 60 +
-          date.second) *
-         1000;
+  days = nt__calendar_days(date.year, date.month, date.day);
+  *out =
+      (((days * 24 + date.hour) * 60 + date.minute) * 60 + date.second) * 1000;
   return true;
 }
 
@@ -327,25 +287,26 @@ static void read_path(nt__slice_t value, nt__set_cookie_t* out) {
 
 static void read_attribute(nt__slice_t part, int64_t now_ms,
                            nt__set_cookie_t* out, attributes_t* found) {
-  nt__slice_t name = trim(take_until(&part, '='));
-  nt__slice_t value = trim(part);
+  nt__slice_t name = nt__slice_trim(take_until(&part, '='));
+  nt__slice_t value = nt__slice_trim(part);
   int64_t at;
 
   if (value.size > NT__COOKIE_ATTRIBUTE_MAX)
     return;
-  if (is_word(name, "expires") && nt__cookie_date(value, &at)) {
+  if (nt__slice_is_word(name, "expires") && nt__cookie_date(value, &at)) {
     found->has_date = true;
     found->date_ms = at;
-  } else if (is_word(name, "max-age") && read_age(value, now_ms, &at)) {
+  } else if (nt__slice_is_word(name, "max-age") &&
+             read_age(value, now_ms, &at)) {
     found->has_age = true;
     found->age_ms = at;
-  } else if (is_word(name, "domain")) {
+  } else if (nt__slice_is_word(name, "domain")) {
     read_domain(value, out);
-  } else if (is_word(name, "path")) {
+  } else if (nt__slice_is_word(name, "path")) {
     read_path(value, out);
-  } else if (is_word(name, "secure")) {
+  } else if (nt__slice_is_word(name, "secure")) {
     out->secure = true;
-  } else if (is_word(name, "httponly")) {
+  } else if (nt__slice_is_word(name, "httponly")) {
     out->http_only = true;
   }
 }
@@ -380,8 +341,8 @@ bool nt__cookie_parse(nt__set_cookie_t* out, const char* line, size_t size,
   memset(out, 0, sizeof(*out));
   if (pair.size == 0 || memchr(pair.at, '=', pair.size) == NULL)
     return false;
-  out->name = trim(take_until(&pair, '='));
-  out->value = trim(pair);
+  out->name = nt__slice_trim(take_until(&pair, '='));
+  out->value = nt__slice_trim(pair);
   while (rest.size > 0)
     read_attribute(take_until(&rest, ';'), now_ms, out, &found);
   out->expires_ms = found.has_age    ? found.age_ms

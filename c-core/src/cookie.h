@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "slice.h"
+
 enum {
   NT__COOKIE_MAX = 4096,           /* name and value together */
   NT__COOKIE_ATTRIBUTE_MAX = 1024, /* one that is longer counts as absent */
@@ -15,12 +17,6 @@ enum {
 
 /* A cookie of the session: it has no date. */
 #define NT__COOKIE_SESSION INT64_MAX
-
-/* A part of a text, not terminated. */
-typedef struct nt__slice {
-  const char* at;
-  size_t size;
-} nt__slice_t;
 
 /* Where a request goes, or an answer came from. */
 typedef struct nt__cookie_place {
@@ -74,8 +70,5 @@ bool nt__cookie_is_suffix(const char* domain);
 /* What a host and all its neighbours have in common, a part of `host`: its
  * registrable domain, or all of it. */
 const char* nt__cookie_site(const char* host, bool literal);
-
-nt__slice_t nt__slice(const char* text);
-bool nt__slice_is(nt__slice_t a, nt__slice_t b);
 
 #endif

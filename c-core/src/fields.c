@@ -4,14 +4,17 @@
  * thread. */
 #include "fields.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "alloc.h"
 #include "buf.h"
+#include "cache.h"
 #include "cookies.h"
 #include "header.h"
 #include "origin.h"
 #include "secret.h"
+#include "sha256.h"
 
 /* ---- Secrets ------------------------------------------------------------- */
 
@@ -197,6 +200,30 @@ static bool is_left_out(const nt__transfer_t* t, const nt__field_t* field) {
          (t->mode != NT_MODE_ANY && nt__header_is(field->name, "origin"));
 }
 
+/* What asks whether the stored answer still holds. Appends to the list. */
+static int add_conditions(nt__transfer_t* t, struct curl_slist*** link) {
+  nt__buf_t text;
+  size_t at = 0;
+  int err;
+
+  nt__buf_init(&text, 0);
+  err = nt__visit_ask(t, &text);
+  while (err == 0 && at < text.size) {
+    size_t size = strlen(text.data + at);
+    nt__revealed_t* line = new_line(t, size);
+
+    err = line == NULL ? NT_E_NOMEM : 0;
+    if (line != NULL) {
+      memcpy(line->text, text.data + at, size);
+      **link = &line->line;
+      *link = &line->line.next;
+    }
+    at += size + 1;
+  }
+  nt__buf_free(&text);
+  return err;
+}
+
 static struct curl_slist* line_of(nt__transfer_t* t, nt__field_t* field) {
   return nt__field_has_secret(t, field) ? reveal(t, field) : &field->line;
 }
@@ -224,6 +251,9 @@ int nt__fields_give(nt__transfer_t* t, CURL* curl) {
       return NT_E_NOMEM;
     link = &(*link)->next;
   }
+  err = add_conditions(t, &link);
+  if (err)
+    return err;
   *link = cookies;
   if (origin != NULL) {
     origin->next = first;
@@ -231,4 +261,165 @@ int nt__fields_give(nt__transfer_t* t, CURL* curl) {
   }
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, first);
   return 0;
+}
+
+/* ---- For the cache ------------------------------------------------------- */
+
+static int add_text(nt__buf_t* out, const char* text, size_t size) {
+  int err = nt__buf_append(out, text, size);
+
+  return err ? err : nt__buf_append(out, "", 1);
+}
+
+/* Enough to tell two values apart. */
+static int add_hash(nt__buf_t* out, const char* value, size_t size) {
+  static const char digits[] = "0123456789abcdef";
+  unsigned char hash[NT__SHA256_SIZE];
+  char text[2 * NT__SHA256_SIZE];
+  nt__sha256_t state;
+  size_t i;
+
+  nt__sha256_init(&state);
+  nt__sha256_update(&state, value, size);
+  nt__sha256_final(&state, hash);
+  for (i = 0; i < NT__SHA256_SIZE; i++) {
+    text[2 * i] = digits[hash[i] >> 4];
+    text[2 * i + 1] = digits[hash[i] & 15];
+  }
+  return add_text(out, text, sizeof(text));
+}
+
+static int add(nt__headers_t* out, const char* name, const char* value,
+               size_t size) {
+  size_t start = out->bytes.size;
+  int err = add_text(&out->bytes, name, strlen(name));
+
+  if (err == 0)
+    err = nt__header_is_secret(name) ? add_hash(&out->bytes, value, size)
+                                     : add_text(&out->bytes, value, size);
+  if (err)
+    out->bytes.size = start;
+  else
+    out->count++;
+  return err;
+}
+
+/* "Name:" keeps libcurl from sending a field of its own. */
+static bool is_sent(const nt__transfer_t* t, const nt__field_t* field) {
+  const char* value = value_of(field);
+
+  return !is_left_out(t, field) && (value[-1] == ';' || value[0] != '\0');
+}
+
+static int add_own(nt__transfer_t* t, nt__headers_t* out) {
+  const nt__field_t* cookies = find_cookies(t);
+  int err = 0;
+  size_t i;
+
+  for (i = 0; err == 0 && i < t->field_count; i++) {
+    const nt__field_t* field = &t->fields[i];
+    const char* value = value_of(field);
+
+    if (!is_sent(t, field) || field == cookies)
+      continue;
+    value += strspn(value, " \t");
+    err = add(out, field->name, value, strlen(value));
+  }
+  return err;
+}
+
+static int add_cookies(nt__transfer_t* t, nt__headers_t* out) {
+  const nt__field_t* field = find_cookies(t);
+  const char* own = field == NULL ? "" : value_of(field);
+  nt__buf_t text;
+  nt__buf_t jar;
+  int err;
+
+  own += strspn(own, " ");
+  nt__buf_init(&text, 0);
+  nt__buf_init(&jar, 0);
+  err = nt__cookies_pick(t, own, &jar);
+  if (err == 0)
+    err = nt__buf_append(&text, own, strlen(own));
+  if (err == 0 && text.size > 0 && jar.size > 0)
+    err = nt__buf_append(&text, "; ", 2);
+  if (err == 0)
+    err = nt__buf_append(&text, jar.data, jar.size);
+  if (err == 0 && text.size > 0)
+    err = add(out, "Cookie", text.data, text.size);
+  if (jar.data != NULL)
+    nt__wipe(jar.data, jar.size);
+  if (text.data != NULL)
+    nt__wipe(text.data, text.size);
+  nt__buf_free(&jar);
+  nt__buf_free(&text);
+  return err;
+}
+
+/* What comes of "user:password@" in the URL. */
+static int add_user(nt__transfer_t* t, nt__headers_t* out) {
+  char* user = NULL;
+  char* password = NULL;
+  size_t size;
+  char* both;
+  CURLUcode code;
+  int err = NT_E_NOMEM;
+
+  if (nt__headers_find(out, "authorization") != NULL)
+    return 0;
+  code = curl_url_get(t->url.handle, CURLUPART_USER, &user, 0);
+  if (code != CURLUE_OK)
+    return code == CURLUE_OUT_OF_MEMORY ? NT_E_NOMEM : 0;
+  curl_url_get(t->url.handle, CURLUPART_PASSWORD, &password, 0);
+  size = strlen(user) + 1 + (password == NULL ? 0 : strlen(password));
+  both = nt__malloc(size + 1);
+  if (both != NULL) {
+    snprintf(both, size + 1, "%s:%s", user, password == NULL ? "" : password);
+    err = add(out, "Authorization", both, size);
+    nt__wipe(both, size);
+    nt__free(both);
+  }
+  curl_free(user);
+  curl_free(password);
+  return err;
+}
+
+static int add_default(nt__headers_t* out, const char* name,
+                       const char* value) {
+  if (value == NULL || nt__headers_find(out, name) != NULL)
+    return 0;
+  return add(out, name, value, strlen(value));
+}
+
+static int add_origin(nt__transfer_t* t, nt__headers_t* out) {
+  char* line = NULL;
+  int err = nt__origin_write(t, &line);
+  const char* value = line == NULL ? NULL : strchr(line, ' ') + 1;
+
+  if (err == 0)
+    err = add_default(out, "Origin", value);
+  nt__free(line);
+  return err;
+}
+
+int nt__fields_list(nt__transfer_t* t, nt__headers_t* out) {
+  const nt_policy_t* policy = nt__transfer_policy(t);
+  int err = add_own(t, out);
+
+  if (err == 0 && (t->flags & NT_REQUEST_COOKIES_SEND))
+    err = add_cookies(t, out);
+  if (err == 0)
+    err = add_user(t, out);
+  if (err == 0)
+    err = add_origin(t, out);
+  if (err == 0)
+    err = add_default(out, "Referer", nt__policy_referer(policy, t->referer));
+  if (err == 0)
+    err = add_default(out, "User-Agent",
+                      policy->user_agent == NULL ? "nettask/" NT_VERSION
+                                                 : policy->user_agent);
+  if (err == 0)
+    err = add_default(out, "Accept", "*/*");
+  /* Whatever it can decode, which is how it is stored. */
+  return err ? err : add_default(out, "Accept-Encoding", "*");
 }

@@ -11,6 +11,10 @@ bool nt__field_has_secret(const nt__transfer_t* transfer,
 /* 0, or NT_E_SECRET with task->message when one of them has a secret that is
  * not for the host of this hop. */
 int nt__fields_check(nt__transfer_t* transfer);
+/* Appends what it sends, with what libcurl adds to it, for the rules of the
+ * cache. Nothing secret is among it: such a value is in it as a hash, and one
+ * that a placeholder stands for as that of the placeholder. NT_E_NOMEM. */
+int nt__fields_list(nt__transfer_t* transfer, nt__headers_t* out);
 /* Gives them to libcurl, to be wiped when it has let go of them. NT_E_NOMEM. */
 int nt__fields_give(nt__transfer_t* transfer, CURL* curl);
 void nt__fields_wipe(nt__transfer_t* transfer);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ask.h"
+#include "cache.h"
 #include "cookies.h"
 #include "fields.h"
 #include "gate.h"
@@ -68,6 +69,27 @@ static bool is_interim(nt__transfer_t* t) {
   return true;
 }
 
+int nt__hop_answer(nt__transfer_t* t) {
+  int err;
+
+  t->headers_done = true;
+  t->following = is_redirect(t);
+  if (t->following)
+    return 0;
+  err = nt__origin_judge(t);
+  return err ? err : t->ops->on_headers(t);
+}
+
+/* Nothing more of this answer is wanted. */
+static bool is_complete(const nt__transfer_t* t) {
+  /* The rest of the body would be sent for nothing. */
+  if (t->following)
+    return t->piecewise && t->uploaded < t->body_size;
+  /* What follows is the tunnel that was asked for, not a body. */
+  return t->again ||
+         (nt__transfer_is_method(t, "CONNECT") && t->status / 100 == 2);
+}
+
 /* False ends the hop. */
 static bool end_headers(nt__transfer_t* t) {
   int result;
@@ -77,23 +99,19 @@ static bool end_headers(nt__transfer_t* t) {
     return true;
   }
   nt__cookies_store(t, &t->headers);
-  t->headers_done = true;
-  t->following = is_redirect(t);
-  if (t->following) {
-    /* The rest of the body would be sent for nothing. */
-    t->complete = t->piecewise && t->uploaded < t->body_size;
-    return !t->complete;
+  nt__cache_hear(t);
+  if (nt__visit_hides(t)) {
+    t->headers_done = t->opaque = true;
+    return true;
   }
-  t->failure = nt__origin_judge(t);
-  if (t->failure)
-    return false;
-  result = t->ops->on_headers(t);
+  result = nt__hop_answer(t);
   t->again = result == NT__AGAIN;
   t->failure = result < 0 ? result : 0;
-  /* What follows is the tunnel that was asked for, not a body. */
-  t->complete = t->again ||
-                (nt__transfer_is_method(t, "CONNECT") && t->status / 100 == 2);
-  return !t->complete && t->failure == 0;
+  t->complete = t->failure == 0 && is_complete(t);
+  if (t->complete || t->failure != 0)
+    return false;
+  nt__visit_record(t);
+  return true;
 }
 
 static size_t on_header(char* line, size_t one, size_t size, void* arg) {
@@ -137,17 +155,30 @@ static bool is_spent(nt__transfer_t* t) {
   return nt__meter_is_spent(meter);
 }
 
+/* For the store, if it is to be stored, and for the owner. */
+static int take(nt__transfer_t* t, const char* data, size_t size) {
+  bool held = !t->following && is_spent(t);
+  int result = held ? NT__HOLD : nt__visit_write(t, data, size);
+
+  if (result == 0 && !t->following)
+    result = t->ops->on_body(t, data, size);
+  if (result == 0)
+    nt__visit_wrote(t, size);
+  return result;
+}
+
 static size_t on_write(char* data, size_t one, size_t size, void* arg) {
   nt__transfer_t* t = arg;
   int result;
 
   (void) one;
   nt__stage_touch(t);
-  if (t->following || t->opaque || !t->headers_done)
+  if (t->opaque || !t->headers_done ||
+      (t->following && t->discarded + size > REDIRECT_BODY_MAX))
     return discard(t, size);
-  result = is_spent(t) ? NT__HOLD : t->ops->on_body(t, data, size);
+  result = take(t, data, size);
   if (result == 0)
-    return size;
+    return t->following ? discard(t, size) : size;
   if (result == NT__HOLD) {
     nt__stage_hold(t);
     nt__task_hold(t->task);
@@ -162,6 +193,10 @@ static size_t on_write(char* data, size_t one, size_t size, void* arg) {
 }
 
 void nt__hop_resume(nt__transfer_t* t) {
+  if (nt__visit_plays(t)) {
+    nt__visit_resume(t);
+    return;
+  }
   if (t->held_since == 0 && !t->waiting)
     return;
   nt__stage_go_on(t);
@@ -548,8 +583,7 @@ static nt__multi_kind_t multi_of(const nt__transfer_t* t) {
   return may_multiplex(t) ? NT__MULTI_HTTP2 : NT__MULTI_TRANSFERS;
 }
 
-int nt__hop_start(nt__transfer_t* t) {
-  nt__driver_t* driver = nt__transfer_context(t)->io.driver;
+int nt__hop_enter(nt__transfer_t* t) {
   int err;
 
   t->status = 0;
@@ -563,14 +597,18 @@ int nt__hop_start(nt__transfer_t* t) {
   t->address_refused = t->opaque = false;
   nt__headers_reset(&t->headers);
   t->task->message[0] = '\0';
+  err = nt__origin_enter(t);
+  return err ? err : nt__fields_check(t);
+}
+
+int nt__hop_start(nt__transfer_t* t) {
+  nt__driver_t* driver = nt__transfer_context(t)->io.driver;
+  int err;
+
   t->easy.kind = multi_of(t);
   t->easy.connects = t->connects;
   t->easy.on_socket = on_socket;
-  err = nt__origin_enter(t);
-  if (err == 0)
-    err = nt__fields_check(t);
-  if (err == 0)
-    err = nt__driver_acquire(driver, &t->easy, t->task->policy);
+  err = nt__driver_acquire(driver, &t->easy, t->task->policy);
   if (err == 0)
     err = set_options(t, t->easy.curl);
   if (err)

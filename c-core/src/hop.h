@@ -4,10 +4,15 @@
 
 #include "transfer.h"
 
-/* Gives libcurl the request. 0, or an error with task->message: NT_E_SECRET
- * before anything is sent, NT_E_NOMEM, NT_E_TRUST, NT_E_PIN. Then
- * easy.on_done() comes. */
+/* Gives libcurl the request. 0, or an error with task->message: NT_E_NOMEM,
+ * NT_E_TRUST, NT_E_PIN. Then easy.on_done() comes. */
 int nt__hop_start(nt__transfer_t* transfer);
+/* A hop begins, whoever answers: 0, NT_E_CROSS_ORIGIN, NT_E_SECRET,
+ * NT_E_NOMEM. */
+int nt__hop_enter(nt__transfer_t* transfer);
+/* The headers of an answer are there: notes whether it is a redirect to be
+ * followed, or else tells the owner. 0, an error, or NT__AGAIN. */
+int nt__hop_answer(nt__transfer_t* transfer);
 /* Gives everything back; `error` is 0 or why it was not to go on. Harmless
  * when nothing was started. */
 void nt__hop_end(nt__transfer_t* transfer, int error);

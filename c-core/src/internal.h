@@ -33,6 +33,7 @@
 
 typedef struct nt__task nt__task_t;
 typedef struct nt__asks nt__asks_t;
+typedef struct nt__cache nt__cache_t;
 typedef struct nt__cookies nt__cookies_t;
 typedef struct nt__driver nt__driver_t;
 typedef struct nt__storage nt__storage_t;
@@ -52,6 +53,7 @@ typedef enum nt__command_type {
   NT__CMD_POLICY,     /* `policy`: takes the reference */
   NT__CMD_BACKGROUND, /* `on` */
   NT__CMD_ANSWER,     /* of a resolver of the host's: see ask.c */
+  NT__CMD_CACHE_CLEAR, /* `text`: a key, NULL: all; takes it */
   NT__CMD_STOP
 } nt__command_type_t;
 
@@ -61,6 +63,7 @@ typedef struct nt__command {
   nt_id_t id;
   nt__task_t* task;
   nt__policy_t* policy;
+  char* text;
   bool on;
 } nt__command_t;
 
@@ -257,6 +260,7 @@ typedef struct nt__io {
   nt__driver_t* driver;
   nt__lookups_t* lookups;
   nt__transfers_t* transfers;
+  nt__cache_t* cache;
   nt__streams_t* streams;
   nt__warm_t* warm;
   nt__udps_t* udps;

@@ -5,6 +5,7 @@
  * events over. So no transfer is started inside a callback of libcurl, commands
  * and events cross in batches, and one place decides whether to sleep. */
 #include "ask.h"
+#include "cache.h"
 #include "cookies.h"
 #include "driver.h"
 #include "internal.h"
@@ -51,6 +52,7 @@ static void close_handles(nt_context_t* ctx) {
  * what it closes needs one more run of the loop. */
 static void shut_down(nt_context_t* ctx) {
   nt__tasks_abort(ctx);
+  nt__cache_stop(ctx->io.cache);
   nt__cookies_stop(ctx->cookies);
   nt__storage_stop(ctx->io.storage);
   nt__resolver_free(ctx->io.resolver);
@@ -58,6 +60,7 @@ static void shut_down(nt_context_t* ctx) {
   nt__udps_free(ctx->io.udps);
   nt__streams_free(ctx->io.streams);
   nt__transfers_free(ctx->io.transfers);
+  nt__cache_free(ctx->io.cache);
   nt__lookups_free(ctx->io.lookups);
   nt__warm_close(ctx->io.warm);
   nt__driver_close(ctx->io.driver);
@@ -132,8 +135,9 @@ int nt__io_init(nt_context_t* ctx) {
   if (init_handles(ctx) != 0)
     goto close_loop;
   if (nt__driver_open(ctx) == 0 && nt__lookups_open(ctx) == 0 &&
-      nt__transfers_open(ctx) == 0 && nt__streams_open(ctx) == 0 &&
-      nt__udps_open(ctx) == 0 && nt__warm_open(ctx) == 0)
+      nt__transfers_open(ctx) == 0 && nt__cache_open(ctx) == 0 &&
+      nt__streams_open(ctx) == 0 && nt__udps_open(ctx) == 0 &&
+      nt__warm_open(ctx) == 0)
     return 0;
 
   shut_down(ctx);

@@ -137,6 +137,7 @@ void nt__outgoing_put(nt__transfer_t* t, const nt_request_options_t* options,
   t->resolver = options->resolver;
   t->resolver_timeout = options->resolver_timeout;
   t->mode = options->mode;
+  t->cache = t->ops->on_stored == NULL ? NT_CACHE_NONE : options->cache;
   t->referer = options->referer;
   t->interface_name = options->interface_name;
   if (t->interface_name != NULL)

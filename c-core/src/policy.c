@@ -67,6 +67,7 @@ void nt_policy_init(nt_policy_t* policy, nt_preset_t preset) {
   policy->send_queue_bytes = 16 * MIB;
   policy->message_max_bytes = 16 * MIB;
   policy->store_max_bytes = 16 * MIB;
+  policy->cache_max_bytes = 16 * MIB;
   policy->background_grace_ms = 5000;
 }
 
@@ -206,6 +207,7 @@ static void keep_texts(keeper_t* keeper, nt_policy_t* values) {
   keep_text(keeper, &values->temp_dir);
   keep_text(keeper, &values->store_file);
   keep_text(keeper, &values->cookie_file);
+  keep_text(keeper, &values->cache_dir);
   keep_text(keeper, &values->proxy);
 }
 

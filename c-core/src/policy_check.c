@@ -191,6 +191,8 @@ static int check_texts(const complaint_t* to, const nt_policy_t* values) {
                     "socks5, and no path, or \"env\"");
   if (values->ca_data != NULL && !is_pem(values->ca_data))
     return complain(to, "ca_data: expected certificates in PEM");
+  if (values->cache_dir != NULL && is_empty(values->cache_dir))
+    return complain(to, "cache_dir: expected the path of a folder");
   return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ask.h"
+#include "cache_store.h"
 #include "gather.h"
 #include "internal.h"
 #include "outgoing.h"
@@ -21,9 +22,10 @@ enum {
 typedef struct nt__request {
   nt__task_t task;
   nt__transfer_t transfer;
-  nt__buf_t body;   /* of the response, unless it is streamed */
-  nt__link_t spare; /* in ctx->spare_requests */
-  size_t capacity;  /* of `bytes` */
+  nt__buf_t body;     /* of the response, unless it is streamed, */
+  nt__body_t* shared; /* or with the cache */
+  nt__link_t spare;   /* in ctx->spare_requests */
+  size_t capacity;    /* of `bytes` */
   char bytes[];
 } nt__request_t;
 
@@ -60,12 +62,29 @@ static int on_body(nt__transfer_t* t, const char* data, size_t size) {
   return stream(t->task, data, size);
 }
 
+static int on_stored(nt__transfer_t* t, nt__body_t* body) {
+  of_transfer(t)->shared = body;
+  return 0;
+}
+
+static nt__body_t* on_keep(nt__transfer_t* t) {
+  nt__request_t* request = of_transfer(t);
+
+  request->shared = nt__body_take(&request->body);
+  return request->shared == NULL ? NULL : nt__body_ref(request->shared);
+}
+
 static void on_end(nt__transfer_t* t) {
-  nt__task_end(t->task, of_transfer(t)->body.size);
+  nt__request_t* request = of_transfer(t);
+  size_t shared = request->shared == NULL ? 0 : request->shared->size;
+
+  nt__task_end(t->task, request->body.size + shared);
 }
 
 static const nt__transfer_ops_t transfer_ops = { .on_headers = on_headers,
                                                  .on_body = on_body,
+                                                 .on_stored = on_stored,
+                                                 .on_keep = on_keep,
                                                  .on_end = on_end };
 
 static void request_start(nt__task_t* task) {
@@ -91,6 +110,10 @@ static void request_show(nt__task_t* task, nt_event_t* event) {
     return;
   event->data = request->body.data;
   event->size = request->body.size;
+  if (request->shared == NULL)
+    return;
+  event->data = request->shared->data;
+  event->size = request->shared->size;
 }
 
 static void destroy(nt__request_t* request) {
@@ -111,6 +134,8 @@ static void request_release(nt__task_t* task) {
 
   nt__task_fini(task);
   nt__ask_free(&request->transfer);
+  nt__body_unref(request->shared);
+  request->shared = NULL;
   if (ctx->spare_count < SPARE_MAX && is_worth_keeping(request)) {
     ctx->spare_count++;
     nt__fifo_push(&ctx->spare_requests, &request->spare);

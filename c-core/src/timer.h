@@ -25,8 +25,9 @@ int nt__timers_init(nt__timers_t* timers, uv_loop_t* loop);
 void nt__timers_close(nt__timers_t* timers);
 
 enum {
-  NT__OWN_TIMERS = 5 /* of the context: the warm-up, the saving of cookies, and
-                      * of its rules the grace, the minute and the second */
+  NT__OWN_TIMERS = 5 + 8 /* of the context: the warm-up, the saving of cookies,
+                          * and of its rules the grace, the minute and the
+                          * second; and of the cache its renewals */
 };
 
 /* Room for `count` timers at once, so that setting one cannot fail. */

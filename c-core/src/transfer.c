@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "ask.h"
+#include "cache.h"
 #include "cookies.h"
 #include "failure.h"
 #include "fields.h"
@@ -35,7 +36,8 @@ struct nt__transfers {
 };
 
 enum {
-  SECOND_MS = 1000
+  SECOND_MS = 1000,
+  STARTS_A_TURN = 1024 /* stored redirects may lead round and round */
 };
 
 /* The turn that follows begins them. */
@@ -114,6 +116,7 @@ static void withdraw(nt__transfer_t* t, int error) {
     nt__list_remove(&t->node);
   nt__ask_leave(t);
   nt__hop_end(t, error);
+  nt__visit_end(t);
   leave_place(t);
 }
 
@@ -158,6 +161,21 @@ void nt__transfer_resume(nt__transfer_t* t) {
   nt__hop_resume(t);
 }
 
+static void prepare_hop(nt__transfer_t* t);
+
+/* True: the cache has something else in mind, and the hop begins again. */
+static bool turn(nt__transfer_t* t, int error) {
+  if (!nt__visit_turns(t, error))
+    return false;
+  nt__hop_end(t, error);
+  prepare_hop(t);
+  return true;
+}
+
+static bool is_over(const nt__transfer_t* t) {
+  return t->total_due != 0 && nt__transfer_now(t) >= t->total_due;
+}
+
 /* ---- Beginning a hop ----------------------------------------------------- */
 
 static void on_lookup_turn(nt__lookup_turn_t* turn, int error) {
@@ -192,11 +210,42 @@ static bool ask(nt__transfer_t* t) {
   return true;
 }
 
-static void prepare_hop(nt__transfer_t* t) {
-  if (nt__cookies_wait(t)) {
+/* Its head counts before it is sent, about: else any number could begin before
+ * the first has said what it took. */
+static void meter_head(nt__transfer_t* t) {
+  nt__meter_t* meter = &nt__transfer_context(t)->meter;
+  size_t i;
+
+  if (meter->max == 0 || t->connects)
+    return;
+  t->metered_out = strlen(t->method) + strlen(t->url.text);
+  for (i = 0; i < t->field_count; i++)
+    t->metered_out += strlen(t->fields[i].line.data);
+  nt__meter_count(meter, t->metered_out);
+}
+
+/* What it has to wait for before anybody answers: the file of the cookies, and
+ * the cache. 0, NT__WAIT or an error. */
+static int prepare_answer(nt__transfer_t* t) {
+  int result = nt__cookies_wait(t) ? NT__WAIT : nt__visit_begin(t);
+
+  if (result == NT__WAIT)
     nt__stage_enter(t, NT__STAGE_WAITING); /* the total time runs */
+  return result;
+}
+
+static void prepare_hop(nt__transfer_t* t) {
+  int result = prepare_answer(t);
+
+  if (result < 0)
+    finish(t, result, "");
+  if (result != 0)
+    return;
+  if (nt__visit_plays(t)) {
+    nt__list_append(&transfers_of(t)->starting, &t->node);
     return;
   }
+  meter_head(t);
   if (!ask(t))
     look_up(t);
 }
@@ -247,9 +296,11 @@ static void on_due(nt__timer_t* timer) {
   if (evade(t))
     return;
   over = nt__stage_expired(t);
-  if (over != NULL && refused)
+  if (over == NULL)
+    return;
+  if (refused)
     finish(t, NT_E_PRIVATE, ""); /* and no other address has answered */
-  else if (over != NULL)
+  else if (is_over(t) || !turn(t, NT_E_TIMEOUT))
     finish(t, NT_E_TIMEOUT, over);
 }
 
@@ -348,9 +399,17 @@ static void follow(nt__transfer_t* t) {
   change_origin(t, &next);
   nt__hop_end(t, 0);
   nt__ask_reset(t);
+  nt__visit_end(t);
   nt__url_free(&t->url);
   t->url = next;
   prepare_hop(t);
+}
+
+void nt__transfer_played(nt__transfer_t* t) {
+  if (t->following)
+    follow(t);
+  else
+    finish(t, 0, "");
 }
 
 static void ask_again(nt__transfer_t* t) {
@@ -404,16 +463,25 @@ static void on_done(nt__easy_t* easy, CURLcode code) {
   nt__transfer_t* t = nt__container_of(easy, nt__transfer_t, easy);
   int err = error_of(t, code);
 
-  if (code == CURLE_COULDNT_CONNECT && nt__ask_line(t) != NULL)
+  if (code == CURLE_COULDNT_CONNECT && nt__ask_line(t) != NULL) {
     go_another_way(t, err);
-  else if (err)
+    return;
+  }
+  if (turn(t, err))
+    return;
+  if (err) {
     finish(t, err, t->failure ? "" : NULL);
-  else if (t->connects)
+    return;
+  }
+  if (t->again) {
+    ask_again(t);
+    return;
+  }
+  nt__visit_commit(t);
+  if (t->connects)
     t->ops->on_connected(t);
   else if (t->following)
     follow(t);
-  else if (t->again)
-    ask_again(t);
   else
     finish(t, 0, "");
 }
@@ -465,20 +533,6 @@ static void start_clocks(nt__transfer_t* t) {
       t->timeouts.total == 0 ? 0 : nt__transfer_now(t) + t->timeouts.total;
 }
 
-/* Its head counts before it is sent, about: else any number could begin before
- * the first has said what it took. */
-static void meter_head(nt__transfer_t* t) {
-  nt__meter_t* meter = &nt__transfer_context(t)->meter;
-  size_t i;
-
-  if (meter->max == 0)
-    return;
-  t->metered_out = strlen(t->method) + strlen(t->url.text);
-  for (i = 0; i < t->field_count; i++)
-    t->metered_out += strlen(t->fields[i].line.data);
-  nt__meter_count(meter, t->metered_out);
-}
-
 static void run(nt__transfers_t* transfers, nt__transfer_t* t) {
   t->running = true;
   transfers->running++;
@@ -488,7 +542,6 @@ static void run(nt__transfers_t* transfers, nt__transfer_t* t) {
  * and none of them has a file open. */
 static void begin(nt__transfers_t* transfers, nt__transfer_t* t) {
   run(transfers, t);
-  meter_head(t);
   start_clocks(t);
   if (t->ops->prepare == NULL)
     prepare_hop(t);
@@ -573,6 +626,7 @@ static bool prepare(nt__transfer_t* t) {
   t->timer.on_due = on_due;
   t->easy.on_done = on_done;
   t->profile.queue_start = nt__unix_ms();
+  t->profile.cache = "";
   if (err)
     finish(t, err, err == NT_E_URL ? t->url.text : NULL);
   return err == 0;
@@ -606,10 +660,15 @@ void nt__transfer_submit(nt__transfer_t* t) {
 }
 
 static void start(nt__transfer_t* t) {
-  int err = nt__hop_start(t);
+  bool plays = nt__visit_plays(t);
+  int err = nt__hop_enter(t);
 
+  if (err == 0 && !plays)
+    err = nt__hop_start(t);
   if (err)
     finish(t, err, NULL);
+  else if (plays)
+    nt__visit_play(t);
 }
 
 bool nt__transfers_pending(nt__transfers_t* transfers) {
@@ -621,8 +680,9 @@ bool nt__transfers_pending(nt__transfers_t* transfers) {
 
 void nt__transfers_run(nt__transfers_t* transfers) {
   nt__node_t* node;
+  int left = STARTS_A_TURN;
 
-  for (;;) {
+  while (left-- > 0) {
     while (!nt__list_empty(&transfers->returning) && has_place(transfers))
       come_back(transfers,
                 nt__container_of(nt__list_shift(&transfers->returning),

@@ -9,6 +9,8 @@
 
 typedef struct nt__ask nt__ask_t;
 typedef struct nt__transfer nt__transfer_t;
+typedef struct nt__visit nt__visit_t; /* cache.h */
+struct nt__body;
 
 /* What an owner's function may return besides 0 and an error, which ends the
  * transfer. */
@@ -29,6 +31,13 @@ typedef struct nt__transfer_ops {
   /* Inside libcurl: */
   int (*on_headers)(nt__transfer_t* transfer); /* of the final response */
   int (*on_body)(nt__transfer_t* transfer, const char* data, size_t size);
+  /* Instead of on_body, where nothing is streamed: the whole of it, which is
+   * stored. Takes the reference. 0 or an error. */
+  int (*on_stored)(nt__transfer_t* transfer, struct nt__body* body);
+  /* It is to be stored: a reference to what on_body has gathered, which the
+   * owner and the store share from now on. NULL: it is not. Both are NULL for
+   * an owner that has to do with no cache but by on_body. */
+  struct nt__body* (*on_keep)(nt__transfer_t* transfer);
   /* For a body that is not in memory, else NULL: puts up to `*size` bytes into
    * `out` and says how many; 0 of them never. */
   int (*on_read)(nt__transfer_t* transfer, char* out, size_t* size);
@@ -85,8 +94,9 @@ struct nt__transfer {
   nt_redirect_t redirect;
   uint32_t http;
   uint32_t flags;
-  const char* origin;         /* of NT_REQUEST_SAME_ORIGIN, or NULL */
-  nt_mode_t mode;             /* and what it may do elsewhere */
+  const char* origin; /* of NT_REQUEST_SAME_ORIGIN, or NULL */
+  nt_mode_t mode;     /* and what it may do elsewhere */
+  nt_cache_t cache;
   uint32_t referer;           /* as in nt_request_options_t */
   nt_access_t access;         /* which list of the policy holds */
   const char* proxy;          /* URL; "": none, NULL: the policy's */
@@ -108,6 +118,7 @@ struct nt__transfer {
   nt__node_t node; /* in the queue, or among those that start next */
   nt__easy_t easy;
   nt__revealed_t* revealed;
+  nt__visit_t* visit; /* NULL: the hop has nothing to do with the cache */
   nt__lookup_turn_t lookup;
   nt__ask_t* ask; /* what a resolver said, NULL until it is needed */
   nt__timer_t timer;
@@ -136,6 +147,7 @@ struct nt__transfer {
   bool complete;  /* all that is wanted is here: end the hop */
   bool again;     /* the same hop once more */
   bool piecewise; /* libcurl reads the body, rather than having it */
+  bool renews;    /* for the cache alone */
   bool expecting; /* a refused Expect is libcurl's to deal with, once */
 };
 
@@ -171,6 +183,11 @@ static inline uint64_t nt__transfer_now(const nt__transfer_t* t) {
   return nt__now(t->task->ctx);
 }
 
+/* Its owner wants the body as a whole. */
+static inline bool nt__transfer_gathers(const nt__transfer_t* t) {
+  return t->ops->on_stored != NULL && !(t->flags & NT_REQUEST_STREAM);
+}
+
 /* Methods have case. */
 bool nt__transfer_is_method(const nt__transfer_t* t, const char* method);
 
@@ -189,11 +206,13 @@ void nt__transfer_submit(nt__transfer_t* transfer);
 /* The same for a connection alone, to which the limit of running transfers does
  * not apply. */
 void nt__transfer_connect(nt__transfer_t* transfer);
-/* After prepare() has returned false. */
+/* After prepare() has returned false, or the hop had to wait. */
 void nt__transfer_proceed(nt__transfer_t* transfer);
 /* Ends it with an error; not inside libcurl. `message` NULL or "": none. */
 void nt__transfer_fail(nt__transfer_t* transfer, int error,
                        const char* message);
+/* What is stored has been told: the hop ends. */
+void nt__transfer_played(nt__transfer_t* transfer);
 /* Ends it without on_end(). */
 void nt__transfer_cancel(nt__transfer_t* transfer);
 /* After NT__HOLD or NT__WAIT; harmless without. */

@@ -39,6 +39,8 @@ static void presets(void** state) {
   assert_null(mini.temp_dir);
   assert_int_equal(mini.store_max_bytes, 16 << 20);
   assert_null(mini.store_file);
+  assert_null(mini.cache_dir);
+  assert_int_equal(mini.cache_max_bytes, 16 << 20);
   assert_null(mini.read_roots);
   assert_null(mini.write_roots);
   assert_int_equal(mini.mdns_scan_ms, 30000);
@@ -87,6 +89,7 @@ static void snapshot_copies_texts(void** state) {
   char file[] = "/etc/ca.pem";
   char store[] = "/var/store";
   char cookies[] = "/var/cookies";
+  char cache[] = "/var/cache";
   nt_policy_t values;
   nt__policy_t* policy;
 
@@ -96,16 +99,19 @@ static void snapshot_copies_texts(void** state) {
   values.ca_file = file;
   values.store_file = store;
   values.cookie_file = cookies;
+  values.cache_dir = cache;
   policy = nt__policy_new(&values);
   assert_non_null(policy);
   memset(store, 'x', sizeof(store) - 1);
   memset(cookies, 'x', sizeof(cookies) - 1);
+  memset(cache, 'x', sizeof(cache) - 1);
   memset(agent, 'x', sizeof(agent) - 1);
   memset(file, 'x', sizeof(file) - 1);
   assert_string_equal(policy->values.user_agent, "game/1");
   assert_string_equal(policy->values.ca_file, "/etc/ca.pem");
   assert_string_equal(policy->values.store_file, "/var/store");
   assert_string_equal(policy->values.cookie_file, "/var/cookies");
+  assert_string_equal(policy->values.cache_dir, "/var/cache");
   nt__policy_unref(policy);
 
   values.user_agent = NULL;
@@ -607,6 +613,10 @@ static void checks_texts(void** state) {
   values.ca_data = "-----BEGIN PRIVATE KEY-----";
   expect_why(&values, "ca_data: expected certificates in PEM");
   values.ca_data = "# mine\n-----BEGIN CERTIFICATE-----\nMII";
+  expect_why(&values, NULL);
+  values.cache_dir = "";
+  expect_why(&values, "cache_dir: expected the path of a folder");
+  values.cache_dir = "cache";
   expect_why(&values, NULL);
   expect_why(NULL, "expected a policy");
 }

@@ -122,6 +122,31 @@ static void begin_redirect_to(exchange_t* ex, uint64_t number) {
     redirect(ex, (int) status, url);
 }
 
+/* ---- For caches -------------------------------------------------------- */
+
+/* Whoever has this already is told so. */
+static int has_tag(exchange_t* ex, const char* tag) {
+  char condition[64];
+
+  return lws_hdr_copy(ex->wsi, condition, sizeof(condition),
+                      WSI_TOKEN_HTTP_IF_NONE_MATCH) > 0 &&
+         strcmp(condition, tag) == 0;
+}
+
+static void begin_cached(exchange_t* ex, uint64_t number) {
+  static const char tag[] = "\"level-1\"";
+  char control[48];
+
+  snprintf(control, sizeof(control), "max-age=%llu",
+           (unsigned long long) number);
+  reply_field(&ex->reply, "ETag", tag);
+  reply_field(&ex->reply, "Cache-Control", control);
+  if (has_tag(ex, tag))
+    ex->reply.status = 304;
+  else
+    reply_json(&ex->reply, 200, json_pack("{s:i}", "level", 1));
+}
+
 /* ---- Text -------------------------------------------------------------- */
 
 static void begin_json(exchange_t* ex, uint64_t number) {
@@ -364,6 +389,8 @@ static const route_t routes[] = {
   { "/redirect/", "N: 302, N times, then /echo", begin_redirect, NULL },
   { "/redirect-to", "?url=U&status=S: redirects there", begin_redirect_to,
     NULL },
+  { "/cached/", "N: may be stored for N seconds, then asked about",
+    begin_cached, NULL },
   { "/json", "a JSON document", begin_json, NULL },
   { "/jsonp", "?callback=F&a=b: a script that calls F with the arguments",
     begin_jsonp, NULL },

@@ -1,7 +1,7 @@
 -- net.configure: the keys, their values, presets, and what becomes of them.
--- Everything is checked before anything changes. A key that this version
--- cannot honour raises: a host must never believe that a rule holds which does
--- not. Locals instead of globals and fields: see init.lua.
+-- Everything is checked before anything changes, and an unknown key raises: a
+-- host must never believe that a rule holds which does not. Locals instead of
+-- globals and fields: see init.lua.
 
 local getmetatable, pairs = getmetatable, pairs
 local tonumber, type = tonumber, type
@@ -163,8 +163,6 @@ local function a_list_of_ports(value)
   end
 end
 
-local LATER = {} -- keys of later versions
-
 local LIMITS = {
   maxRequests = a_count, maxLookups = a_count, redirects = a_count,
   responseMaxBytes = a_count, headerMaxBytes = a_count,
@@ -208,7 +206,7 @@ local KEYS = {
   allowPrivate = a_list_of_exceptions, caData = a_pem, pins = a_table_of_pins,
   proxy = a_proxy, allowProxy = a_boolean,
   storeFile = a_text, cookieFile = a_text, wifiInterface = a_text,
-  origin = a_url, cacheDir = LATER, cacheMaxBytes = LATER,
+  origin = a_url, cacheDir = a_text, cacheMaxBytes = a_count,
   appid = an_appid, version = a_text, page = a_text, query = a_text,
   cellularInterface = a_text,
 }
@@ -239,8 +237,6 @@ local function find_fault(options, known, prefix)
     local check = known[key]
     if check == nil then
       return unknown("key", key, known, prefix)
-    elseif check == LATER then
-      return ("%s%s is not supported by this version"):format(prefix, key)
     elseif type(check) == "table" then
       if type(value) ~= "table" then return key .. " must be a table" end
       local fault = find_fault(value, check, key .. ".")
@@ -433,6 +429,8 @@ local function policy_of(values)
     storeFile = values.storeFile,
     cookieFile = values.cookieFile,
     storeMaxBytes = values.storeMaxBytes,
+    cacheDir = values.cacheDir,
+    cacheMaxBytes = values.cacheMaxBytes,
     readRoots = values.readRoots,
     writeRoots = values.writeRoots,
     requestDomains = values.requestDomains,

@@ -18,6 +18,7 @@ if known then return known end
 local abort = require "nettask.abort"
 local attempts = require "nettask.attempts"
 local audit_record = require "nettask.audit".record
+local cache_functions = require "nettask.cache".guarded
 local combine = require "nettask.combine"
 local config = require "nettask.config"
 local cookie_functions = require "nettask.cookies".guarded
@@ -189,6 +190,7 @@ local net = {
   secret = secrets.secret,
   secrets = {},
   cookies = {},
+  cache = {},
 }
 
 for _, event in ipairs { "Open", "Message", "Error", "Close" } do
@@ -226,6 +228,7 @@ end
 unsealed(guarded, net, "")
 unsealed(secret_functions, net.secrets, "secrets.")
 unsealed(cookie_functions, net.cookies, "cookies.")
+unsealed(cache_functions, net.cache, "cache.")
 
 for _, name in ipairs(guarded_by_core) do
   net[name] = core[name]
@@ -234,10 +237,11 @@ end
 -- net.seal() -> host: the one table whose functions go on working.
 function net.seal()
   local capability = core.seal()
-  local host = { secrets = {}, cookies = {} }
+  local host = { secrets = {}, cookies = {}, cache = {} }
   of_host(guarded, host, capability)
   of_host(secret_functions, host.secrets, capability)
   of_host(cookie_functions, host.cookies, capability)
+  of_host(cache_functions, host.cache, capability)
   for _, name in ipairs(guarded_by_core) do
     local f = core[name]
     host[name] = function(...) return f(capability, ...) end

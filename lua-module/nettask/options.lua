@@ -5,6 +5,7 @@ local pairs, select, type = pairs, select, type -- see init.lua
 local sort = table.sort
 
 local abort = require "nettask.abort"
+local cache = require "nettask.cache"
 local core = require "nettask.core"
 local errors = require "nettask.errors"
 local group = require "nettask.group"
@@ -57,7 +58,6 @@ local REQUEST = with_common {
   storeSign = "string", storeCheck = "function", failover = "boolean",
   retry = "table",
   enableCookie = "boolean", mode = "string", referrerStrategy = "string",
-  -- Known, for later versions.
   enableCache = "boolean", cache = "string",
 }
 
@@ -133,8 +133,11 @@ local function without_failover(value, given)
 end
 local CREDENTIALS = { include = true, ["same-origin"] = true, omit = true }
 local REMARKS = {
-  enableCache = when_true,
-  cache = function(value) return value ~= "no-store" and IGNORED end,
+  cache = function(value)
+    return not cache.is_mode(value)
+      and 'is none of "default", "no-store", "no-cache", "reload",'
+        .. ' "force-cache" and "only-if-cached", and has no effect'
+  end,
   credentials = function(value)
     return not CREDENTIALS[value]
       and 'is none of "include", "same-origin" and "omit", which it means'

@@ -4,6 +4,7 @@
 local type = type -- see init.lua
 
 local apply_cookies = require "nettask.cookies".apply
+local cache_mode = require "nettask.cache".mode
 local core = require "nettask.core"
 local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
@@ -93,6 +94,7 @@ local function prepare(record, given, settings)
   apply_cookies(params, given.credentials, given.enableCookie, settings)
   params.referer = referer(given.referrerStrategy, settings)
   if given.enableHttpDNS then apply_dns(params, given, settings, record) end
+  params.cache = cache_mode(given.cache, given.enableCache)
   if given.mode then apply_mode(params, given.mode, settings) end
   if cellular then params.interface = settings.cellularInterface end
   if chunked then params.http2, params.http3 = nil, nil end

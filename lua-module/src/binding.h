@@ -220,6 +220,11 @@ void ntl_secret_open(lua_State* L, ntl_state_t* s);
  * top. */
 void ntl_cookies_open(lua_State* L);
 
+/* ---- lcache.c ----------------------------------------------------------- */
+
+/* Adds cacheClear to the table on top. */
+void ntl_cache_open(lua_State* L);
+
 /* ---- update.c ----------------------------------------------------------- */
 
 /* What lies at the bottom of the stack while an event is dispatched: what every

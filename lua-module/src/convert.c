@@ -438,6 +438,14 @@ static void push_instants(lua_State* L, const nt_profile_t* profile) {
     ntl_pushinteger64(L, instants[i]);
 }
 
+/* nil when nothing was stored. */
+static void push_cache(lua_State* L, const char* cache) {
+  if (cache[0] != '\0')
+    lua_pushstring(L, cache);
+  else
+    lua_pushnil(L);
+}
+
 /* The table is made by a constructor in Lua, which is twice as fast as so many
  * lua_setfield(); profile.lua has the same order. */
 void ntl_push_profile(lua_State* L, ntl_state_t* s, const nt_profile_t* profile,
@@ -455,6 +463,7 @@ void ntl_push_profile(lua_State* L, ntl_state_t* s, const nt_profile_t* profile,
   lua_pushboolean(L, profile->reused);
   ntl_pushunsigned64(L, profile->bytes_sent);
   ntl_pushunsigned64(L, profile->bytes_received);
+  push_cache(L, profile->cache);
   lua_pushboolean(L, high_performance);
   lua_call(L, lua_gettop(L) - base, 1);
 }

@@ -177,6 +177,8 @@ static void read_files(lua_State* L, nt_policy_t* policy) {
   read_string(L, "storeFile", &policy->store_file);
   read_string(L, "cookieFile", &policy->cookie_file);
   read_u64(L, "storeMaxBytes", &policy->store_max_bytes);
+  read_string(L, "cacheDir", &policy->cache_dir);
+  read_u64(L, "cacheMaxBytes", &policy->cache_max_bytes);
   read_roots(L, "readRoots", &policy->read_roots, &policy->read_root_count);
   read_roots(L, "writeRoots", &policy->write_roots, &policy->write_root_count);
 }

@@ -180,8 +180,19 @@ static int request_refuse(lua_State* L) {
   return ntl_task_refuse(L, &request_kind);
 }
 
+/* The Lua layer has the same numbers. */
+static nt_cache_t get_cache(lua_State* L, int params) {
+  nt_cache_t cache;
+
+  lua_getfield(L, params, "cache");
+  cache = (nt_cache_t) lua_tointeger(L, -1);
+  lua_pop(L, 1);
+  return cache;
+}
+
 /* core.requestStart(task, params) -> 0 | code [, name of the bad header]. The
- * task stays idle on an error. params: see ntl_exchange_read(), and body. */
+ * task stays idle on an error. params: see ntl_exchange_read(), and body and
+ * cache. */
 static int request_start(lua_State* L) {
   const ntl_state_t* s = ntl_self(L);
   const ntl_task_t* task = ntl_task_check(L, 1, &request_kind);
@@ -192,6 +203,7 @@ static int request_start(lua_State* L) {
   results = ntl_exchange_read(L, &options);
   if (results > 0)
     return results;
+  options.cache = get_cache(L, 2);
   lua_getfield(L, 2, "body");
   options.body = ntl_bytes_test(L, lua_gettop(L), &options.body_size);
   if (options.body == NULL)

@@ -251,7 +251,7 @@ static void push_features(lua_State* L) {
   set_flag(L, "zstd", features.zstd);
   set_flag(L, "idn", features.idn);
   set_flag(L, "mdns", 1);
-  set_flag(L, "cache", 0);
+  set_flag(L, "cache", 1);
 }
 
 static void fill_core(lua_State* L, ntl_state_t* s) {
@@ -274,6 +274,7 @@ static void fill_core(lua_State* L, ntl_state_t* s) {
   ntl_policy_open(L);
   ntl_secret_open(L, s);
   ntl_cookies_open(L);
+  ntl_cache_open(L);
   ntl_request_open(L);
   ntl_download_open(L);
   ntl_upload_open(L);

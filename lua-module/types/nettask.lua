@@ -136,6 +136,14 @@ function nettask.stats() end
 ---@field stall? number longest silence in a body
 ---@field total? number the same as `timeout`, and 0 lifts it
 
+---Of stored answers `"default"` uses the fresh and validates the stale,
+---`"no-cache"` validates always, `"reload"` uses none, `"force-cache"` any,
+---`"only-if-cached"` too, but asks nobody; `"no-store"` neither uses nor
+---stores.
+---@alias nettask.CacheMode
+---| "default" | "no-store" | "no-cache" | "reload" | "force-cache"
+---| "only-if-cached"
+
 ---JSON that does not parse is given as text, with success.
 ---@class nettask.RequestOptions
 ---@field url string relative to configure{baseUrl}
@@ -157,6 +165,8 @@ function nettask.stats() end
 ---@field mode? "same-origin"|"cors"|"no-cors" outside of its origin
 ---@field referrerStrategy? "index"|"page"|"querystring" the Referer
 ---@field proxy? string http://, https:// or socks5://; "": none; "env"
+---@field cache? nettask.CacheMode what may be done with stored answers
+---@field enableCache? boolean true: the same as cache="default"
 ---@field credentials? nettask.Credentials whether the cookie jar is used;
 ---`"omit"` said outright: no user and password of the url either
 ---@field enableCookie? boolean false: the jar in place of a Cookie header;
@@ -262,6 +272,7 @@ function Header:getAll(name) end
 ---@field socketReused boolean
 ---@field sendBytesCount integer
 ---@field receivedBytedCount integer
+---@field cache? "hit"|"stale"|"revalidated" how a stored answer was used
 ---@field usingHighPerformanceMode boolean
 
 ---@class nettask.HeadersResult
@@ -1176,6 +1187,8 @@ function nettask.offLocalServiceDiscoveryStop(listener) end
 ---@field timeouts? nettask.DefaultTimeouts
 ---@field tempDir? string|false where temporary files are made
 ---@field cookieFile? string|false of the cookie jar; false: in memory
+---@field cacheDir? string|false folder of the cache; false: in memory
+---@field cacheMaxBytes? integer of what the cache stores; 16 MiB
 ---@field origin? string|false url of what is "same-origin"; false: baseUrl
 ---@field appid? string|false letters and digits; false: no Referer is sent
 ---@field version? string|false of the game, in the Referer; false: 0
@@ -1313,6 +1326,17 @@ function nettask.cookies.clear(url) end
 ---@return "ready"|"reading"|"unreadable" of configure{cookieFile}
 function nettask.cookies.state() end
 
+---The HTTP cache.
+---@class nettask.Cache
+nettask.cache = {}
+
+---Forgets what is stored for the url, or all.
+---@param url? string
+---@return true?
+---@return string? message
+---@return integer? code
+function nettask.cache.clear(url) end
+
 ---The text that stands for a secret in the values of headers. Raises when there
 ---is none of that name.
 ---@param name string
@@ -1339,6 +1363,7 @@ function nettask.close(deadlineMs) end
 ---@field setBackground fun(on: boolean)
 ---@field secrets nettask.Secrets
 ---@field cookies nettask.Cookies
+---@field cache nettask.Cache
 ---@field pause fun()
 ---@field resume fun()
 ---@field close fun(deadlineMs?: number)

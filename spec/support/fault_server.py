@@ -27,6 +27,7 @@ import brotli
 
 sys.dont_write_bytecode = True
 import raw_faults  # noqa: E402
+import scripted  # noqa: E402
 import ws_faults  # noqa: E402
 
 HOUR = 3600
@@ -711,7 +712,8 @@ async def broken_file(c, r):
 
 async def noise_file(c, r):
     """What /broken-file is about: ?seed=1, or 2 for the changed one."""
-    await c.reply(noise(r.number("bytes", 100000), r.number("seed", 1)))
+    await c.reply(noise(r.number("bytes", 100000), r.number("seed", 1)),
+                  headers=header_parameters(r))
 
 
 # ---- What the server saw -----------------------------------------------------
@@ -806,14 +808,14 @@ ROUTES = {
     "/stream-progress": stream_progress,      # ?key=K
     "/broken-file": broken_file,   # ?key&bytes&cut&etag&then=rest|all|416|
     # shifted|other|short|new|404
-    "/noise": noise_file,                     # ?bytes=N&seed=1
+    "/noise": noise_file,                     # ?bytes=N&seed=1&h=Name:v
     "/count": count,                          # ?of=K
     "/requests": requests,                    # ?of=K: as JSON, in order
     "/connections": connections,
     "/connections-open": connections_open,
     "/connection": connection,
-    # Further /ws/NAME and /ws-frames?of=K&wait=N of ws_faults.py, and what
-    # raw_faults.py answers
+    # Further /ws/NAME and /ws-frames?of=K&wait=N of ws_faults.py, what
+    # raw_faults.py answers, and what scripted.py does
 }
 
 
@@ -965,6 +967,7 @@ async def main():
     options = parser.parse_args()
     add_websocket()
     ROUTES.update(raw_faults.QUESTIONS)
+    ROUTES.update(scripted.routes(STATE, serve, Stop))
     keep = []
     ports = await open_ports(options, keep)
     print(json.dumps(ports), flush=True)

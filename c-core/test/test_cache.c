@@ -1,0 +1,737 @@
+/* The cache between requests and a server in this process: each mode, what a
+ * 304 does, redirects, streams, errors that are covered, what invalidates, and
+ * ends at every moment. What HTTP says is tested in test_cache_rules.c. */
+#include "site.h"
+
+enum {
+  LARGE = 300000
+};
+
+#define FRESH "Cache-Control: max-age=1000\r\n"
+#define STALE "Cache-Control: max-age=0\r\n"
+
+/* ---- Modes --------------------------------------------------------------- */
+
+static void a_fresh_answer_is_used(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "one" });
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one ");
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "two" });
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one hit");
+  assert_string_equal(site_get(f, "/a#part", NT_CACHE_DEFAULT), "200 one hit");
+  assert_int_equal(site_asked(f), 1);
+}
+
+static void a_mode_of_none_neither_uses_nor_stores(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "one" });
+  assert_string_equal(site_get(f, "/a", NT_CACHE_NONE), "200 one ");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one ");
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "two" });
+  assert_string_equal(site_get(f, "/a", NT_CACHE_NONE), "200 two ");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one hit");
+}
+
+static const struct {
+  nt_cache_t mode;
+  const char* without; /* what comes of it: with nothing stored, */
+  const char* fresh;   /* with a fresh answer, */
+  const char* stale;   /* and with a stale one */
+} modes[] = {
+  { NT_CACHE_DEFAULT, "200 new ", "200 old hit", "200 old revalidated" },
+  { NT_CACHE_NO_CACHE, "200 new ", "200 old revalidated",
+    "200 old revalidated" },
+  { NT_CACHE_RELOAD, "200 new ", "200 new ", "200 new " },
+  { NT_CACHE_FORCE, "200 new ", "200 old hit", "200 old stale" },
+  { NT_CACHE_ONLY, "CACHE_MISS", "200 old hit", "200 old stale" },
+};
+
+static void modes_do_what_fetch_says(void** state) {
+  static const char* const fields[] = { "", FRESH "ETag: \"e\"\r\n",
+                                        STALE "ETag: \"e\"\r\n" };
+  fixture_t* f = *state;
+  size_t i;
+  size_t k;
+
+  for (i = 0; i < COUNT(modes); i++) {
+    const char* expected[] = { modes[i].without, modes[i].fresh,
+                               modes[i].stale };
+
+    for (k = 0; k < COUNT(fields); k++) {
+      assert_int_equal(nt_cache_clear(f->host->net, NULL), 0);
+      site_put(f, (page_t){ .path = "/a", .fields = fields[k], .body = "old" });
+      if (k > 0)
+        assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 old ");
+      site_put(f, (page_t){ .path = "/a", .body = "new", .etag = "\"e\"" });
+      assert_string_equal(site_get(f, "/a", modes[i].mode), expected[k]);
+    }
+  }
+}
+
+static void what_is_missing_is_not_asked_for(void** state) {
+  fixture_t* f = *state;
+
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+  assert_int_equal(site_asked(f), 0);
+}
+
+static void own_conditions_are_left_alone(void** state) {
+  static const nt_header_t field = { "If-None-Match", "\"e\"" };
+  fixture_t* f = *state;
+  nt_request_options_t options;
+
+  nt_request_options_init(&options);
+  options.headers = &field;
+  options.header_count = 1;
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH "ETag: \"e\"\r\n",
+                        .body = "one",
+                        .etag = "\"e\"" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  assert_string_equal(
+      site_end(f, site_start(f, "/a", NT_CACHE_DEFAULT, &options)), "304  ");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one hit");
+}
+
+/* ---- 304 ----------------------------------------------------------------- */
+
+/* The value of the only field of that name, "" without one. */
+static const char* value_of(const nt_headers_t* headers, const char* wanted) {
+  const char* found = "";
+  const char* name;
+  const char* value;
+  size_t cursor = 0;
+
+  while (nt_headers_next(headers, &cursor, &name, &value))
+    if (strcasecmp(name, wanted) == 0) {
+      assert_string_equal(found, "");
+      found = value;
+    }
+  return found;
+}
+
+static void a_304_renews_headers_and_freshness(void** state) {
+  fixture_t* f = *state;
+  nt_event_t ev;
+
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = STALE "ETag: \"e\"\r\nX-A: 1\r\nX-B: 1\r\n",
+                        .body = "one",
+                        .etag = "\"e\"",
+                        .renewed = FRESH "ETag: \"e\"\r\nX-B: 2\r\n" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  host_end(f->host, site_start(f, "/a", NT_CACHE_DEFAULT, NULL), &ev);
+  assert_true(site_saw(f, "\r\nIf-None-Match: \"e\"\r\n"));
+  assert_int_equal(ev.status, 200);
+  assert_string_equal(ev.profile->cache, "revalidated");
+  assert_true(ev.profile->bytes_received > 0);
+  assert_string_equal(value_of(&ev.headers, "x-a"), "1");
+  assert_string_equal(value_of(&ev.headers, "x-b"), "2");
+  assert_string_equal(value_of(&ev.headers, "age"), "0");
+  assert_int_equal(ev.size, 3);
+  assert_string_equal(ev.data, "one");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one hit");
+  assert_int_equal(site_asked(f), 2);
+}
+
+static void another_answer_takes_the_place(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = STALE "ETag: \"e\"\r\n",
+                        .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "two" });
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 two ");
+  assert_true(site_saw(f, "If-None-Match"));
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 two hit");
+}
+
+/* Of something else than what is stored: it is asked for as a whole, once. */
+static void a_304_that_does_not_fit_is_asked_again(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = STALE "ETag: \"e\"\r\n",
+                        .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH,
+                        .body = "two",
+                        .flags = SITE_WRONG_304,
+                        .renewed = "ETag: \"other\"\r\n" });
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 two ");
+  assert_int_equal(site_asked(f), 3);
+  assert_false(site_saw(f, "If-None-Match"));
+}
+
+static void head_tells_of_what_is_stored(void** state) {
+  fixture_t* f = *state;
+  nt_request_options_t head;
+
+  nt_request_options_init(&head);
+  head.method = "HEAD";
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = STALE "ETag: \"e\"\r\n",
+                        .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH "ETag: \"e\"\r\n",
+                        .body = "one" });
+  assert_string_equal(site_end(f, site_start(f, "/a", NT_CACHE_DEFAULT, &head)),
+                      "200  ");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one hit");
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH "ETag: \"f\"\r\n",
+                        .body = "two" });
+  site_end(f, site_start(f, "/a", NT_CACHE_DEFAULT, &head));
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
+/* ---- What is told of a hit ----------------------------------------------- */
+
+static void a_hit_looks_like_an_answer(void** state) {
+  fixture_t* f = *state;
+  char url[64];
+  nt_id_t id;
+  nt_event_t ev;
+
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH "Age: 7\r\nX-A: 1\r\n",
+                        .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  id = site_start(f, "/a", NT_CACHE_DEFAULT, NULL);
+  host_next(f->host, &ev);
+  assert_int_equal(ev.type, NT_EV_HEADERS);
+  assert_int_equal(ev.status, 200);
+  host_end(f->host, id, &ev);
+  assert_string_equal(ev.url, host_url(f->host, "/a", url, sizeof(url)));
+  assert_string_equal(value_of(&ev.headers, "x-a"), "1");
+  assert_true(atoi(value_of(&ev.headers, "age")) >= 7);
+  assert_int_equal(ev.headers.count, 4);
+  assert_string_equal(ev.profile->cache, "hit");
+  assert_string_equal(ev.profile->protocol, "unknown");
+  assert_string_equal(ev.profile->peer_ip, "");
+  assert_int_equal(ev.profile->bytes_sent, 0);
+  assert_int_equal(ev.profile->bytes_received, 0);
+  assert_int_equal(ev.profile->connect_start, 0);
+  assert_true(ev.profile->fetch_start >= ev.profile->invoke_start);
+  assert_true(ev.profile->response_end >= ev.profile->response_start);
+}
+
+static void empty_bodies_are_bodies(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH });
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200  ");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200  hit");
+}
+
+static void small_cap(nt_policy_t* policy) {
+  policy->response_max_bytes = 2;
+}
+
+static void the_cap_of_bodies_holds(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  host_policy(f->host, small_cap);
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "BODY_SIZE");
+  assert_int_equal(site_asked(f), 1);
+}
+
+/* ---- Whom an answer is for ------------------------------------------------
+ */
+
+static nt_id_t start_with(fixture_t* f, const char* path, const char* name,
+                          const char* value) {
+  nt_header_t field = { name, value };
+  nt_request_options_t options;
+
+  nt_request_options_init(&options);
+  options.headers = &field;
+  options.header_count = 1;
+  return site_start(f, path, NT_CACHE_DEFAULT, &options);
+}
+
+static void vary_keeps_answers_apart(void** state) {
+  static const char fields[] = FRESH "Vary: Accept-Language\r\n";
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a", .fields = fields, .body = "de" });
+  site_end(f, start_with(f, "/a", "Accept-Language", "de"));
+  site_put(f, (page_t){ .path = "/a", .fields = fields, .body = "en" });
+  assert_string_equal(site_end(f, start_with(f, "/a", "Accept-Language", "en")),
+                      "200 en ");
+  assert_string_equal(site_end(f, start_with(f, "/a", "accept-language", "de")),
+                      "200 de hit");
+  assert_string_equal(site_end(f, start_with(f, "/a", "Accept-Language", "en")),
+                      "200 en hit");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 en ");
+}
+
+static void what_is_for_one_is_not_given_to_another(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "hers" });
+  site_end(f, start_with(f, "/a", "Authorization", "Bearer hers"));
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "his" });
+  assert_string_equal(
+      site_end(f, start_with(f, "/a", "Authorization", "Bearer his")),
+      "200 his ");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+  assert_string_equal(
+      site_end(f, start_with(f, "/a", "Authorization", "Bearer hers")),
+      "200 hers hit");
+}
+
+static nt_id_t start_as(fixture_t* f, const char* user) {
+  nt_request_options_t options;
+  nt_id_t id = host_open(f->host);
+  char url[128];
+
+  nt_request_options_init(&options);
+  snprintf(url, sizeof(url), "http://%s127.0.0.1:%d/a", user,
+           f->host->server->port);
+  options.url = url;
+  options.cache = NT_CACHE_DEFAULT;
+  options.flags = NT_REQUEST_PROFILE;
+  assert_int_equal(nt_request_start(f->host->net, id, &options), 0);
+  return id;
+}
+
+static void the_user_of_a_url_counts(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "hers" });
+  assert_string_equal(site_end(f, start_as(f, "she:pw@")), "200 hers ");
+  assert_true(site_saw(f, "\r\nAuthorization: Basic "));
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "his" });
+  assert_string_equal(site_end(f, start_as(f, "he:pw@")), "200 his ");
+  assert_string_equal(site_end(f, start_as(f, "")), "200 his ");
+  assert_string_equal(site_end(f, start_as(f, "she:pw@")), "200 hers hit");
+}
+
+/* ---- Redirects ----------------------------------------------------------- */
+
+static void redirects_are_hits_and_lead_on(void** state) {
+  fixture_t* f = *state;
+  nt_event_t ev;
+
+  site_put(f, (page_t){ .path = "/from",
+                        .status = "301 Moved",
+                        .fields = FRESH "Location: /to\r\n",
+                        .body = "moved" });
+  site_put(f, (page_t){ .path = "/to", .fields = FRESH, .body = "here" });
+  assert_string_equal(site_get(f, "/from", NT_CACHE_DEFAULT), "200 here ");
+  assert_int_equal(site_asked(f), 2);
+  host_end(f->host, site_start(f, "/from", NT_CACHE_DEFAULT, NULL), &ev);
+  assert_int_equal(ev.status, 200);
+  assert_int_equal(ev.redirects, 1);
+  assert_non_null(strstr(ev.url, "/to"));
+  assert_string_equal(ev.profile->cache, "hit");
+  assert_true(ev.profile->redirect_start > 0);
+  assert_int_equal(site_asked(f), 2);
+}
+
+static void the_body_of_a_redirect_is_stored_too(void** state) {
+  fixture_t* f = *state;
+  nt_request_options_t options;
+
+  nt_request_options_init(&options);
+  options.redirect = NT_REDIRECT_MANUAL;
+  site_put(f, (page_t){ .path = "/from",
+                        .status = "301 Moved",
+                        .fields = FRESH "Location: /to\r\n",
+                        .body = "moved" });
+  site_get(f, "/from", NT_CACHE_DEFAULT);
+  assert_string_equal(
+      site_end(f, site_start(f, "/from", NT_CACHE_DEFAULT, &options)),
+      "301 moved hit");
+}
+
+static void many_redirects(nt_policy_t* policy) {
+  policy->max_redirects = 100000;
+}
+
+/* The loop goes on meanwhile, and the stack does not grow. */
+static void stored_redirects_in_a_circle_end(void** state) {
+  fixture_t* f = *state;
+
+  host_policy(f->host, many_redirects);
+  site_put(f, (page_t){ .path = "/round",
+                        .status = "301 Moved",
+                        .fields = FRESH "Location: /round\r\n" });
+  assert_string_equal(site_get(f, "/round", NT_CACHE_DEFAULT), "REDIRECTS");
+  assert_int_equal(site_asked(f), 1);
+}
+
+/* ---- Streams ------------------------------------------------------------- */
+
+static void small_mark(nt_policy_t* policy) {
+  policy->task_high_water = 64 << 10;
+}
+
+/* Takes chunks until the end, and compares them with the pattern. */
+static const char* drain(fixture_t* f, nt_id_t id, uint64_t size) {
+  static char verdict[32];
+  uint64_t done = 0;
+  nt_event_t ev;
+
+  do {
+    host_next(f->host, &ev);
+    assert_true(ev.id == id);
+    if (ev.type != NT_EV_CHUNK)
+      continue;
+    for (size_t i = 0; i < ev.size; i++)
+      assert_int_equal(((const char*) ev.data)[i], *server_bytes(done + i));
+    done += ev.size;
+  } while (ev.type != NT_EV_END);
+  assert_int_equal(ev.error, 0);
+  assert_true(done == size);
+  snprintf(verdict, sizeof(verdict), "%s", ev.profile->cache);
+  return verdict;
+}
+
+static nt_id_t start_stream(fixture_t* f, const char* path) {
+  nt_request_options_t options;
+
+  nt_request_options_init(&options);
+  options.flags = NT_REQUEST_STREAM;
+  return site_start(f, path, NT_CACHE_DEFAULT, &options);
+}
+
+/* Waits until the host's marks hold it back: nothing comes any more. */
+static void let_fill(fixture_t* f) {
+  nt_stats_t stats;
+  uint64_t end = uv_hrtime() + (uint64_t) PATIENCE_MS * 1000000;
+
+  do {
+    nt_collect(f->host->net);
+    nt_stats(f->host->net, &stats);
+    assert_true(uv_hrtime() < end);
+    sched_yield();
+  } while (stats.waiting_bytes < (64 << 10));
+}
+
+static void streams_are_stored_and_played_piecewise(void** state) {
+  fixture_t* f = *state;
+  nt_event_t ev;
+  nt_id_t id;
+
+  host_policy(f->host, small_mark);
+  site_put(f, (page_t){ .path = "/s", .fields = FRESH, .size = LARGE });
+  id = start_stream(f, "/s");
+  let_fill(f);
+  assert_string_equal(drain(f, id, LARGE), "");
+  id = start_stream(f, "/s");
+  let_fill(f);
+  assert_string_equal(drain(f, id, LARGE), "hit");
+  host_end(f->host, site_start(f, "/s", NT_CACHE_DEFAULT, NULL), &ev);
+  assert_int_equal(ev.size, LARGE);
+  assert_memory_equal(ev.data, server_bytes(0), SERVER_BLOCK);
+  assert_int_equal(site_asked(f), 1);
+}
+
+static void what_was_gathered_is_streamed(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/s", .fields = FRESH, .size = LARGE });
+  host_expect(f->host, site_start(f, "/s", NT_CACHE_DEFAULT, NULL), 0);
+  assert_string_equal(drain(f, start_stream(f, "/s"), LARGE), "hit");
+}
+
+/* ---- What is not stored -------------------------------------------------- */
+
+static void what_is_cut_short_is_not_stored(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH,
+                        .body = "hello",
+                        .flags = SITE_CUT });
+  host_expect(f->host, site_start(f, "/a", NT_CACHE_DEFAULT, NULL),
+              NT_E_DROPPED);
+  host_expect(f->host, start_stream(f, "/a"), NT_E_DROPPED);
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
+static void what_is_cleared_meanwhile_is_not_stored(void** state) {
+  fixture_t* f = *state;
+  nt_id_t ids[2];
+
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH,
+                        .body = "hello",
+                        .flags = SITE_HOLD });
+  ids[0] = site_start(f, "/a", NT_CACHE_DEFAULT, NULL);
+  server_wait(f->host->server, &f->host->server->holding, 1, 20000);
+  assert_int_equal(nt_cache_clear(f->host->net, NULL), 0);
+  server_release(f->host->server);
+  assert_string_equal(site_end(f, ids[0]), "200 hello ");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
+static void one_url_can_be_cleared(void** state) {
+  fixture_t* f = *state;
+  char url[64];
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "a" });
+  site_put(f, (page_t){ .path = "/b", .fields = FRESH, .body = "b" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  site_get(f, "/b", NT_CACHE_DEFAULT);
+  host_url(f->host, "/a#x", url, sizeof(url));
+  assert_int_equal(nt_cache_clear(f->host->net, url), 0);
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+  assert_string_equal(site_get(f, "/b", NT_CACHE_ONLY), "200 b hit");
+  assert_int_equal(nt_cache_clear(f->host->net, "no url"), NT_E_URL);
+  assert_int_equal(nt_cache_clear(f->host->net, "ftp://a/"), NT_E_URL);
+}
+
+/* ---- Invalidation -------------------------------------------------------- */
+
+static void unsafe_methods_invalidate(void** state) {
+  fixture_t* f = *state;
+  nt_request_options_t post;
+
+  nt_request_options_init(&post);
+  post.method = "POST";
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH "Location: /b\r\n"
+                                        "Content-Location: /c\r\n",
+                        .body = "a" });
+  site_put(f, (page_t){ .path = "/b", .fields = FRESH, .body = "b" });
+  site_put(f, (page_t){ .path = "/c", .fields = FRESH, .body = "c" });
+  site_put(f, (page_t){ .path = "/d", .fields = FRESH, .body = "d" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  site_get(f, "/b", NT_CACHE_DEFAULT);
+  site_get(f, "/c", NT_CACHE_DEFAULT);
+  site_get(f, "/d", NT_CACHE_DEFAULT);
+  site_end(f, site_start(f, "/a", NT_CACHE_NONE, &post));
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+  assert_string_equal(site_get(f, "/b", NT_CACHE_ONLY), "CACHE_MISS");
+  assert_string_equal(site_get(f, "/c", NT_CACHE_ONLY), "CACHE_MISS");
+  assert_string_equal(site_get(f, "/d", NT_CACHE_ONLY), "200 d hit");
+}
+
+/* ---- Errors -------------------------------------------------------------- */
+
+#define COVERED "Cache-Control: max-age=0, stale-if-error=1000\r\n"
+
+static void errors_are_covered(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a", .fields = COVERED, .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  site_put(f, (page_t){ .path = "/a", .status = "503 Busy", .body = "two" });
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one stale");
+  site_put(f, (page_t){ .path = "/a", .flags = SITE_CLOSE });
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one stale");
+  site_put(f, (page_t){ .path = "/a", .status = "501 No", .body = "two" });
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "501 two ");
+}
+
+static void a_silent_server_is_an_error_that_is_covered(void** state) {
+  fixture_t* f = *state;
+  nt_request_options_t options;
+
+  nt_request_options_init(&options);
+  options.timeouts.first_byte = 50;
+  site_put(f, (page_t){ .path = "/a", .fields = COVERED, .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  site_put(f, (page_t){ .path = "/a", .flags = SITE_HOLD });
+  assert_string_equal(
+      site_end(f, site_start(f, "/a", NT_CACHE_DEFAULT, &options)),
+      "200 one stale");
+  options.timeouts.first_byte = 0;
+  options.timeouts.total = 50;
+  assert_string_equal(
+      site_end(f, site_start(f, "/a", NT_CACHE_DEFAULT, &options)), "TIMEOUT");
+  server_release(f->host->server);
+}
+
+/* ---- Renewal ------------------------------------------------------------- */
+
+#define RENEWED "Cache-Control: max-age=0, stale-while-revalidate=1000\r\n"
+
+static void wait_asked(fixture_t* f, unsigned count) {
+  assert_true(server_wait(f->host->server, &f->host->server->requests, count,
+                          PATIENCE_MS));
+}
+
+/* Until what is stored is `text`. */
+static void wait_stored(fixture_t* f, const char* path, const char* text) {
+  uint64_t end = uv_hrtime() + (uint64_t) PATIENCE_MS * 1000000;
+
+  while (strcmp(site_get(f, path, NT_CACHE_ONLY), text) != 0)
+    assert_true(uv_hrtime() < end);
+}
+
+static void stale_ones_are_renewed_meanwhile(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a", .fields = RENEWED, .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH,
+                        .body = "two",
+                        .flags = SITE_HOLD });
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one stale");
+  wait_asked(f, 2);
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one stale");
+  assert_int_equal(site_asked(f), 2); /* one at a time */
+  server_release(f->host->server);
+  wait_stored(f, "/a", "200 two hit");
+}
+
+static void a_renewal_asks_what_the_task_asked(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = RENEWED "ETag: \"e\"\r\n",
+                        .body = "one",
+                        .etag = "\"e\"",
+                        .renewed = FRESH });
+  site_end(f, start_with(f, "/a", "X-Mine", "1"));
+  site_end(f, start_with(f, "/a", "X-Mine", "2"));
+  wait_asked(f, 2);
+  assert_true(site_saw(f, "\r\nX-Mine: 2\r\n"));
+  assert_true(site_saw(f, "\r\nIf-None-Match: \"e\"\r\n"));
+  wait_stored(f, "/a", "200 one hit");
+}
+
+static void renewals_end_with_the_context(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a", .fields = RENEWED, .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  site_put(f, (page_t){ .path = "/a", .body = "two", .flags = SITE_HOLD });
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one stale");
+  wait_asked(f, 2);
+  host_policy(f->host, small_mark); /* ends it, too */
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one stale");
+  wait_asked(f, 3);
+}
+
+/* ---- Two at once, and ends at any moment --------------------------------- */
+
+static void two_at_once_are_two(void** state) {
+  fixture_t* f = *state;
+  nt_id_t ids[2];
+  nt_event_t ev;
+  unsigned ended = 0;
+
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH,
+                        .body = "one",
+                        .flags = SITE_HOLD });
+  ids[0] = site_start(f, "/a", NT_CACHE_DEFAULT, NULL);
+  ids[1] = site_start(f, "/a", NT_CACHE_DEFAULT, NULL);
+  assert_true(
+      server_wait(f->host->server, &f->host->server->holding, 2, PATIENCE_MS));
+  server_release(f->host->server);
+  while (ended < 2) {
+    host_next(f->host, &ev);
+    assert_true(ev.id == ids[0] || ev.id == ids[1]);
+    if (ev.type != NT_EV_END)
+      continue;
+    assert_string_equal(ev.data, "one");
+    ended++;
+  }
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one hit");
+}
+
+static void hits_can_be_aborted(void** state) {
+  fixture_t* f = *state;
+  nt_id_t id;
+
+  host_policy(f->host, small_mark);
+  site_put(f, (page_t){ .path = "/s", .fields = FRESH, .size = LARGE });
+  host_expect(f->host, site_start(f, "/s", NT_CACHE_DEFAULT, NULL), 0);
+  id = start_stream(f, "/s");
+  let_fill(f);
+  nt_abort(f->host->net, id);
+  host_expect(f->host, id, NT_E_ABORTED);
+  assert_string_equal(drain(f, start_stream(f, "/s"), LARGE), "hit");
+}
+
+static void what_is_aborted_is_not_stored(void** state) {
+  fixture_t* f = *state;
+  nt_id_t id;
+
+  site_put(f, (page_t){ .path = "/s",
+                        .fields = FRESH,
+                        .size = LARGE,
+                        .flags = SITE_HOLD_BODY });
+  id = start_stream(f, "/s");
+  assert_true(
+      server_wait(f->host->server, &f->host->server->holding, 1, PATIENCE_MS));
+  nt_abort(f->host->net, id);
+  host_expect(f->host, id, NT_E_ABORTED);
+  server_release(f->host->server);
+  assert_string_equal(site_get(f, "/s", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
+/* The context closes over what is being played and recorded. */
+static void the_context_closes_over_all(void** state) {
+  fixture_t* f = *state;
+  int i;
+
+  host_policy(f->host, small_mark);
+  site_put(f, (page_t){ .path = "/s", .fields = FRESH, .size = LARGE });
+  site_put(f, (page_t){ .path = "/t",
+                        .fields = FRESH,
+                        .size = LARGE,
+                        .flags = SITE_HOLD_BODY });
+  host_expect(f->host, site_start(f, "/s", NT_CACHE_DEFAULT, NULL), 0);
+  start_stream(f, "/s");
+  let_fill(f);
+  start_stream(f, "/t");
+  assert_true(
+      server_wait(f->host->server, &f->host->server->holding, 1, PATIENCE_MS));
+  for (i = 0; i < 4; i++)
+    site_start(f, "/s", NT_CACHE_DEFAULT, NULL);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    SITE_TEST(a_fresh_answer_is_used),
+    SITE_TEST(a_mode_of_none_neither_uses_nor_stores),
+    SITE_TEST(modes_do_what_fetch_says),
+    SITE_TEST(what_is_missing_is_not_asked_for),
+    SITE_TEST(own_conditions_are_left_alone),
+    SITE_TEST(a_304_renews_headers_and_freshness),
+    SITE_TEST(another_answer_takes_the_place),
+    SITE_TEST(a_304_that_does_not_fit_is_asked_again),
+    SITE_TEST(head_tells_of_what_is_stored),
+    SITE_TEST(a_hit_looks_like_an_answer),
+    SITE_TEST(empty_bodies_are_bodies),
+    SITE_TEST(the_cap_of_bodies_holds),
+    SITE_TEST(vary_keeps_answers_apart),
+    SITE_TEST(what_is_for_one_is_not_given_to_another),
+    SITE_TEST(the_user_of_a_url_counts),
+    SITE_TEST(redirects_are_hits_and_lead_on),
+    SITE_TEST(the_body_of_a_redirect_is_stored_too),
+    SITE_TEST(stored_redirects_in_a_circle_end),
+    SITE_TEST(streams_are_stored_and_played_piecewise),
+    SITE_TEST(what_was_gathered_is_streamed),
+    SITE_TEST(what_is_cut_short_is_not_stored),
+    SITE_TEST(what_is_cleared_meanwhile_is_not_stored),
+    SITE_TEST(one_url_can_be_cleared),
+    SITE_TEST(unsafe_methods_invalidate),
+    SITE_TEST(errors_are_covered),
+    SITE_TEST(a_silent_server_is_an_error_that_is_covered),
+    SITE_TEST(stale_ones_are_renewed_meanwhile),
+    SITE_TEST(a_renewal_asks_what_the_task_asked),
+    SITE_TEST(renewals_end_with_the_context),
+    SITE_TEST(two_at_once_are_two),
+    SITE_TEST(hits_can_be_aborted),
+    SITE_TEST(what_is_aborted_is_not_stored),
+    SITE_TEST(the_context_closes_over_all),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
