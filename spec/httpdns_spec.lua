@@ -334,7 +334,8 @@ describe("a provider's request", function()
     net.configure { policy = "strict", requireSecure = false,
       domains = { request = { "game.example" } },
       allowPrivate = { "game.example" } }
-    net.registerHttpDNS("url", fault.http .. "/respond?body=127.0.0.1&of={host}")
+    net.registerHttpDNS("url", fault.http
+      .. "/respond?body=127.0.0.1&of={host}")
     local seen = {}
     net.addInterceptor(function(chain)
       seen[#seen + 1] = chain.requestParams.url
@@ -447,6 +448,12 @@ describe("a task that waits for an answer", function()
 end)
 
 describe("a TCP socket", function()
+  local function wait_for(socket)
+    helper.run_until(function()
+      return #socket.connects + #socket.errors > 0
+    end)
+  end
+
   setup(restore)
   after_each(function()
     tcp.verify()
@@ -458,7 +465,7 @@ describe("a TCP socket", function()
     local socket = tcp.create()
     socket.task:connect { address = "game.example", port = servers.demo_tcp,
       enableHttpDNS = true, httpDNSServiceId = "f", timeoutMs = 5000 }
-    helper.run_until(function() return #socket.connects + #socket.errors > 0 end)
+    wait_for(socket)
     assert.same({}, socket.errors)
     assert.is_true(socket.connects[1].useHttpDNS)
     assert.equal(1, #socket.connects[1].exception.reasons)
@@ -477,7 +484,7 @@ describe("a TCP socket", function()
     local socket = tcp.create { type = "ipv6" }
     socket.task:connect { address = "game.example", port = fault.tcp6,
       enableHttpDNS = true, httpDNSServiceId = "f", timeoutMs = 5000 }
-    helper.run_until(function() return #socket.connects + #socket.errors > 0 end)
+    wait_for(socket)
     assert.same({}, socket.errors)
     assert.same({ "IPv6" }, families)
   end)
