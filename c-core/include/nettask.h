@@ -729,7 +729,7 @@ typedef struct nt_lookup_answer {
                            * behind the eighth are not */
   size_t count;
   uint32_t ttl_ms; /* it is remembered so long, at most a day; 0: it is not */
-  int error;       /* without any `ips`: a number above 0 for what failed, ... */
+  int error; /* without any `ips`: a number above 0 for what failed, ... */
   const char* message; /* ... and one line about it, or NULL */
 } nt_lookup_answer_t;
 
@@ -753,8 +753,8 @@ NT_API int nt_dns_query(const char* host, nt_family_t family,
 
 typedef struct nt_dns_answer {
   char ips[NT_DNS_ADDRESS_MAX][48];
-  size_t count;  /* 0: there is no such name, or it has no such address */
-  uint32_t ttl;  /* the smallest of all records, in seconds */
+  size_t count; /* 0: there is no such name, or it has no such address */
+  uint32_t ttl; /* the smallest of all records, in seconds */
 } nt_dns_answer_t;
 
 /* Reads the answer to such a question. NT_E_INVALID if it is none; NT_E_RESOLVE

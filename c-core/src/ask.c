@@ -157,8 +157,8 @@ uint32_t nt__ask_connect_limit(const nt__transfer_t* t) {
     limit = PATIENCE_MS;
   if (t->total_due == 0)
     return limit;
-  half = t->total_due > t->stage_since ? (t->total_due - t->stage_since) / 2
-                                       : 0;
+  half =
+      t->total_due > t->stage_since ? (t->total_due - t->stage_since) / 2 : 0;
   return half < limit ? (uint32_t) half + 1 : limit;
 }
 

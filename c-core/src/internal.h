@@ -47,12 +47,12 @@ typedef struct nt__warm nt__warm_t;
 /* ---- Commands: host to I/O --------------------------------------------- */
 
 typedef enum nt__command_type {
-  NT__CMD_START,      /* `task`: takes it */
-  NT__CMD_ABORT,      /* `id` */
-  NT__CMD_TELL,       /* `id`: the task's class takes it, or discards it */
-  NT__CMD_POLICY,     /* `policy`: takes the reference */
-  NT__CMD_BACKGROUND, /* `on` */
-  NT__CMD_ANSWER,     /* of a resolver of the host's: see ask.c */
+  NT__CMD_START,       /* `task`: takes it */
+  NT__CMD_ABORT,       /* `id` */
+  NT__CMD_TELL,        /* `id`: the task's class takes it, or discards it */
+  NT__CMD_POLICY,      /* `policy`: takes the reference */
+  NT__CMD_BACKGROUND,  /* `on` */
+  NT__CMD_ANSWER,      /* of a resolver of the host's: see ask.c */
   NT__CMD_CACHE_CLEAR, /* `text`: a key, NULL: all; takes it */
   NT__CMD_STOP
 } nt__command_type_t;

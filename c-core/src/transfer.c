@@ -20,16 +20,16 @@
 #include "cache.h"
 #include "cookies.h"
 #include "failure.h"
-#include "fields.h"
 #include "gate.h"
 #include "hop.h"
+#include "redirect.h"
 #include "stage.h"
 
 struct nt__transfers {
   nt_context_t* ctx;
-  nt__node_t queue;    /* wait for others to end */
+  nt__node_t queue;     /* wait for others to end */
   nt__node_t returning; /* the same, and had begun before */
-  nt__node_t starting; /* start their hop in this turn */
+  nt__node_t starting;  /* start their hop in this turn */
   size_t running;
   nt__quota_t begun; /* in the last second */
   nt__timer_t timer; /* when more may begin */
@@ -306,53 +306,6 @@ static void on_due(nt__timer_t* timer) {
 
 /* ---- Redirects ----------------------------------------------------------- */
 
-static void drop_fields(nt__transfer_t* t, bool (*is_dropped)(const char*)) {
-  size_t i;
-
-  for (i = 0; i < t->field_count; i++)
-    if (is_dropped(t->fields[i].name))
-      t->fields[i].dropped = true;
-}
-
-static bool describes_body(const char* name) {
-  return nt__header_is(name, "content-type") ||
-         nt__header_is(name, "content-encoding") ||
-         nt__header_is(name, "content-language") ||
-         nt__header_is(name, "content-location");
-}
-
-/* Fetch: 303, and POST on 301 and 302, become GET without a body. */
-static void change_method(nt__transfer_t* t) {
-  bool post_moved = nt__transfer_is_method(t, "POST") &&
-                    (t->status == 301 || t->status == 302);
-  bool see_other = t->status == 303 && !nt__transfer_is_method(t, "GET") &&
-                   !nt__transfer_is_method(t, "HEAD");
-
-  if (!post_moved && !see_other)
-    return;
-  t->method = "GET";
-  t->body_size = 0;
-  drop_fields(t, describes_body);
-}
-
-static void drop_secrets(nt__transfer_t* t) {
-  size_t i;
-
-  drop_fields(t, nt__header_is_secret);
-  for (i = 0; i < t->field_count; i++)
-    if (nt__field_has_secret(t, &t->fields[i]))
-      t->fields[i].dropped = true;
-}
-
-static void change_origin(nt__transfer_t* t, nt__url_t* next) {
-  if (!nt__url_same_origin(&t->url, next))
-    drop_secrets(t);
-  else
-    nt__url_inherit_credentials(next, &t->url);
-  if (t->flags & NT_REQUEST_ANONYMOUS)
-    nt__url_drop_credentials(next);
-}
-
 /* The host goes where it likes. */
 static int check_url(const nt__transfer_t* t, const nt__url_t* url) {
   if ((t->flags & NT_REQUEST_OF_HOST) == 0)
@@ -395,8 +348,7 @@ static void follow(nt__transfer_t* t) {
   if (t->redirects++ == 0)
     t->profile.redirect_start = t->profile.fetch_start;
   t->profile.redirect_end = nt__unix_ms();
-  change_method(t);
-  change_origin(t, &next);
+  nt__redirect_adapt(t, &next);
   nt__hop_end(t, 0);
   nt__ask_reset(t);
   nt__visit_end(t);

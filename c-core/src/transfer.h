@@ -105,7 +105,7 @@ struct nt__transfer {
   bool nagle;                 /* TCP may wait for more to send */
   uint32_t resolver;          /* as in nt_request_options_t, the next too */
   uint32_t resolver_timeout;
-  bool own_protocol;          /* not HTTP: no ALPN, no rules for URLs */
+  bool own_protocol; /* not HTTP: no ALPN, no rules for URLs */
 
   /* What came back. */
   int status;

@@ -16,9 +16,9 @@ static atomic_uint names_asked;
 typedef int (*names_lookup_t)(const char*, const char*, const struct addrinfo*,
                               struct addrinfo**);
 
-__attribute__((visibility("default"))) int
-getaddrinfo(const char* name, const char* service, const struct addrinfo* hints,
-            struct addrinfo** out) {
+__attribute__((visibility("default"))) int getaddrinfo(
+    const char* name, const char* service, const struct addrinfo* hints,
+    struct addrinfo** out) {
   void* symbol = dlsym(RTLD_NEXT, "getaddrinfo");
   names_lookup_t lookup;
   size_t size = name == NULL ? 0 : strlen(name);

@@ -198,8 +198,8 @@ static void remembers_for_a_time(void** state) {
 }
 
 static void takes_addresses_alone(void** state) {
-  static const char* const bad[] = { "127.0.0.1 ", "localhost", "", "127.1",
-                                     "[::1]", "1.2.3.4:80" };
+  static const char* const bad[] = { "127.0.0.1 ", "localhost", "",
+                                     "127.1",      "[::1]",     "1.2.3.4:80" };
   host_t* host = *state;
   nt_lookup_answer_t out = { bad, 1, 0, 0, NULL };
   const char* const nothing = NULL;
@@ -287,21 +287,20 @@ static void falls_back_on_the_system(void** state) {
   options_init(&options, 20);
   id = begin(host, &options, name, "/hello");
   expect_question(host, name);
-  assert_int_equal(expect_failure(host, id, NT_E_TIMEOUT,
-                                  "fall" NAMES_KNOWN ": timed out"),
-                   0);
+  assert_int_equal(
+      expect_failure(host, id, NT_E_TIMEOUT, "fall" NAMES_KNOWN ": timed out"),
+      0);
   id = get(host, name);
   assert_int_equal(
       nt_lookup_answer(host->net, expect_question(host, name), &none), 0);
-  assert_int_equal(expect_failure(host, id, 602107,
-                                  "fall" NAMES_KNOWN ": no such name"),
-                   0);
+  assert_int_equal(
+      expect_failure(host, id, 602107, "fall" NAMES_KNOWN ": no such name"), 0);
   id = get(host, name);
   answer(host, expect_question(host, name), dead, 1, 0);
-  assert_int_equal(expect_failure(host, id, NT_E_REFUSED,
-                                  "fall" NAMES_KNOWN
-                                  ": 127.0.0.2: connection refused"),
-                   0);
+  assert_int_equal(
+      expect_failure(host, id, NT_E_REFUSED,
+                     "fall" NAMES_KNOWN ": 127.0.0.2: connection refused"),
+      0);
   none.error = 0;
   none.message = NULL;
   id = get(host, "nowhere.example");
@@ -431,8 +430,8 @@ static void time_stands_still_in_the_queue(void** state) {
   id = begin(host, &options, "queue.example", "/hello");
   question = expect_question(host, "queue.example");
   holder = host_get(host, "/hold");
-  assert_true(server_wait(host->server, &host->server->holding, 1,
-                          PATIENCE_MS));
+  assert_true(
+      server_wait(host->server, &host->server->holding, 1, PATIENCE_MS));
   answer(host, question, here, 1, 0);
   host_reach(host, id, NT_STATE_QUEUED);
   assert_int_equal(nt_sleep_open(host->net, &sleep), 0);

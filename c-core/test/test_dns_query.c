@@ -58,23 +58,21 @@ static const struct {
   { BYTES(HEADER "\0\1\0\1\0\0\0\0" QUESTION NAME
                  "\0\1\0\1\0\0\1\54\0\4\300\0\2\7"),
     NT_FAMILY_ANY, 0, "192.0.2.7 ", 300 },
-  { BYTES(HEADER "\0\1\0\1\0\0\0\0" QUESTION_6 NAME
-                 "\0\34\0\1\0\0\0\1\0\20"
+  { BYTES(HEADER "\0\1\0\1\0\0\0\0" QUESTION_6 NAME "\0\34\0\1\0\0\0\1\0\20"
                  "\40\1\15\270\0\0\0\0\0\0\0\0\0\0\0\1"),
     NT_FAMILY_IPV6, 0, "2001:db8::1 ", 1 },
   /* An alias, whose life is shorter, and two addresses of what it stands for.
    */
   { BYTES(HEADER "\0\1\0\3\0\0\0\0" QUESTION NAME
-                 "\0\5\0\1\0\0\0\36\0\4\1x" NAME
-                 "\1x" NAME "\0\1\0\1\0\0\1\54\0\4\1\2\3\4"
+                 "\0\5\0\1\0\0\0\36\0\4\1x" NAME "\1x" NAME
+                 "\0\1\0\1\0\0\1\54\0\4\1\2\3\4"
                  "\1x" NAME "\0\1\0\1\0\0\1\54\0\4\5\6\7\10"),
     NT_FAMILY_IPV4, 0, "1.2.3.4 5.6.7.8 ", 30 },
   /* No such name; a name without such an address. */
   { BYTES("\0\0\201\203\0\1\0\0\0\0\0\0" QUESTION), NT_FAMILY_ANY, 0, "", 0 },
   { BYTES(HEADER "\0\1\0\0\0\0\0\0" QUESTION), NT_FAMILY_ANY, 0, "", 0 },
   /* Of other kinds, of the wrong size, elsewhere. */
-  { BYTES(HEADER "\0\1\0\3\0\0\0\0" QUESTION NAME
-                 "\0\34\0\1\0\0\1\54\0\20"
+  { BYTES(HEADER "\0\1\0\3\0\0\0\0" QUESTION NAME "\0\34\0\1\0\0\1\54\0\20"
                  "\40\1\15\270\0\0\0\0\0\0\0\0\0\0\0\1" NAME
                  "\0\20\0\1\0\0\1\54\0\2\1x" NAME
                  "\0\1\0\1\0\0\1\54\0\3\1\2\3"),
@@ -88,18 +86,18 @@ static const struct {
                  "\0\1\0\1\200\0\0\0\0\4\1\2\3\4"),
     NT_FAMILY_ANY, 0, "1.2.3.4 ", 0 },
   /* The server failed, refused. */
-  { BYTES("\0\0\201\202\0\1\0\0\0\0\0\0" QUESTION), NT_FAMILY_ANY,
-    NT_E_RESOLVE, "", 0 },
+  { BYTES("\0\0\201\202\0\1\0\0\0\0\0\0" QUESTION), NT_FAMILY_ANY, NT_E_RESOLVE,
+    "", 0 },
   { BYTES("\0\0\201\205\0\0\0\0\0\0\0\0"), NT_FAMILY_ANY, NT_E_RESOLVE, "", 0 },
   /* A question; another opcode; to another question; without one. */
-  { BYTES("\0\0\1\0\0\1\0\0\0\0\0\0" QUESTION), NT_FAMILY_ANY, NT_E_INVALID,
-    "", 0 },
+  { BYTES("\0\0\1\0\0\1\0\0\0\0\0\0" QUESTION), NT_FAMILY_ANY, NT_E_INVALID, "",
+    0 },
   { BYTES("\0\0\210\0\0\1\0\0\0\0\0\0" QUESTION), NT_FAMILY_ANY, NT_E_INVALID,
     "", 0 },
   { BYTES(HEADER "\0\1\0\0\0\0\0\0\4gane\7example\0\0\1\0\1"), NT_FAMILY_ANY,
     NT_E_INVALID, "", 0 },
-  { BYTES(HEADER "\0\1\0\0\0\0\0\0" QUESTION), NT_FAMILY_IPV6, NT_E_INVALID,
-    "", 0 },
+  { BYTES(HEADER "\0\1\0\0\0\0\0\0" QUESTION), NT_FAMILY_IPV6, NT_E_INVALID, "",
+    0 },
   { BYTES(HEADER "\0\0\0\1\0\0\0\0\4game\7example\0"
                  "\0\1\0\1\0\0\1\54\0\4\1\2\3\4"),
     NT_FAMILY_ANY, NT_E_INVALID, "", 0 },
@@ -133,9 +131,8 @@ static void reads_answers(void** state) {
     for (size = 0; size < answers[i].size; size++) {
       const char* cut = guard_put(&guard, answers[i].message, size);
 
-      assert_int_not_equal(nt_dns_read(cut, size, "game.example",
-                                       answers[i].family, &found),
-                           0);
+      assert_int_not_equal(
+          nt_dns_read(cut, size, "game.example", answers[i].family, &found), 0);
       assert_int_equal(found.count, 0);
     }
   }
@@ -157,8 +154,8 @@ static void reads_no_more_than_it_can_keep(void** state) {
                   "game.example", NT_FAMILY_ANY, &found),
       0);
   assert_int_equal(found.count, NT_DNS_ADDRESS_MAX);
-  assert_int_equal(
-      nt_dns_read(message, 200, NULL, NT_FAMILY_ANY, &found), NT_E_INVALID);
+  assert_int_equal(nt_dns_read(message, 200, NULL, NT_FAMILY_ANY, &found),
+                   NT_E_INVALID);
   assert_int_equal(nt_dns_read(message, 200, "", NT_FAMILY_ANY, &found),
                    NT_E_INVALID);
 }

@@ -157,8 +157,8 @@ static int sealed(lua_State* L) {
 /* core.bind([host,] { report =, log =, finish =, ... }) */
 static int bind(lua_State* L) {
   static const char* const names[NTL_HANDLERS] = {
-    "report", "log",  "finish", "profile", "send",  "close",
-    "fault",  "data", "tcp",    "remark",  "audit", "lookup", "reasons",
+    "report", "log", "finish", "profile", "send",   "close",   "fault",
+    "data",   "tcp", "remark", "audit",   "lookup", "reasons",
   };
   ntl_state_t* s = ntl_self(L);
 

@@ -339,8 +339,10 @@ static int provide(lua_State* L) {
 void ntl_lookup_open(lua_State* L, ntl_state_t* s) {
   static const luaL_Reg methods[] = { { NULL, NULL } };
   static const luaL_Reg funcs[] = {
-    { "lookupOpen", lookup_open }, { "lookupStart", lookup_start },
-    { "dnsRead", dns_read },       { "provide", provide },
+    { "lookupOpen", lookup_open },
+    { "lookupStart", lookup_start },
+    { "dnsRead", dns_read },
+    { "provide", provide },
     { NULL, NULL },
   };
 
