@@ -517,12 +517,12 @@ typedef struct nt_event {
   const nt_service_t* service;
 
   /* END of an exchange and OPEN of TCP that have a `resolver`. */
-  int resolved; /* 1: a connection was made to an address that it gave */
+  int resolved;      /* 1: a connection was made to an address that it gave */
+  uint32_t resolver; /* LOOKUP: that of the options */
   const nt_lookup_failure_t* lookup_failures; /* at most 8 */
   size_t lookup_failure_count;
 
   /* LOOKUP. */
-  uint32_t resolver;   /* of the options */
   const char* host;    /* a name in ASCII and lower case */
   nt_family_t family;  /* of the addresses that are of use */
   uint32_t timeout_ms; /* who asks first waits so long; 0: without end */
