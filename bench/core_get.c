@@ -1,7 +1,7 @@
 /* GET the same URL over and over, a fixed number in flight: the core's part of
  * the throughput rows.
  *
- *   core_get URL IN_FLIGHT SECONDS [h2] [CA_FILE]
+ *   core_get URL IN_FLIGHT SECONDS [h2|cache|plain] [CA_FILE|""] [BYTES]
  *
  * Each frame waits for events, takes all that have arrived and starts as many
  * requests anew, as a host would. Prints one line of JSON with what happened
@@ -22,6 +22,7 @@ enum {
 typedef struct bench {
   nt_context_t* ctx;
   nt_request_options_t options;
+  size_t size; /* of the body */
   uint64_t done;
 } bench_t;
 
@@ -40,7 +41,7 @@ static void on_event(bench_t* bench, const nt_event_t* event) {
     return;
   if (event->error)
     die("request", event->message);
-  if (event->status != 200 || event->size != BODY_SIZE)
+  if (event->status != 200 || event->size != bench->size)
     die("request", "unexpected answer");
   bench->done++;
   start(bench);
@@ -72,7 +73,7 @@ static void set_policy(bench_t* bench, const char* ca_file) {
 
   nt_policy_init(&policy, NT_PRESET_OPEN);
   policy.max_requests = 0;
-  policy.ca_file = ca_file;
+  policy.ca_file = *ca_file != '\0' ? ca_file : NULL;
   if (nt_policy_set(bench->ctx, &policy) != 0)
     die("policy", "refused");
 }
@@ -88,20 +89,28 @@ static void measure(bench_t* bench, double seconds) {
   report(bench->done, now_seconds() - start_time, cpu_seconds() - start_cpu);
 }
 
+static void set_options(bench_t* bench, const char* url, const char* way) {
+  nt_request_options_init(&bench->options);
+  bench->options.url = url;
+  if (strcmp(way, "h2") == 0)
+    bench->options.http = NT_HTTP_2;
+  if (strcmp(way, "cache") == 0)
+    bench->options.cache = NT_CACHE_DEFAULT;
+}
+
 int main(int argc, char** argv) {
   bench_t bench;
   int in_flight, i;
 
   if (argc < 4)
-    die("usage", "core_get URL IN_FLIGHT SECONDS [h2] [CA_FILE]");
+    die("usage",
+        "core_get URL IN_FLIGHT SECONDS [h2|cache|plain] [CA_FILE] [BYTES]");
   memset(&bench, 0, sizeof(bench));
   if (nt_open(&bench.ctx) != 0)
     die("open", "failed");
-  set_policy(&bench, argc > 5 ? argv[5] : NULL);
-  nt_request_options_init(&bench.options);
-  bench.options.url = argv[1];
-  if (argc > 4 && strcmp(argv[4], "h2") == 0)
-    bench.options.http = NT_HTTP_2;
+  set_policy(&bench, argc > 5 ? argv[5] : "");
+  set_options(&bench, argv[1], argc > 4 ? argv[4] : "plain");
+  bench.size = argc > 6 ? (size_t) atol(argv[6]) : BODY_SIZE;
   in_flight = atoi(argv[2]);
   nt_cork(bench.ctx);
   for (i = 0; i < in_flight; i++)

@@ -84,8 +84,11 @@ def cached_clients():
     """10 KB that are fresh in the cache, and the same that are fetched."""
     words = ["{lua}", "bench/get.lua", "{http}/stored/ten", "64", SECONDS, "0",
              "10240"]
+    core = ["{build}/bench/core_get", "{http}/stored/ten", "64", SECONDS]
     return {"hit": Client(words + ["default"]),
-            "fetch": Client(words + ["no-store"])}
+            "fetch": Client(words + ["no-store"]),
+            "core_hit": Client(core + ["cache", "", "10240"]),
+            "core_fetch": Client(core + ["plain", "", "10240"])}
 
 
 def stored_clients(how):
@@ -269,7 +272,9 @@ GROUPS = [
        "http2", 2, 3)]),
     (cached_clients(),
      [("C1", "GET 10 KB, 64 in flight, fresh in the cache, Lua", "hit",
-       "the same over keep-alive", "fetch", 3, None)]),
+       "the same over keep-alive", "fetch", 3, None),
+      ("C1", "GET 10 KB, 64 in flight, fresh in the cache, core", "core_hit",
+       "the same over keep-alive", "core_fetch", 3, None)]),
     (stored_clients("chunks"),
      [("C2", "GET 100 MB to a chunk listener, stored on disk", "stored",
        "the same, not stored", "plain", .87, None)]),

@@ -147,6 +147,94 @@ describe("a result from the cache", function()
     assert.equal(0, record.fail.exception.retryCount)
   end)
 
+  it("waits while the host is held up, and goes on", function()
+    local size = 3 * 1024 * 1024
+    local page = resource { fresh("", { bytes = size }) }
+    local whole = page:get { responseType = "arraybuffer" }.data
+    net.pause()
+    local record = helper.start(page:options { enableChunked = true })
+    helper.run_until(function() return net.stats().queuedBytes >= 1048576 end)
+    assert.is_true(net.stats().queuedBytes < size)
+    net.resume()
+    helper.finish(record)
+    local parts = {}
+    for i, chunk in ipairs(record.chunks) do parts[i] = tostring(chunk) end
+    assert.is_true(table.concat(parts) == tostring(whole))
+    assert.equal("hit", record.success.profile.cache)
+  end)
+
+  it("ends when it is aborted halfway", function()
+    local page = resource { fresh("", { bytes = 3 * 1024 * 1024 }) }
+    page:get { responseType = "arraybuffer" }
+    local record
+    record = helper.start(page:options { enableChunked = true })
+    record.task:onChunkReceived(function() record.task:abort() end)
+    helper.finish(record)
+    assert.equal(-3, record.fail.errCode)
+    assert.equal(1, #record.chunks)
+    assert.equal("hit", page:get { dataType = "base64" }.profile.cache)
+  end)
+
+  it("comes to many at once", function()
+    local page = resource { fresh "one", fresh "two" }
+    page:get()
+    local records = {}
+    for i = 1, 100 do records[i] = helper.start(page:options()) end
+    for i = 1, 100 do same(helper.finish(records[i]).success, "one", "hit") end
+    assert.equal(1, page:asked())
+    -- Whoever comes while the first is on its way asks as well.
+    local gate = wire.key()
+    local slow = resource { fresh("one", { gate = gate }) }
+    for i = 1, 5 do records[i] = helper.start(slow:options()) end
+    helper.run_until(function() return slow:asked() == 5 end)
+    helper.ask(wire.url("/release", { key = gate }))
+    for i = 1, 5 do same(helper.finish(records[i]).success, "one", nil) end
+    same(slow:get(), "one", "hit")
+  end)
+
+  it("is none when the context has been closed", function()
+    local page = resource { fresh "one" }
+    page:get()
+    for _ = 1, 5 do
+      net.request(page:options { success = helper.never "success",
+        complete = helper.never "complete" })
+    end
+    net.close()
+    helper.run_for(20)
+  end)
+
+  it("may be too large for who asks", function()
+    local page = resource { fresh("", { bytes = 200000 }) }
+    page:get()
+    net.configure { limits = { responseMaxBytes = 100000 } }
+    local res = page:fail()
+    net.configure { limits = { responseMaxBytes = 64 * 1024 * 1024 } }
+    assert.equal("request:fail exceed max body size", res.errMsg)
+    assert.equal(200000, #page:get().data)
+    assert.equal(1, page:asked())
+  end)
+
+  it("is judged by mode like any other", function()
+    local origin = "http://game.example"
+    net.configure { origin = origin }
+    local closed = resource { fresh "one" }
+    local open = resource { { body = "one", headers = {
+      ["Cache-Control"] = cached.HOUR, Vary = "Origin",
+      ["Access-Control-Allow-Origin"] = origin } } }
+    closed:get()
+    open:get { mode = "cors" }
+    same(open:get { mode = "cors" }, "one", "hit")
+    assert.equal("response is not allowed by Access-Control-Allow-Origin",
+      closed:fail { mode = "cors" }.errMsg:match("fail (.*)"))
+    assert.equal(600011, open:fail { mode = "same-origin" }.errno)
+    local res = closed:get { mode = "no-cors" }
+    assert.equal(0, res.statusCode)
+    assert.equal("", res.data)
+    net.configure { origin = false }
+    assert.equal(1, closed:asked())
+    assert.equal(1, open:asked())
+  end)
+
   it("passes the gate of the policy like any other", function()
     local page = resource { fresh "one" }
     page:get()
@@ -256,7 +344,8 @@ describe("what the cache holds", function()
         return result
       end)
       assert.is_false(ok)
-      assert.matches("cache_spec%.lua:%d+: bad argument #1 to 'clear'", err)
+      assert.matches("cache_result_spec%.lua:%d+: bad argument #1 to 'clear'",
+        err)
     end
   end)
 
@@ -270,9 +359,10 @@ describe("what the cache holds", function()
   it("belongs to the host once it is sealed", function()
     local result = helper.lua([[
       local net = require "nettask"
+      local url = ...
       local function get(options)
         local res
-        options.url, options.dataType = ..., "text"
+        options.url, options.dataType = url, "text"
         options.complete = function(r) res = r end
         net.request(options)
         assert(net.run(20000))
@@ -288,7 +378,7 @@ describe("what the cache holds", function()
       assert(get { cache = "only-if-cached" }.profile.cache == "hit")
       assert(host.cache.clear("http://game.example/"))
       assert(get { cache = "only-if-cached" }.profile.cache == "hit")
-      assert(host.cache.clear(...))
+      assert(host.cache.clear(url))
       assert(get { cache = "only-if-cached" }.errCode == -400)
       print "ok"]], resource({ fresh "one" }).url)
     assert.equal("", result.err)

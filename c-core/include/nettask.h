@@ -485,8 +485,10 @@ typedef struct nt_event {
   nt_headers_t headers; /* HEADERS and END */
   const char* url;      /* HEADERS and END of a response: after redirects */
   uint32_t redirects;   /* how many were followed */
-  const void* data;     /* CHUNK; END: body unless streamed. Writable and
-                         * NUL-terminated; may be NULL when size is 0 */
+  const void* data;     /* CHUNK; END: body unless streamed. NUL-terminated,
+                         * writable but for that of a request with a cache
+                         * mode, which others read as well; may be NULL when
+                         * size is 0 */
   size_t size;
   const nt_profile_t* profile; /* END with NT_REQUEST_PROFILE, else NULL */
   uint64_t done;    /* PROGRESS: bytes written, or sent. END of a download:

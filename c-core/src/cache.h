@@ -38,8 +38,8 @@ void nt__cache_clear(nt__cache_t* cache, const char* key);
 /* An answer has come: what it makes invalid is forgotten. */
 void nt__cache_hear(nt__transfer_t* transfer);
 
-/* The URL without what no request has. NULL without memory; for nt__free(). */
-char* nt__cache_key(const char* url);
+/* NULL without memory. */
+nt__cache_store_t* nt__cache_need_store(nt__cache_t* cache);
 
 /* ---- Of a hop ------------------------------------------------------------ */
 
@@ -73,6 +73,18 @@ struct nt__visit {
   bool spoiled;        /* what comes in is not to be stored */
 };
 
+static inline nt__cache_t* nt__cache_of(const nt__transfer_t* t) {
+  return nt__transfer_context(t)->io.cache;
+}
+
+static inline nt_headers_t nt__visit_fields(const nt__visit_t* visit) {
+  return nt__headers_view(&visit->fields);
+}
+
+static inline bool nt__transfer_is_head(const nt__transfer_t* t) {
+  return nt__transfer_is_method(t, "HEAD");
+}
+
 /* A hop begins, anew after nt__visit_turns(): 0, go on; NT__WAIT, until
  * nt__transfer_proceed(); NT_E_CACHE_MISS, NT_E_NOMEM. */
 int nt__visit_begin(nt__transfer_t* transfer);
@@ -89,6 +101,8 @@ int nt__visit_ask(nt__transfer_t* transfer, nt__buf_t* out);
 bool nt__visit_hides(nt__transfer_t* transfer);
 /* They were told: it may be stored. */
 void nt__visit_record(nt__transfer_t* transfer);
+/* New headers for what is stored, of a 304 or of an answer to HEAD. */
+void nt__visit_renew(nt__visit_t* visit, const nt_headers_t* headers);
 /* A piece of the body, before the owner gets it: 0, NT__WAIT. */
 int nt__visit_write(nt__transfer_t* transfer, const char* data, size_t size);
 /* The owner has taken it. */
@@ -101,7 +115,7 @@ bool nt__visit_turns(nt__transfer_t* transfer, int error);
 /* It leaves. Harmless without. */
 void nt__visit_end(nt__transfer_t* transfer);
 
-/* cache.c: what is stored cannot be had after all. 0: the hop begins again, or
+/* What is stored cannot be had after all. 0: the hop begins again, or
  * why not. */
 int nt__visit_give_up(nt__visit_t* visit);
 

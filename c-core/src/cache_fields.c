@@ -137,6 +137,15 @@ static void put_name(nt__names_t* names, nt__slice_t name) {
   names->count++;
 }
 
+/* What a server says to one user is not for another, whether it says so or not.
+ */
+static bool put_user(nt__names_t* names) {
+  if (names->count == NT__CACHE_NAMES_MAX)
+    return false;
+  put_name(names, nt__slice("authorization"));
+  return true;
+}
+
 /* False: no request ever matches. */
 static bool read_vary(nt__names_t* names, const nt_headers_t* headers) {
   nt__names_t found;
@@ -150,7 +159,7 @@ static bool read_vary(nt__names_t* names, const nt_headers_t* headers) {
       return false;
     put_name(names, found.items[i]);
   }
-  return !found.full && !found.broken;
+  return !found.full && !found.broken && put_user(names);
 }
 
 /* How values are compared. */
@@ -223,13 +232,15 @@ static bool print_value(const nt_headers_t* request, nt__slice_t field,
     hash_value(&hash, kind_of(name), value);
     found = true;
   }
+  if (!found)
+    return false;
   nt__sha256_final(&hash, sum);
   for (i = 0; i < NT__SHA256_SIZE; i++) {
     out[2 * i] = digits[sum[i] >> 4];
     out[2 * i + 1] = digits[sum[i] & 15];
   }
   out[2 * i] = '\0';
-  return found;
+  return true;
 }
 
 static int append_name(nt__buf_t* out, nt__slice_t name) {
@@ -362,23 +373,56 @@ static bool is_same_date(const char* a, const char* b, int64_t now) {
   return strcmp(a, b) == 0 || (x >= 0 && x == nt__http_date(b, now));
 }
 
+static bool is_same_list(const nt__names_t* a, const nt__names_t* b) {
+  size_t i;
+
+  for (i = 0; i < a->count && i < b->count; i++)
+    if (compare_names(a->items[i], b->items[i]) != 0)
+      return false;
+  return a->count == b->count;
+}
+
+/* Under another Vary it would be for other requests than it was kept for. */
+static bool varies_alike(const nt_headers_t* old, const nt_headers_t* fresh) {
+  nt__names_t names, new_names;
+
+  if (nt__fields_find(fresh, "vary") == NULL)
+    return true;
+  return read_vary(&names, old) && read_vary(&new_names, fresh) &&
+         is_same_list(&names, &new_names);
+}
+
+/* No part of an answer with no-store may become part of a stored one. */
 static bool can_merge(const nt__stored_t* stored, const nt_headers_t* fresh) {
-  return nt__cache_can_keep(fresh) &&
+  nt__directives_t control;
+
+  nt__directives_read(&control, fresh);
+  return (!control.no_store || control.must_understand) &&
+         varies_alike(&stored->headers, fresh) && nt__cache_can_keep(fresh) &&
          stored->headers.count + fresh->count <= NT__CACHE_FIELDS_MAX;
 }
 
+/* A 304 with a tag that is not the stored one's although that was asked about:
+ * some servers change it as they compress. */
+static bool is_foreign(const nt__stored_t* stored, const nt_headers_t* fresh) {
+  const char* tag = tag_of(&stored->headers);
+  const char* new_tag = nt__fields_find(fresh, "etag");
+
+  return tag != NULL && new_tag != NULL && !is_same_tag(tag, new_tag);
+}
+
 /* RFC 9111 4.3.4. A 304 without any validator is about the one that was asked
- * for. */
+ * for. So is the answer to If-None-Match, which names one tag; but what else it
+ * says is not taken from it when its own tag is another. */
 bool nt__cache_confirms(const nt__stored_t* stored, const nt_headers_t* fresh) {
-  const char* tag = nt__fields_find(&stored->headers, "etag");
   const char* new_tag = nt__fields_find(fresh, "etag");
   const char* date = nt__fields_find(&stored->headers, "last-modified");
   const char* new_date = nt__fields_find(fresh, "last-modified");
 
   if (!can_merge(stored, fresh))
     return false;
-  if (tag != NULL && new_tag != NULL)
-    return is_same_tag(tag, new_tag);
+  if (tag_of(&stored->headers) != NULL && new_tag != NULL)
+    return true;
   if (date != NULL && new_date != NULL)
     return is_same_date(date, new_date, stored->answered);
   return new_tag == NULL || is_weak(new_tag);
@@ -454,19 +498,23 @@ static int merge_old(const nt__stored_t* stored, const nt_headers_t* fresh,
 
 int nt__cache_merge(const nt__stored_t* stored, const nt_headers_t* fresh,
                     nt__buf_t* out) {
-  const nt_headers_t* control = fresh;
+  static const nt_headers_t none = { 0 };
+  bool foreign = is_foreign(stored, fresh);
+  const nt_headers_t* taken = foreign ? &none : fresh;
+  const nt_headers_t* control = taken;
   nt__names_t left_out;
   size_t cursor = 0;
   const char* name;
   const char* value;
   int err;
 
-  if (nt__fields_find(fresh, "cache-control") == NULL)
+  if (nt__fields_find(taken, "cache-control") == NULL)
     control = &stored->headers;
-  find_left_out(&left_out, fresh, control);
-  err = merge_old(stored, fresh, control, &left_out, out);
+  find_left_out(&left_out, taken, control);
+  err = merge_old(stored, taken, control, &left_out, out);
   while (err == 0 && nt_headers_next(fresh, &cursor, &name, &value))
-    if (is_kept(&left_out, name) && is_updated(stored, name))
+    if (is_kept(&left_out, name) && is_updated(stored, name) &&
+        (!foreign || is_outdated(name)))
       err = append_field(out, name, value);
   return err;
 }

@@ -188,18 +188,21 @@ void nt__memory_put(nt__memory_t* memory, nt__shelf_t* shelf,
   keep_within(memory, shelf);
 }
 
+static size_t place_of(const nt__shelf_t* shelf, const nt__answer_t* answer) {
+  size_t i = 0;
+
+  while (i < shelf->count && shelf->answers[i] != answer)
+    i++;
+  return i;
+}
+
 bool nt__memory_swap(nt__memory_t* memory, nt__shelf_t* shelf,
                      const nt__answer_t* old, nt__answer_t* fresh) {
-  size_t i;
+  size_t at = place_of(shelf, old);
 
-  for (i = 0; i < shelf->count && shelf->answers[i] != old; i++)
-    continue;
-  if (i == shelf->count)
+  if (at == shelf->count)
     return false;
-  charge(memory, shelf, own_cost(fresh));
-  credit(memory, shelf, own_cost(old));
-  nt__answer_unref(shelf->answers[i]);
-  shelf->answers[i] = nt__answer_ref(fresh);
-  keep_within(memory, shelf);
+  take_out(memory, shelf, at);
+  nt__memory_put(memory, shelf, fresh);
   return true;
 }

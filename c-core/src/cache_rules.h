@@ -41,7 +41,7 @@ bool nt__cache_may_store(const nt_headers_t* request, int status,
                          const nt_headers_t* headers);
 /* Appends what is stored of the answer's headers. 0, NT_E_NOMEM. */
 int nt__cache_keep_headers(const nt_headers_t* headers, nt__buf_t* out);
-/* Appends those fields of the request that the answer's Vary names, in one
+/* Appends Authorization and those fields that the answer's Vary names, in one
  * order, each with a digest of its normalised value: equal bytes mean the same.
  * 0, NT_E_NOMEM. */
 int nt__cache_keep_varying(const nt_headers_t* headers,

@@ -146,7 +146,7 @@ void nt__commands_run(nt_context_t* ctx) {
 
   if (nt__mailbox_empty(&ctx->commands))
     return;
-  ctx->io.active_at = uv_hrtime();
+  nt__io_worked(ctx);
   nt__mailbox_take(&ctx->commands, &commands);
   while ((link = nt__fifo_shift(&commands)) != NULL)
     run(ctx, nt__container_of(link, nt__command_t, link));

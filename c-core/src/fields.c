@@ -14,7 +14,6 @@
 #include "header.h"
 #include "origin.h"
 #include "secret.h"
-#include "sha256.h"
 
 /* ---- Secrets ------------------------------------------------------------- */
 
@@ -271,32 +270,13 @@ static int add_text(nt__buf_t* out, const char* text, size_t size) {
   return err ? err : nt__buf_append(out, "", 1);
 }
 
-/* Enough to tell two values apart. */
-static int add_hash(nt__buf_t* out, const char* value, size_t size) {
-  static const char digits[] = "0123456789abcdef";
-  unsigned char hash[NT__SHA256_SIZE];
-  char text[2 * NT__SHA256_SIZE];
-  nt__sha256_t state;
-  size_t i;
-
-  nt__sha256_init(&state);
-  nt__sha256_update(&state, value, size);
-  nt__sha256_final(&state, hash);
-  for (i = 0; i < NT__SHA256_SIZE; i++) {
-    text[2 * i] = digits[hash[i] >> 4];
-    text[2 * i + 1] = digits[hash[i] & 15];
-  }
-  return add_text(out, text, sizeof(text));
-}
-
 static int add(nt__headers_t* out, const char* name, const char* value,
                size_t size) {
   size_t start = out->bytes.size;
   int err = add_text(&out->bytes, name, strlen(name));
 
   if (err == 0)
-    err = nt__header_is_secret(name) ? add_hash(&out->bytes, value, size)
-                                     : add_text(&out->bytes, value, size);
+    err = add_text(&out->bytes, value, size);
   if (err)
     out->bytes.size = start;
   else

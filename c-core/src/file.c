@@ -139,6 +139,13 @@ int nt__file_protect(uv_file file) {
   return finish(&request);
 }
 
+int nt__file_protect_path(const char* path) {
+  uv_fs_t request;
+
+  uv_fs_chmod(NULL, &request, path, OWN_FILE_MODE, NULL);
+  return finish(&request);
+}
+
 int nt__file_sync(uv_file file) {
   uv_fs_t request;
 

@@ -32,6 +32,7 @@ int nt__file_read(uv_file file, void* data, size_t* size, uint64_t offset);
 int nt__file_truncate(uv_file file, uint64_t size);
 /* For this user alone, whatever the umask. */
 int nt__file_protect(uv_file file);
+int nt__file_protect_path(const char* path);
 int nt__file_sync(uv_file file);
 
 /* Nobody else has locked it: 0, or UV_EBUSY. The lock is seen by other

@@ -615,6 +615,7 @@ int nt__hop_start(nt__transfer_t* t) {
     return err;
   t->profile.fetch_start = nt__unix_ms();
   t->profile.request_end = 0;
+  t->profile.cache = "";
   return nt__driver_add(&t->easy);
 }
 

@@ -336,6 +336,8 @@ void nt__credit_flush(nt_context_t* ctx);
 /* loop.c: the body of the I/O thread. */
 int nt__io_init(nt_context_t* ctx);
 void nt__io_run(nt_context_t* ctx);
+/* There was something to do just now: if it spins, it goes on for a while. */
+void nt__io_worked(nt_context_t* ctx);
 /* After the thread has ended, or if it never ran. */
 void nt__io_free(nt_context_t* ctx);
 

@@ -31,6 +31,11 @@ static void stay_awake(nt_context_t* ctx) {
   uv_idle_start(&ctx->io.busy, on_nothing);
 }
 
+void nt__io_worked(nt_context_t* ctx) {
+  if (atomic_load(&ctx->spin_us) != 0)
+    ctx->io.active_at = uv_hrtime();
+}
+
 /* Spinning trades CPU for the time that waking up takes. */
 static bool spins(nt_context_t* ctx) {
   uint64_t spin_ns = (uint64_t) atomic_load(&ctx->spin_us) * 1000;

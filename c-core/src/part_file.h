@@ -17,6 +17,7 @@ typedef struct nt__files {
   nt__node_t parts; /* nt__part_file_t that are open */
   nt__temp_dirs_t temp;
   nt__store_file_t store;
+  struct nt__cache_file* caches; /* that are open */
 } nt__files_t;
 
 typedef struct nt__part_file {

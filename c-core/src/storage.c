@@ -13,6 +13,8 @@
 
 #include <string.h>
 
+#include "cache_file.h"
+
 #ifndef _WIN32
 #  include <pthread.h>
 #endif
@@ -97,6 +99,7 @@ static void storage_main(void* arg) {
   tell_results(storage);
   nt__temp_dirs_free(&storage->files.temp);
   nt__store_file_close(&storage->files.store);
+  nt__cache_files_close(&storage->files.caches);
   uv_mutex_lock(&storage->mutex);
   storage->ended = true;
   uv_cond_broadcast(&storage->changed);

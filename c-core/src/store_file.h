@@ -6,31 +6,13 @@
 #include <stdint.h>
 
 #include "nettask.h"
-
-struct sqlite3;
-struct sqlite3_stmt;
-
-typedef enum nt__store_statement {
-  NT__STORE_SELECT,
-  NT__STORE_TOUCH,
-  NT__STORE_INSERT,
-  NT__STORE_DELETE,
-  NT__STORE_MEASURE,
-  NT__STORE_OLDEST,
-  NT__STORE_EVICT,
-  NT__STORE_BEGIN,
-  NT__STORE_COMMIT,
-  NT__STORE_ROLLBACK,
-  NT__STORE_STATEMENTS
-} nt__store_statement_t;
+#include "sqlite_file.h"
 
 /* Zeroed until it is used. */
 typedef struct nt__store_file {
-  struct sqlite3* db; /* NULL while it is closed */
-  char* path;         /* that the policy names; NULL: in memory */
-  struct sqlite3_stmt* statements[NT__STORE_STATEMENTS]; /* NULL until used */
-  uint64_t size; /* of what it holds: never less than that */
-  int64_t clock; /* the newest value of `used` */
+  nt__sqlite_t file; /* its path is what the policy names */
+  uint64_t size;     /* of what it holds: never less than that */
+  int64_t clock;     /* the newest value of `used` */
 } nt__store_file_t;
 
 /* One action on it. */

@@ -164,9 +164,11 @@ void nt__transfer_resume(nt__transfer_t* t) {
 static void prepare_hop(nt__transfer_t* t);
 
 /* True: the cache has something else in mind, and the hop begins again. */
-static bool turn(nt__transfer_t* t, int error) {
+static bool begin_anew(nt__transfer_t* t, int error) {
   if (!nt__visit_turns(t, error))
     return false;
+  if (nt__node_linked(&t->node))
+    nt__list_remove(&t->node);
   nt__hop_end(t, error);
   prepare_hop(t);
   return true;
@@ -181,11 +183,10 @@ static bool is_over(const nt__transfer_t* t) {
 static void on_lookup_turn(nt__lookup_turn_t* turn, int error) {
   nt__transfer_t* t = nt__container_of(turn, nt__transfer_t, lookup);
 
-  if (error) {
+  if (error == 0)
+    nt__list_append(&transfers_of(t)->starting, &t->node);
+  else if (!begin_anew(t, error))
     finish(t, nt__ask_was_refused(t) ? NT_E_PRIVATE : error, "");
-    return;
-  }
-  nt__list_append(&transfers_of(t)->starting, &t->node);
 }
 
 /* By the address that a resolver has given, if there is one. */
@@ -235,8 +236,10 @@ static int prepare_answer(nt__transfer_t* t) {
 }
 
 static void prepare_hop(nt__transfer_t* t) {
-  int result = prepare_answer(t);
+  int result;
 
+  t->headers_done = false;
+  result = prepare_answer(t);
   if (result < 0)
     finish(t, result, "");
   if (result != 0)
@@ -300,7 +303,7 @@ static void on_due(nt__timer_t* timer) {
     return;
   if (refused)
     finish(t, NT_E_PRIVATE, ""); /* and no other address has answered */
-  else if (is_over(t) || !turn(t, NT_E_TIMEOUT))
+  else if (is_over(t) || !begin_anew(t, NT_E_TIMEOUT))
     finish(t, NT_E_TIMEOUT, over);
 }
 
@@ -419,7 +422,7 @@ static void on_done(nt__easy_t* easy, CURLcode code) {
     go_another_way(t, err);
     return;
   }
-  if (turn(t, err))
+  if (begin_anew(t, err))
     return;
   if (err) {
     finish(t, err, t->failure ? "" : NULL);

@@ -4,6 +4,7 @@
 #ifndef NT_TEST_CACHE_HOST_H
 #define NT_TEST_CACHE_HOST_H
 
+#include "cache_memory.h"
 #include "cache_store.h"
 #include "folder.h"
 #include "host.h"
@@ -367,6 +368,7 @@ static inline void cache_replace(cache_t* cache, nt__answer_t* old,
   step_t step = { .answer = old };
 
   stored.varying = old->stored.varying;
+  stored.answered = old->stored.answered + 1000;
   step.other = nt__answer_new(old->key, &stored);
   assert_non_null(step.other);
   cache_do(cache, &step, run_replace);

@@ -34,7 +34,7 @@ typedef struct site {
   page_t pages[SITE_PAGES];
   size_t count;
   unsigned asked;
-  char heads[SITE_HEADS][2048]; /* of the requests, in order */
+  char heads[SITE_HEADS][2048]; /* of the last requests */
 } site_t;
 
 /* A copy of the page; false when there is none. */
@@ -54,9 +54,8 @@ static inline bool site_find(site_t* site, const char* path, page_t* out) {
 
 static inline void site_note(site_t* site, const char* head) {
   pthread_mutex_lock(&site->mutex);
-  if (site->asked < SITE_HEADS)
-    snprintf(site->heads[site->asked], sizeof(site->heads[0]), "%.*s",
-             (int) sizeof(site->heads[0]) - 1, head);
+  snprintf(site->heads[site->asked % SITE_HEADS], sizeof(site->heads[0]),
+           "%.*s", (int) sizeof(site->heads[0]) - 1, head);
   site->asked++;
   pthread_mutex_unlock(&site->mutex);
 }

@@ -1,6 +1,8 @@
 /* The cache between requests and a server in this process: each mode, what a
  * 304 does, redirects, streams, errors that are covered, what invalidates, and
  * ends at every moment. What HTTP says is tested in test_cache_rules.c. */
+#include "http_date.h"
+#include "internal.h"
 #include "site.h"
 
 enum {
@@ -9,6 +11,12 @@ enum {
 
 #define FRESH "Cache-Control: max-age=1000\r\n"
 #define STALE "Cache-Control: max-age=0\r\n"
+
+/* Until so many answers are held: a release before that would be lost. */
+static void wait_holding(fixture_t* f, unsigned count) {
+  assert_true(server_wait(f->host->server, &f->host->server->holding, count,
+                          PATIENCE_MS));
+}
 
 /* ---- Modes --------------------------------------------------------------- */
 
@@ -77,6 +85,20 @@ static void what_is_missing_is_not_asked_for(void** state) {
   assert_int_equal(site_asked(f), 0);
 }
 
+/* So that caches on the way do the same. */
+static void modes_are_told_on_the_way(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  assert_false(site_saw(f, "Cache-Control"));
+  site_get(f, "/a", NT_CACHE_NO_CACHE);
+  assert_true(site_saw(f, "\r\nCache-Control: max-age=0\r\n"));
+  site_get(f, "/a", NT_CACHE_RELOAD);
+  assert_true(site_saw(f, "\r\nCache-Control: no-cache\r\n"));
+  assert_true(site_saw(f, "\r\nPragma: no-cache\r\n"));
+}
+
 static void own_conditions_are_left_alone(void** state) {
   static const nt_header_t field = { "If-None-Match", "\"e\"" };
   fixture_t* f = *state;
@@ -110,6 +132,25 @@ static const char* value_of(const nt_headers_t* headers, const char* wanted) {
       found = value;
     }
   return found;
+}
+
+static void a_hit_without_a_date_gets_one(void** state) {
+  fixture_t* f = *state;
+  int64_t now = nt__unix_ms() / 1000;
+  nt_event_t ev;
+  int64_t date;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "a" });
+  site_put(f, (page_t){ .path = "/b",
+                        .fields = FRESH "Date: not one\r\n",
+                        .body = "b" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  site_get(f, "/b", NT_CACHE_DEFAULT);
+  host_end(f->host, site_start(f, "/a", NT_CACHE_ONLY, NULL), &ev);
+  date = nt__http_date(value_of(&ev.headers, "date"), now * 1000);
+  assert_in_range(date, now, nt__unix_ms() / 1000);
+  host_end(f->host, site_start(f, "/b", NT_CACHE_ONLY, NULL), &ev);
+  assert_string_equal(value_of(&ev.headers, "date"), "not one");
 }
 
 static void a_304_renews_headers_and_freshness(void** state) {
@@ -154,17 +195,38 @@ static void a_304_that_does_not_fit_is_asked_again(void** state) {
   fixture_t* f = *state;
 
   site_put(f, (page_t){ .path = "/a",
-                        .fields = STALE "ETag: \"e\"\r\n",
+                        .fields = STALE "ETag: \"e\"\r\nLast-Modified: "
+                                        "Sun, 06 Nov 1994 08:49:37 GMT\r\n",
                         .body = "one" });
   site_get(f, "/a", NT_CACHE_DEFAULT);
   site_put(f, (page_t){ .path = "/a",
                         .fields = FRESH,
                         .body = "two",
                         .flags = SITE_WRONG_304,
-                        .renewed = "ETag: \"other\"\r\n" });
+                        .renewed = "Last-Modified: "
+                                   "Sun, 06 Nov 1994 08:49:38 GMT\r\n" });
   assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 two ");
   assert_int_equal(site_asked(f), 3);
   assert_false(site_saw(f, "If-None-Match"));
+}
+
+static void a_304_with_another_tag_changes_no_fields(void** state) {
+  fixture_t* f = *state;
+  nt_event_t ev;
+
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = "Cache-Control: max-age=60\r\nAge: 90\r\n"
+                                  "ETag: \"e\"\r\nX-A: 1\r\n",
+                        .body = "one",
+                        .etag = "\"e\"",
+                        .renewed = "ETag: \"other\"\r\nX-A: 2\r\n" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  host_end(f->host, site_start(f, "/a", NT_CACHE_DEFAULT, NULL), &ev);
+  assert_string_equal(ev.profile->cache, "revalidated");
+  assert_string_equal(value_of(&ev.headers, "etag"), "\"e\"");
+  assert_string_equal(value_of(&ev.headers, "x-a"), "1");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one hit");
+  assert_int_equal(site_asked(f), 2);
 }
 
 static void head_tells_of_what_is_stored(void** state) {
@@ -210,7 +272,7 @@ static void a_hit_looks_like_an_answer(void** state) {
   assert_string_equal(ev.url, host_url(f->host, "/a", url, sizeof(url)));
   assert_string_equal(value_of(&ev.headers, "x-a"), "1");
   assert_true(atoi(value_of(&ev.headers, "age")) >= 7);
-  assert_int_equal(ev.headers.count, 4);
+  assert_int_equal(ev.headers.count, 5); /* with a Date */
   assert_string_equal(ev.profile->cache, "hit");
   assert_string_equal(ev.profile->protocol, "unknown");
   assert_string_equal(ev.profile->peer_ip, "");
@@ -315,6 +377,36 @@ static void the_user_of_a_url_counts(void** state) {
   assert_string_equal(site_end(f, start_as(f, "she:pw@")), "200 hers hit");
 }
 
+static const char* get_with_jar(fixture_t* f, const char* path) {
+  nt_request_options_t options;
+
+  nt_request_options_init(&options);
+  options.flags = NT_REQUEST_COOKIES_SEND | NT_REQUEST_COOKIES_STORE;
+  return site_end(f, site_start(f, path, NT_CACHE_DEFAULT, &options));
+}
+
+static void the_jar_counts_where_cookies_vary(void** state) {
+  fixture_t* f = *state;
+  char url[64];
+
+  host_url(f->host, "/a", url, sizeof(url));
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH "Vary: Cookie\r\n"
+                                        "Set-Cookie: a=1\r\n",
+                        .body = "stranger" });
+  assert_string_equal(get_with_jar(f, "/a"), "200 stranger ");
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH "Vary: Cookie\r\n",
+                        .body = "friend" });
+  assert_string_equal(get_with_jar(f, "/a"), "200 friend ");
+  assert_string_equal(get_with_jar(f, "/a"), "200 friend hit");
+  assert_int_equal(nt_cookies_clear(f->host->net, url), 0);
+  assert_string_equal(get_with_jar(f, "/a"), "200 stranger hit");
+  /* What is played sets nothing: that was done when it came. */
+  assert_string_equal(get_with_jar(f, "/a"), "200 stranger hit");
+  assert_int_equal(site_asked(f), 2);
+}
+
 /* ---- Redirects ----------------------------------------------------------- */
 
 static void redirects_are_hits_and_lead_on(void** state) {
@@ -367,6 +459,64 @@ static void stored_redirects_in_a_circle_end(void** state) {
                         .fields = FRESH "Location: /round\r\n" });
   assert_string_equal(site_get(f, "/round", NT_CACHE_DEFAULT), "REDIRECTS");
   assert_int_equal(site_asked(f), 1);
+}
+
+static void the_verdict_is_that_of_the_last_hop(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/from",
+                        .status = "301 Moved",
+                        .fields = FRESH "Location: /to\r\n" });
+  site_put(f, (page_t){ .path = "/to",
+                        .fields = "Cache-Control: no-store\r\n",
+                        .body = "here" });
+  site_get(f, "/from", NT_CACHE_DEFAULT);
+  assert_string_equal(site_get(f, "/from", NT_CACHE_DEFAULT), "200 here ");
+  assert_int_equal(site_asked(f), 3);
+  assert_string_equal(site_get(f, "/from", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
+/* ---- Origins ------------------------------------------------------------- */
+
+static const char* get_as(fixture_t* f, const char* path, const char* origin,
+                          nt_mode_t mode) {
+  nt_request_options_t options;
+
+  nt_request_options_init(&options);
+  options.origin = origin;
+  options.mode = mode;
+  return site_end(f, site_start(f, path, NT_CACHE_DEFAULT, &options));
+}
+
+/* Whoever stored it: what may be told of it is decided anew. */
+static void origins_are_judged_anew(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH
+                        "Access-Control-Allow-Origin: http://good.test\r\n",
+                        .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  assert_string_equal(get_as(f, "/a", "http://good.test/", NT_MODE_CORS),
+                      "200 one hit");
+  assert_string_equal(get_as(f, "/a", "http://bad.test/", NT_MODE_CORS),
+                      "CORS");
+  assert_string_equal(get_as(f, "/a", "http://bad.test/", NT_MODE_NO_CORS),
+                      "0  hit");
+  assert_string_equal(get_as(f, "/a", "http://bad.test/", NT_MODE_SAME_ORIGIN),
+                      "CROSS_ORIGIN");
+  assert_int_equal(site_asked(f), 1);
+}
+
+static void what_nobody_may_see_is_not_stored(void** state) {
+  fixture_t* f = *state;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "one" });
+  assert_string_equal(get_as(f, "/a", "http://bad.test/", NT_MODE_NO_CORS),
+                      "0  ");
+  assert_string_equal(get_as(f, "/a", "http://bad.test/", NT_MODE_CORS),
+                      "CORS");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
 }
 
 /* ---- Streams ------------------------------------------------------------- */
@@ -454,9 +604,38 @@ static void what_is_cut_short_is_not_stored(void** state) {
                         .body = "hello",
                         .flags = SITE_CUT });
   host_expect(f->host, site_start(f, "/a", NT_CACHE_DEFAULT, NULL),
-              NT_E_DROPPED);
-  host_expect(f->host, start_stream(f, "/a"), NT_E_DROPPED);
+              NT_E_LENGTH_MISMATCH);
+  host_expect(f->host, start_stream(f, "/a"), NT_E_LENGTH_MISMATCH);
   assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
+static void small_store(nt_policy_t* policy) {
+  policy->cache_max_bytes = 64 << 10;
+}
+
+static void what_is_too_large_is_not_stored(void** state) {
+  fixture_t* f = *state;
+  nt_event_t ev;
+
+  host_policy(f->host, small_store);
+  site_put(f, (page_t){ .path = "/s", .fields = FRESH, .size = LARGE });
+  host_end(f->host, site_start(f, "/s", NT_CACHE_DEFAULT, NULL), &ev);
+  assert_int_equal(ev.size, LARGE);
+  assert_string_equal(drain(f, start_stream(f, "/s"), LARGE), "");
+  assert_string_equal(site_get(f, "/s", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
+static void a_get_with_a_body_is_left_alone(void** state) {
+  fixture_t* f = *state;
+  nt_request_options_t options;
+
+  nt_request_options_init(&options);
+  options.body = "query";
+  options.body_size = 5;
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "one" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  assert_string_equal(
+      site_end(f, site_start(f, "/a", NT_CACHE_DEFAULT, &options)), "200 one ");
 }
 
 static void what_is_cleared_meanwhile_is_not_stored(void** state) {
@@ -468,7 +647,7 @@ static void what_is_cleared_meanwhile_is_not_stored(void** state) {
                         .body = "hello",
                         .flags = SITE_HOLD });
   ids[0] = site_start(f, "/a", NT_CACHE_DEFAULT, NULL);
-  server_wait(f->host->server, &f->host->server->holding, 1, 20000);
+  wait_holding(f, 1);
   assert_int_equal(nt_cache_clear(f->host->net, NULL), 0);
   server_release(f->host->server);
   assert_string_equal(site_end(f, ids[0]), "200 hello ");
@@ -515,6 +694,41 @@ static void unsafe_methods_invalidate(void** state) {
   assert_string_equal(site_get(f, "/b", NT_CACHE_ONLY), "CACHE_MISS");
   assert_string_equal(site_get(f, "/c", NT_CACHE_ONLY), "CACHE_MISS");
   assert_string_equal(site_get(f, "/d", NT_CACHE_ONLY), "200 d hit");
+}
+
+/* RFC 9110 4.2.3: however the URL is written. */
+static void one_resource_has_one_place(void** state) {
+  fixture_t* f = *state;
+  nt_request_options_t post;
+
+  nt_request_options_init(&post);
+  post.method = "POST";
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "a" });
+  site_get(f, "/b/../a#b", NT_CACHE_DEFAULT);
+  assert_string_equal(site_get(f, "/./a", NT_CACHE_ONLY), "200 a hit");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "200 a hit");
+  site_end(f, site_start(f, "/c/../a", NT_CACHE_NONE, &post));
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
+static void uploads_invalidate(void** state) {
+  fixture_t* f = *state;
+  nt_part_t part = { .name = "a", .data = "x", .size = 1 };
+  nt_upload_options_t options;
+  char url[64];
+  nt_id_t id;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "a" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  nt_upload_options_init(&options);
+  options.request.url = host_url(f->host, "/a", url, sizeof(url));
+  options.request.cache = NT_CACHE_DEFAULT; /* does not matter */
+  options.parts = &part;
+  options.part_count = 1;
+  assert_int_equal(nt_upload_open(f->host->net, &id), 0);
+  assert_int_equal(nt_upload_start(f->host->net, id, &options), 0);
+  host_expect(f->host, id, 0);
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
 }
 
 /* ---- Errors -------------------------------------------------------------- */
@@ -580,7 +794,7 @@ static void stale_ones_are_renewed_meanwhile(void** state) {
                         .body = "two",
                         .flags = SITE_HOLD });
   assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one stale");
-  wait_asked(f, 2);
+  wait_holding(f, 1);
   assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one stale");
   assert_int_equal(site_asked(f), 2); /* one at a time */
   server_release(f->host->server);
@@ -614,6 +828,29 @@ static void renewals_end_with_the_context(void** state) {
   host_policy(f->host, small_mark); /* ends it, too */
   assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one stale");
   wait_asked(f, 3);
+}
+
+static void no_grace(nt_policy_t* policy) {
+  policy->background_grace_ms = 0;
+}
+
+static void renewals_end_in_the_background(void** state) {
+  fixture_t* f = *state;
+  nt_id_t id;
+
+  host_policy(f->host, no_grace);
+  site_put(f, (page_t){ .path = "/a", .fields = RENEWED, .body = "one" });
+  site_put(f, (page_t){ .path = "/b", .flags = SITE_HOLD });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  site_put(f, (page_t){ .path = "/a", .body = "two", .flags = SITE_HOLD });
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one stale");
+  id = site_start(f, "/b", NT_CACHE_NONE, NULL);
+  wait_asked(f, 3);
+  assert_int_equal(nt_background(f->host->net, 1), 0);
+  host_expect(f->host, id, NT_E_INTERRUPTED);
+  assert_int_equal(nt_background(f->host->net, 0), 0);
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 one stale");
+  wait_asked(f, 4); /* another one begins */
 }
 
 /* ---- Two at once, and ends at any moment --------------------------------- */
@@ -675,6 +912,51 @@ static void what_is_aborted_is_not_stored(void** state) {
   assert_string_equal(site_get(f, "/s", NT_CACHE_ONLY), "CACHE_MISS");
 }
 
+static nt_id_t start_any(fixture_t* f, uint64_t random) {
+  static const char* const paths[] = { "/s", "/v", "/from", "/r" };
+  static const nt_cache_t some[] = { NT_CACHE_DEFAULT, NT_CACHE_DEFAULT,
+                                     NT_CACHE_NO_CACHE, NT_CACHE_RELOAD };
+  nt_request_options_t options;
+
+  nt_request_options_init(&options);
+  options.flags = random & 16 ? NT_REQUEST_STREAM : 0;
+  return site_start(f, paths[random % 4], some[random / 4 % 4], &options);
+}
+
+static void ends_at_any_moment(void** state) {
+  fixture_t* f = *state;
+  uint64_t random = 88172645463325252u;
+  unsigned ended = 0;
+  nt_event_t ev;
+  unsigned i;
+
+  site_put(f, (page_t){ .path = "/s", .fields = FRESH, .size = LARGE });
+  site_put(f, (page_t){ .path = "/v",
+                        .fields = STALE "ETag: \"e\"\r\n",
+                        .body = "one",
+                        .etag = "\"e\"" });
+  site_put(f, (page_t){ .path = "/from",
+                        .status = "301 Moved",
+                        .fields = FRESH "Location: /s\r\n" });
+  site_put(f, (page_t){ .path = "/r", .fields = RENEWED, .body = "one" });
+  for (i = 0; i < 400; i++) {
+    nt_id_t id = start_any(f, next_random(&random));
+    uint64_t spins = next_random(&random) % 8000;
+
+    if (i % 32 == 0)
+      assert_int_equal(nt_cache_clear(f->host->net, NULL), 0);
+    while (spins-- > 0)
+      ended += nt_poll(f->host->net, &ev) && ev.type == NT_EV_END;
+    nt_abort(f->host->net, id);
+  }
+  while (ended < 400) {
+    host_next(f->host, &ev);
+    assert_true(ev.error == 0 || ev.error == NT_E_ABORTED);
+    ended += ev.type == NT_EV_END;
+  }
+  assert_string_equal(site_get(f, "/v", NT_CACHE_RELOAD), "200 one ");
+}
+
 /* The context closes over what is being played and recorded. */
 static void the_context_closes_over_all(void** state) {
   fixture_t* f = *state;
@@ -702,10 +984,13 @@ int main(void) {
     SITE_TEST(a_mode_of_none_neither_uses_nor_stores),
     SITE_TEST(modes_do_what_fetch_says),
     SITE_TEST(what_is_missing_is_not_asked_for),
+    SITE_TEST(modes_are_told_on_the_way),
     SITE_TEST(own_conditions_are_left_alone),
+    SITE_TEST(a_hit_without_a_date_gets_one),
     SITE_TEST(a_304_renews_headers_and_freshness),
     SITE_TEST(another_answer_takes_the_place),
     SITE_TEST(a_304_that_does_not_fit_is_asked_again),
+    SITE_TEST(a_304_with_another_tag_changes_no_fields),
     SITE_TEST(head_tells_of_what_is_stored),
     SITE_TEST(a_hit_looks_like_an_answer),
     SITE_TEST(empty_bodies_are_bodies),
@@ -713,25 +998,35 @@ int main(void) {
     SITE_TEST(vary_keeps_answers_apart),
     SITE_TEST(what_is_for_one_is_not_given_to_another),
     SITE_TEST(the_user_of_a_url_counts),
+    SITE_TEST(the_jar_counts_where_cookies_vary),
     SITE_TEST(redirects_are_hits_and_lead_on),
     SITE_TEST(the_body_of_a_redirect_is_stored_too),
     SITE_TEST(stored_redirects_in_a_circle_end),
+    SITE_TEST(the_verdict_is_that_of_the_last_hop),
+    SITE_TEST(origins_are_judged_anew),
+    SITE_TEST(what_nobody_may_see_is_not_stored),
     SITE_TEST(streams_are_stored_and_played_piecewise),
     SITE_TEST(what_was_gathered_is_streamed),
     SITE_TEST(what_is_cut_short_is_not_stored),
+    SITE_TEST(what_is_too_large_is_not_stored),
+    SITE_TEST(a_get_with_a_body_is_left_alone),
     SITE_TEST(what_is_cleared_meanwhile_is_not_stored),
     SITE_TEST(one_url_can_be_cleared),
     SITE_TEST(unsafe_methods_invalidate),
+    SITE_TEST(one_resource_has_one_place),
+    SITE_TEST(uploads_invalidate),
     SITE_TEST(errors_are_covered),
     SITE_TEST(a_silent_server_is_an_error_that_is_covered),
     SITE_TEST(stale_ones_are_renewed_meanwhile),
     SITE_TEST(a_renewal_asks_what_the_task_asked),
     SITE_TEST(renewals_end_with_the_context),
+    SITE_TEST(renewals_end_in_the_background),
     SITE_TEST(two_at_once_are_two),
     SITE_TEST(hits_can_be_aborted),
     SITE_TEST(what_is_aborted_is_not_stored),
+    SITE_TEST(ends_at_any_moment),
     SITE_TEST(the_context_closes_over_all),
   };
 
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  return cmocka_run_group_tests_name("cache", tests, NULL, NULL);
 }

@@ -91,13 +91,13 @@ def start_server(folder):
     return server, server.read_ports()["http"]
 
 
-def start_client(options, folder, url, cache):
+def start_client(options, folder, url, *words):
     sanitizer = specs.sanitizer_options(options.sanitize, folder)
     env = {**specs.lua_environment(options.build, options.lua), **sanitizer}
     return subprocess.Popen(
         specs.wrap(options.sanitize)
         + ["env", f"LD_PRELOAD={specs.preload(options)}",
-           specs.interpreter(options.lua), HERE / "client.lua", url, *cache],
+           specs.interpreter(options.lua), HERE / "client.lua", url, *words],
         cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True)
 
@@ -110,14 +110,14 @@ def counts(output):
 
 
 def play(options, folder, url):
-    clients = {"in memory": [], "in a folder": [folder / "cache"]}
-    running = {name: start_client(options, folder, url, cache)
-               for name, cache in clients.items()}
+    clients = {"memory": [], "folder": [folder / "cache"]}
+    running = {name: start_client(options, folder, url, name, *words)
+               for name, words in clients.items()}
     passed = failed = 0
     for name, client in running.items():
         output = client.communicate()[0]
         good, bad = counts(output)
-        print(f"---- The cache {name}\n{output}")
+        print(f"---- Cache: {name}\n{output}")
         passed += good
         failed += bad or int(client.returncode != 0)
     for report in sorted(folder.glob("san.*")):

@@ -1,0 +1,159 @@
+/* The cache without memory: each run repeats itself with the first, second,
+ * third, ... of our allocations failing until none is left to fail. A request
+ * ends once, with the body that it should have or with NT_E_NOMEM, and all that
+ * was taken is given back. */
+#include <curl/curl.h>
+#include <limits.h>
+
+#include "failing.h"
+#include "site.h"
+
+enum {
+  MOST_RUNS = 3000,
+  LARGE = 100000,
+  LULL_MS = 30,      /* no event for so long: memory comes back */
+  SILENCE_MS = 10000 /* and for so long: the run hangs */
+};
+
+/* As test_alloc.c explains: libcurl fails in ways of its own. */
+static void keep_libcurl_out(void** state) {
+  (void) state;
+  assert_int_equal(curl_global_init(CURL_GLOBAL_ALL), CURLE_OK);
+}
+
+/* Takes events until the request has ended; how many bytes of a body came. */
+static uint64_t take_end(fixture_t* f, nt_id_t id, nt_event_t* ev, long n) {
+  uint64_t streamed = 0;
+
+  for (;;) {
+    if (!nt_wait(f->host->net, LULL_MS)) {
+      failing_relent();
+      if (!nt_wait(f->host->net, SILENCE_MS))
+        fail_msg("n = %ld: a request hangs", n);
+    }
+    while (nt_poll(f->host->net, ev)) {
+      assert_true(ev->id == id);
+      if (ev->type == NT_EV_CHUNK)
+        streamed += ev->size;
+      if (ev->type == NT_EV_END)
+        return streamed + ev->size;
+    }
+  }
+}
+
+static void ask(fixture_t* f, long n, const char* path, const char* method,
+                uint32_t flags, uint64_t size) {
+  nt_request_options_t options;
+  nt_event_t ev;
+  uint64_t came;
+  char url[128];
+  nt_id_t id;
+  int err;
+
+  nt_request_options_init(&options);
+  options.url = host_url(f->host, path, url, sizeof(url));
+  options.method = method;
+  options.flags = flags;
+  options.cache = NT_CACHE_DEFAULT;
+  if (nt_request_open(f->host->net, &id) != 0)
+    return;
+  err = nt_request_start(f->host->net, id, &options);
+  if (err) {
+    assert_int_equal(err, NT_E_NOMEM);
+    nt_fail(f->host->net, id, err, NULL);
+  }
+  came = take_end(f, id, &ev, n);
+  if (ev.error != 0 && ev.error != NT_E_NOMEM)
+    fail_msg("n = %ld: %s (%s)", n, nt_error_name(ev.error), ev.message);
+  if (ev.error == 0 && (came != size || ev.status != 200))
+    fail_msg("n = %ld: %s %d, %d bytes", n, path, ev.status, (int) came);
+}
+
+static void ask_all(fixture_t* f, long n) {
+  ask(f, n, "/fresh", "GET", 0, 3);
+  ask(f, n, "/from#part", "GET", 0, 3);
+  ask(f, n, "/same", "GET", 0, 4);
+  ask(f, n, "/large", "GET", NT_REQUEST_STREAM, LARGE);
+  ask(f, n, "/large", "GET", 0, LARGE);
+  ask(f, n, "/same", "HEAD", 0, 0);
+  ask(f, n, "/covered", "GET", 0, 5);
+}
+
+/* A whole life; true when no allocation was left to fail. */
+static bool run_session(fixture_t* f, failing_mode_t mode, long n) {
+  bool complete;
+
+  site_put(f, (page_t){ .path = "/covered",
+                        .fields = "Cache-Control: max-age=0, "
+                                  "stale-while-revalidate=1000\r\n",
+                        .body = "cover" });
+  failing_start(mode, n);
+  if (nt_open(&f->host->net) == 0) {
+    ask_all(f, n);
+    ask_all(f, n);
+    nt_cache_clear(f->host->net, NULL);
+    ask(f, n, "/fresh", "POST", 0, 3);
+    assert_int_equal(host_close(f->host->net), 0);
+    f->host->net = NULL;
+  }
+  complete = failing_stop();
+  return complete;
+}
+
+static void put_pages(fixture_t* f) {
+  site_put(f, (page_t){ .path = "/fresh",
+                        .fields = "Cache-Control: max-age=1000\r\n"
+                                  "Content-Location: /other\r\n",
+                        .body = "one" });
+  site_put(f, (page_t){ .path = "/from",
+                        .status = "301 Moved",
+                        .fields = "Cache-Control: max-age=1000\r\n"
+                                  "Location: /fresh\r\n",
+                        .body = "moved" });
+  site_put(f, (page_t){ .path = "/same",
+                        .fields = "Cache-Control: max-age=0\r\nETag: \"e\"\r\n",
+                        .body = "same",
+                        .etag = "\"e\"" });
+  site_put(f, (page_t){ .path = "/large",
+                        .fields = "Cache-Control: max-age=1000\r\n",
+                        .size = LARGE });
+}
+
+static void sweep(fixture_t* f, failing_mode_t mode) {
+  bool complete = false;
+  long live;
+  long n;
+
+  put_pages(f);
+  nt_close(f->host->net, CLOSE_MS);
+  assert_true(run_session(f, mode, LONG_MAX));
+  live = atomic_load(&failing_live);
+  for (n = 1; !complete; n++) {
+    assert_true(n < MOST_RUNS);
+    complete = run_session(f, mode, n);
+    if (atomic_load(&failing_live) != live)
+      fail_msg("n = %ld: %ld blocks leaked", n,
+               atomic_load(&failing_live) - live);
+  }
+  assert_true(n > 100);
+}
+
+static void any_one_allocation_may_fail(void** state) {
+  sweep(*state, FAILING_ONCE);
+}
+
+static void from_any_allocation_on_all_may_fail(void** state) {
+  sweep(*state, FAILING_ALWAYS);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(keep_libcurl_out),
+    SITE_TEST(any_one_allocation_may_fail),
+    SITE_TEST(from_any_allocation_on_all_may_fail),
+  };
+
+  if (failing_install() != 0)
+    return 1;
+  return cmocka_run_group_tests_name("cache_alloc", tests, NULL, NULL);
+}
