@@ -4,6 +4,7 @@
  * poll, takes the commands, starts transfers, lets libcurl go on, and hands the
  * events over. So no transfer is started inside a callback of libcurl, commands
  * and events cross in batches, and one place decides whether to sleep. */
+#include "ask.h"
 #include "cache.h"
 #include "cookies.h"
 #include "driver.h"
@@ -60,6 +61,7 @@ static void shut_down(nt_context_t* ctx) {
   nt__cookies_stop(ctx->cookies);
   nt__storage_stop(ctx->io.storage);
   nt__resolver_free(ctx->io.resolver);
+  nt__asks_free(ctx->io.asks);
   nt__udps_free(ctx->io.udps);
   nt__streams_free(ctx->io.streams);
   nt__transfers_free(ctx->io.transfers);
