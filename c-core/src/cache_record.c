@@ -261,12 +261,14 @@ void nt__cache_recorders_doom(nt__cache_store_t* store, const char* key) {
 
 /* What there is of them is removed. */
 void nt__cache_recorders_close(nt__cache_store_t* store) {
-  while (!nt__list_empty(&store->recorders)) {
+  nt__node_t* node;
+
+  while ((node = nt__list_shift(&store->recorders)) != NULL) {
     nt__cache_recorder_t* recorder =
-        nt__container_of(store->recorders.next, nt__cache_recorder_t, node);
+        nt__container_of(node, nt__cache_recorder_t, node);
 
     let_go(recorder);
-    if (recorder->posted > 0)
+    if (recorder->posted > 0 && recorder->last != NULL)
       post_last(recorder, NT__TAPE_DROP);
     recorder->store = NULL;
     recorder->error = NT_E_CLOSED;
