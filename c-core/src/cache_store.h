@@ -48,7 +48,7 @@ bool nt__cache_read(nt__cache_store_t* store, nt__answer_t* answer,
 /* on_done() does not come. Harmless when nothing is waited for. */
 void nt__cache_forget(nt__cache_wait_t* wait);
 
-/* How large a body may be to be stored. */
+/* How large a body may be to be stored: half of what there is room for. */
 uint64_t nt__cache_body_max(const nt__cache_store_t* store);
 /* It takes the place of those with the same key and equal `varying`. Has its
  * body and is filled in, and is the store's and unchanged from now on. Keeps a
