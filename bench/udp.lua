@@ -38,10 +38,12 @@ local HIGH, LOW = 512 * 1024, 128 * 1024
 local function send(count, to)
   local given = { address = host, message = bytes }
   local sent, base = 0, 0
+  local peers = {}
+  for i = 1, count do peers[i] = to(i) end
   task:bind()
   while true do
     for i = 1, count do
-      given.port = to(i)
+      given.port = peers[i]
       task:send(given)
     end
     sent = sent + count

@@ -675,8 +675,8 @@ describe("seal", function()
       assert(table.concat(names, " ")
         == "cache cache.clear close configure cookies cookies.clear"
         .. " cookies.list cookies.set cookies.state onAudit onError pause"
-        .. " resume secrets secrets.list secrets.remove secrets.set"
-        .. " setBackground setLogger")
+        .. " registerHttpDNS resume secrets secrets.list secrets.remove"
+        .. " secrets.set setBackground setLogger")
       for name, f in pairs(host) do assert(net[name] ~= f) end
     ]]
   end)

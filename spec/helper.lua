@@ -18,6 +18,8 @@
 --     _UDP6
 --   NETTASK_TEST_DNSMASQ               the UDP port of a DNS server that knows
 --                                      game.example and no other name
+--   NETTASK_TEST_DOH, _DOH_LOG         unbound: DNS over HTTPS for the names in
+--                                      support/servers.py; what it was asked
 --   NETTASK_TEST_DNS_LOG               in a namespace: what DNS was asked
 --   NETTASK_TEST_CELL                  there: url of a server to which two ways
 --                                      lead, see support/cellular.py
@@ -88,6 +90,8 @@ helper.servers = {
   pyws_tls = env("PYWS_TLS"),
   dnsmasq = tonumber(env("DNSMASQ")),
   dns_log = env("DNS_LOG"),
+  doh = env("DOH"),
+  doh_log = env("DOH_LOG"),
   cell = env("CELL"),
   proxy = env("PROXY"),
   proxy_auth = env("PROXY_AUTH"),

@@ -553,16 +553,6 @@ describe("the options of request", function()
     assert.same({}, lines)
   end)
 
-  it("of later versions are logged once where they would matter", function()
-    local lines = capture_log()
-    for _ = 1, 2 do
-      wire.get { url = demo .. "/small", enableHttpDNS = true, mode = "cors" }
-    end
-    assert.matches('option "enableHttpDNS" is ignored by this version',
-      table.concat(lines, "\n"))
-    assert.is_true(#lines <= 2)
-  end)
-
   it("forceCellularNetwork fails without a cellular interface", function()
     local res = wire.fail { url = demo, forceCellularNetwork = true }
     assert.equal(602301, res.errno)

@@ -45,10 +45,11 @@ LONG = ["test_websocket_held", "tcp_patience_spec", "test_mdns",
         "mdns_hostile_spec", "dns_spec", "test_quota", "websocket_close_spec",
         "websocket_alive_spec", "tcp_spec", "faults_spec"]
 # With one thread there is no race to look for.
-ONE_THREAD = ["test_cookie", "test_cookie_jar", "test_dns_message",
-              "test_gate", "test_header", "test_sha1", "test_sha256",
-              "test_table", "test_url", "test_utf8", "test_ws_deflate",
-              "test_ws_frame", "test_ws_handshake"]
+ONE_THREAD = ["test_cache_key", "test_cookie", "test_cookie_jar",
+              "test_dns_message", "test_dns_query", "test_gate",
+              "test_header", "test_sha1",
+              "test_sha256", "test_table", "test_url", "test_utf8",
+              "test_ws_deflate", "test_ws_frame", "test_ws_handshake"]
 SUPPORT = ROOT / "spec" / "support"
 
 

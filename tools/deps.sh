@@ -16,7 +16,7 @@ packages() {
     server) echo libwebsockets-dev libwebsockets-evlib-uv \
       libssl-dev ;;
     test) echo python3 openssl nginx python3-httpbin gunicorn \
-      python3-websockets tinyproxy-bin dante-server dnsmasq-base \
+      python3-websockets tinyproxy-bin dante-server dnsmasq-base unbound \
       avahi-daemon python3-zeroconf \
       lua-busted libcmocka-dev iproute2 util-linux mount procps ;;
     # Node is often there from elsewhere.

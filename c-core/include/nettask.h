@@ -386,6 +386,8 @@ typedef enum nt_event_type {
                        * or port */
   NT_EV_SERVICE_LOST, /* it said goodbye, or was not heard of any more */
   NT_EV_RESOLVE_FAIL, /* there is one, but it does not say where */
+  NT_EV_LOOKUP,       /* a resolver of the host's is asked for addresses: see
+                       * nt_lookup_answer() */
   NT_EV_REFUSED       /* the policy refused something: for the host's records,
                        * beside what the task itself is told, and before its
                        * NT_EV_END. At most 256 wait, and nt_stats_t counts all
@@ -411,6 +413,7 @@ typedef struct nt_profile {
   int64_t redirect_start, redirect_end;
   int64_t fetch_start; /* of the last hop, as all that follow */
   int64_t lookup_start, lookup_end;
+  int64_t asked_start, asked_end; /* the host's resolver, see `resolver` */
   int64_t connect_start, connect_end;
   int64_t tls_start, tls_end;
   int64_t request_start, request_end;
@@ -455,9 +458,22 @@ typedef struct nt_service {
   size_t txt_count;
 } nt_service_t;
 
+typedef enum nt_family {
+  NT_FAMILY_ANY,
+  NT_FAMILY_IPV4,
+  NT_FAMILY_IPV6
+} nt_family_t;
+
+/* Why an answer of a resolver was of no use. */
+typedef struct nt_lookup_failure {
+  int error;           /* NT_E_*, or the number of the nt_lookup_answer() */
+  const char* message; /* "host: what", or "host: address: what" */
+} nt_lookup_failure_t;
+
 typedef struct nt_event {
   nt_event_type_t type;
-  nt_id_t id;           /* REFUSED: 0 when no task was made */
+  nt_id_t id;           /* REFUSED: 0 when no task was made; LOOKUP: of the
+                         * question */
   int error;            /* END: 0, or why the task failed; ERROR,
                          * RESOLVE_FAIL, REFUSED */
   const char* message;  /* END, ERROR: detail for people; "" without error.
@@ -501,6 +517,17 @@ typedef struct nt_event {
 
   /* FOUND, SERVICE_LOST, RESOLVE_FAIL, else NULL. */
   const nt_service_t* service;
+
+  /* END of an exchange and OPEN of TCP that have a `resolver`. */
+  int resolved;      /* 1: a connection was made to an address that it gave */
+  uint32_t resolver; /* LOOKUP: that of the options */
+  const nt_lookup_failure_t* lookup_failures; /* at most 8 */
+  size_t lookup_failure_count;
+
+  /* LOOKUP. */
+  const char* host;    /* a name in ASCII and lower case */
+  nt_family_t family;  /* of the addresses that are of use */
+  uint32_t timeout_ms; /* who asks first waits so long; 0: without end */
 } nt_event_t;
 
 /* Takes in what the background thread has handed over and returns how many
@@ -602,8 +629,10 @@ enum {
   NT_REQUEST_ANONYMOUS = 1 << 2, /* user:password of the URL is not sent */
   NT_REQUEST_COOKIES_SEND = 1 << 3,  /* what the jar has goes along, */
   NT_REQUEST_COOKIES_STORE = 1 << 4, /* what comes back goes into it; */
-  NT_REQUEST_SAME_ORIGIN = 1 << 5    /* both only where scheme, host and port
+  NT_REQUEST_SAME_ORIGIN = 1 << 5,   /* both only where scheme, host and port
                                       * are those of `origin` */
+  NT_REQUEST_OF_HOST = 1 << 6 /* the host's own: waits in no queue, and may go
+                               * anywhere. Not for what a script has chosen */
 };
 
 /* What a task that belongs to an origin may do elsewhere, at each hop. An
@@ -659,6 +688,10 @@ typedef struct nt_request_options {
   const char* interface_name; /* to go out by, on a connection of its own:
                                * NT_E_INTERFACE if there is none; or NULL */
   nt_cache_t cache;           /* of requests alone */
+  uint32_t resolver;          /* who is asked for the addresses of names: any
+                               * number that means something to the host; 0:
+                               * the system. See nt_lookup_answer() */
+  uint32_t resolver_timeout;  /* for an answer, at each hop */
 } nt_request_options_t;
 
 /* Fills in the defaults named above. */
@@ -677,6 +710,59 @@ NT_API int nt_request_start(nt_context_t* context, nt_id_t id,
 /* Forgets what is stored for the URL, NULL: all. What a request under way gets
  * is not stored. NT_E_URL, NT_E_NOMEM, NT_E_FORKED. */
 NT_API int nt_cache_clear(nt_context_t* context, const char* url);
+
+/* ---- Resolvers --------------------------------------------------------- */
+
+/* HttpDNS: addresses of names that do not come from the system.
+ *
+ * A task with a `resolver` asks it at each hop to a name, unless there is a
+ * proxy or the name means this host: NT_EV_LOOKUP goes to the host, one for
+ * each resolver, name and family at a time, and whoever wants the same waits
+ * for the same answer. Meanwhile a task counts in no limit of running ones.
+ *
+ * Addresses are tried in turn, a few seconds each, and then those of the
+ * system. Without an answer in time, or with a failure, it is the system's at
+ * once: no resolver can make a task fail. What went wrong is in the END event.
+ * Addresses have to pass the policy like any other, and TLS verifies the name.
+ */
+
+typedef struct nt_lookup_answer {
+  const char* const* ips; /* tried in this order, IPv6 without brackets; those
+                           * behind the eighth are not */
+  size_t count;
+  uint32_t ttl_ms; /* it is remembered so long, at most a day; 0: it is not */
+  int error; /* without any `ips`: a number above 0 for what failed, ... */
+  const char* message; /* ... and one line about it, or NULL */
+} nt_lookup_answer_t;
+
+/* Answers the NT_EV_LOOKUP of that id; nothing happens when nobody waits for it
+ * any more. NT_E_ADDRESS, and it may be answered again, when one of the `ips`
+ * is no address; NT_E_INVALID, NT_E_NOMEM, NT_E_FORKED. */
+NT_API int nt_lookup_answer(nt_context_t* context, nt_id_t id,
+                            const nt_lookup_answer_t* answer);
+
+/* DNS messages for DNS over HTTPS (RFC 8484). */
+
+enum {
+  NT_DNS_QUERY_MAX = 288,
+  NT_DNS_ADDRESS_MAX = 8
+};
+
+/* Writes the question for the addresses of a name, IPv4 for NT_FAMILY_ANY.
+ * Returns its size, or NT_E_ADDRESS if that is no name. Any thread. */
+NT_API int nt_dns_query(const char* host, nt_family_t family,
+                        unsigned char out[NT_DNS_QUERY_MAX]);
+
+typedef struct nt_dns_answer {
+  char ips[NT_DNS_ADDRESS_MAX][48];
+  size_t count; /* 0: there is no such name, or it has no such address */
+  uint32_t ttl; /* the smallest of all records, in seconds */
+} nt_dns_answer_t;
+
+/* Reads the answer to such a question. NT_E_INVALID if it is none; NT_E_RESOLVE
+ * when it says that the server could not do it. Any thread. */
+NT_API int nt_dns_read(const void* message, size_t size, const char* host,
+                       nt_family_t family, nt_dns_answer_t* answer);
 
 /* ---- Downloads --------------------------------------------------------- */
 
@@ -940,12 +1026,6 @@ NT_API int nt_websocket_close(nt_context_t* context, nt_id_t id, int code,
 /* OPEN once it is connected, CHUNK for what comes, SENT for who asks, END. END
  * has `error` 0 after the peer's end or nt_tcp_close(), and `flushed`. */
 
-typedef enum nt_family {
-  NT_FAMILY_ANY,
-  NT_FAMILY_IPV4,
-  NT_FAMILY_IPV6
-} nt_family_t;
-
 enum {
   NT_TCP_TLS = 1 << 0,     /* verified like HTTPS */
   NT_TCP_NO_DELAY = 1 << 1 /* TCP_NODELAY */
@@ -960,6 +1040,8 @@ typedef struct nt_tcp_options {
   uint32_t keep_alive_ms;     /* silence before the first probe; 0: off */
   const char* interface_name; /* to go out by, or NULL */
   const char* proxy;          /* as of a request */
+  uint32_t resolver;          /* the same */
+  uint32_t resolver_timeout;  /* the same */
 } nt_tcp_options_t;
 
 /* Fills in the defaults named above. */

@@ -43,22 +43,26 @@ static size_t grown(const nt__buf_t* buf, size_t needed) {
   return capacity < needed ? needed : capacity;
 }
 
-int nt__buf_append(nt__buf_t* buf, const void* data, size_t size) {
+int nt__buf_room(nt__buf_t* buf, size_t size) {
   size_t needed = buf->size + size;
-  int err;
 
   if (needed < size)
     return NT_E_NOMEM;
   if (buf->max != 0 && needed > buf->max) /* it may have had a larger one */
     return NT_E_FULL;
-  if (buf->data == NULL || needed > buf->capacity) {
-    err = nt__buf_reserve(buf, grown(buf, needed));
-    if (err)
-      return err;
-  }
+  if (buf->data == NULL || needed > buf->capacity)
+    return nt__buf_reserve(buf, grown(buf, needed));
+  return 0;
+}
+
+int nt__buf_append(nt__buf_t* buf, const void* data, size_t size) {
+  int err = nt__buf_room(buf, size);
+
+  if (err)
+    return err;
   if (size != 0)
     memcpy(buf->data + buf->size, data, size);
-  buf->size = needed;
-  buf->data[needed] = '\0';
+  buf->size += size;
+  buf->data[buf->size] = '\0';
   return 0;
 }

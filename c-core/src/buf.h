@@ -18,6 +18,9 @@ void nt__buf_free(nt__buf_t* buf);
 /* Makes room for `size` bytes in all: 0, NT_E_NOMEM, NT_E_FULL above max. */
 int nt__buf_reserve(nt__buf_t* buf, size_t size);
 
+/* The same for `size` bytes more, and before it has to it doubles. */
+int nt__buf_room(nt__buf_t* buf, size_t size);
+
 /* 0, NT_E_NOMEM, NT_E_FULL; on error nothing was appended. */
 int nt__buf_append(nt__buf_t* buf, const void* data, size_t size);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "cache_key.h"
 
 /* ---- Of a context -------------------------------------------------------- */
 
@@ -48,17 +49,6 @@ nt__cache_store_t* nt__cache_need_store(nt__cache_t* cache) {
 
 /* ---- What is no longer valid --------------------------------------------- */
 
-char* nt__cache_key(const char* url) {
-  size_t size = strcspn(url, "#");
-  char* key = nt__malloc(size + 1);
-
-  if (key == NULL)
-    return NULL;
-  memcpy(key, url, size);
-  key[size] = '\0';
-  return key;
-}
-
 void nt__cache_clear(nt__cache_t* cache, const char* key) {
   nt__node_t* node;
 
@@ -76,16 +66,11 @@ void nt__cache_clear(nt__cache_t* cache, const char* key) {
 }
 
 /* Without memory nothing is known to be valid. */
-static void clear_url(nt__cache_t* cache, const char* url) {
-  char* key;
+static void clear_url(nt__cache_t* cache, const nt__url_t* url) {
+  char* own;
 
-  if (strchr(url, '#') == NULL) {
-    nt__cache_clear(cache, url);
-    return;
-  }
-  key = nt__cache_key(url);
-  nt__cache_clear(cache, key);
-  nt__free(key);
+  nt__cache_clear(cache, nt__cache_key(url, &own));
+  nt__free(own);
 }
 
 /* What another header names, if it is of the same origin. */
@@ -96,14 +81,14 @@ static void clear_named(nt__transfer_t* t, const char* name) {
   if (value == NULL || nt__url_parse(&url, t->url.text, value) != 0)
     return;
   if (nt__url_same_origin(&url, &t->url))
-    clear_url(nt__cache_of(t), url.text);
+    clear_url(nt__cache_of(t), &url);
   nt__url_free(&url);
 }
 
 void nt__cache_hear(nt__transfer_t* t) {
   if (!nt__cache_invalidates(t->method, t->status))
     return;
-  clear_url(nt__cache_of(t), t->url.text);
+  clear_url(nt__cache_of(t), &t->url);
   clear_named(t, "location");
   clear_named(t, "content-location");
 }
@@ -112,11 +97,14 @@ void nt__cache_hear(nt__transfer_t* t) {
 
 static int read_key(const char* url, char** key) {
   nt__url_t parsed;
+  const char* found;
   int err = nt__url_parse(&parsed, NULL, url);
 
   if (err)
     return err;
-  *key = parsed.http ? nt__cache_key(parsed.text) : NULL;
+  found = parsed.http ? nt__cache_key(&parsed, key) : NULL;
+  if (found != NULL && *key == NULL)
+    *key = nt__strdup(found);
   if (*key == NULL)
     err = parsed.http ? NT_E_NOMEM : NT_E_URL;
   nt__url_free(&parsed);

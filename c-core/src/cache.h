@@ -41,9 +41,6 @@ void nt__cache_hear(nt__transfer_t* transfer);
 /* NULL without memory. */
 nt__cache_store_t* nt__cache_need_store(nt__cache_t* cache);
 
-/* The URL without what no request has. NULL without memory; for nt__free(). */
-char* nt__cache_key(const char* url);
-
 /* ---- Of a hop ------------------------------------------------------------ */
 
 /* What a hop has to do with the cache, from its begin to its end. */

@@ -9,6 +9,7 @@
 
 #include "cache.h"
 #include "hop.h"
+#include "http_date.h"
 #include "stage.h"
 
 /* ---- Headers ------------------------------------------------------------- */
@@ -23,6 +24,16 @@ static int append_field(nt__headers_t* out, const char* name,
   return err;
 }
 
+/* RFC 9110 6.6.1: what came without a Date has that of its coming. */
+static int put_date(const nt__stored_t* stored, nt__headers_t* out) {
+  char date[NT__HTTP_DATE_SIZE];
+
+  if (nt__headers_find(out, "date") != NULL)
+    return 0;
+  nt__http_date_write(stored->answered / 1000, date);
+  return append_field(out, "Date", date);
+}
+
 /* Those that are stored, with the Age that they have now. */
 static int put_headers(const nt__visit_t* visit, nt__headers_t* out) {
   const nt__stored_t* stored = &visit->answer->stored;
@@ -30,11 +41,13 @@ static int put_headers(const nt__visit_t* visit, nt__headers_t* out) {
   const char* name;
   const char* value;
   size_t cursor = 0;
-  int err = nt__buf_reserve(&out->bytes, stored->headers.size + 32);
+  int err = nt__buf_reserve(&out->bytes, stored->headers.size + 64);
 
   while (err == 0 && nt_headers_next(&stored->headers, &cursor, &name, &value))
     if (!nt__header_is(name, "age"))
       err = append_field(out, name, value);
+  if (err == 0)
+    err = put_date(stored, out);
   snprintf(age, sizeof(age), "%lld",
            (long long) nt__cache_age(stored, nt__unix_ms()));
   return err ? err : append_field(out, "Age", age);

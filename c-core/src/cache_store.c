@@ -537,6 +537,8 @@ static void on_removed(nt__cache_job_t* job) {
     be_sure(store, job->call.key);
     return;
   }
+  /* Who has asked since gets what should be there. */
+  nt__cache_outdate(store, job->call.key, true);
   nt__cache_bar(store, job->call.key);
   if (job->tries < REMOVE_TRIES)
     post_removal(store, job->call.key, job->tries + 1);

@@ -18,6 +18,7 @@ enum {
 void nt__tape_lose(nt__tape_t* tape) {
   nt__body_file_close(&tape->body, false);
   memset(tape, 0, sizeof(*tape));
+  tape->ended = true;
 }
 
 int nt__tape_drop(nt__cache_file_t* file, nt__cache_call_t* call) {
@@ -117,7 +118,9 @@ static int write_piece(nt__cache_file_t* file, nt__cache_call_t* call) {
   nt__tape_t* tape = call->tape;
   int code = SQLITE_OK;
 
-  if (tape->row == 0)
+  if (tape->ended) /* there was an error: no piece may be missing */
+    call->error = NT_E_CACHE_MISS;
+  else if (tape->row == 0)
     code = start(file, call);
   if (!has_failed(file, call))
     call->error = nt__body_file_append(&tape->body, call->data, call->size);

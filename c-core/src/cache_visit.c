@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "cache_key.h"
 #include "fields.h"
 
 /* ---- A visit ------------------------------------------------------------- */
@@ -28,12 +29,7 @@ static void free_visit(nt__visit_t* visit) {
 }
 
 static int set_key(nt__visit_t* visit) {
-  const char* url = visit->t->url.text;
-
-  visit->key = url;
-  if (strchr(url, '#') == NULL)
-    return 0;
-  visit->key = visit->own_key = nt__cache_key(url);
+  visit->key = nt__cache_key(&visit->t->url, &visit->own_key);
   return visit->key == NULL ? NT_E_NOMEM : 0;
 }
 

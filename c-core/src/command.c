@@ -3,6 +3,7 @@
  * those of a frame. */
 #include <string.h>
 
+#include "ask.h"
 #include "cache.h"
 #include "driver.h"
 #include "internal.h"
@@ -72,6 +73,7 @@ void nt__command_discard(nt__command_t* command) {
     case NT__CMD_ABORT:
     case NT__CMD_TELL:
     case NT__CMD_BACKGROUND:
+    case NT__CMD_ANSWER:
       break;
   }
   nt__free(command);
@@ -125,6 +127,9 @@ static void run(nt_context_t* ctx, nt__command_t* command) {
     case NT__CMD_BACKGROUND:
       nt__background_set(ctx, command->on);
       break;
+    case NT__CMD_ANSWER:
+      nt__asks_take(ctx, command);
+      break;
     case NT__CMD_CACHE_CLEAR:
       nt__cache_clear(ctx->io.cache, command->text);
       break;
@@ -141,7 +146,7 @@ void nt__commands_run(nt_context_t* ctx) {
 
   if (nt__mailbox_empty(&ctx->commands))
     return;
-  ctx->io.active_at = uv_hrtime();
+  nt__io_worked(ctx);
   nt__mailbox_take(&ctx->commands, &commands);
   while ((link = nt__fifo_shift(&commands)) != NULL)
     run(ctx, nt__container_of(link, nt__command_t, link));

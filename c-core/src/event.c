@@ -43,13 +43,16 @@ nt__chunk_t* nt__chunk_init(nt__task_t* task, int type, void* memory,
                             size_t capacity, size_t size) {
   nt__chunk_t* chunk = memory;
 
-  memset(chunk, 0, offsetof(nt__chunk_t, data));
+  /* Field by field, for there are many; the rest is set when it is posted. */
   chunk->event.type = type;
   chunk->event.id = task->id;
+  chunk->event.error = 0;
   chunk->event.task = task;
-  chunk->block.memory = memory;
-  chunk->block.capacity = capacity;
+  chunk->block = (nt__spare_block_t){ .memory = memory, .capacity = capacity };
   chunk->size = size;
+  chunk->binary = false;
+  chunk->local_port = 0;
+  chunk->from.sa.sa_family = AF_UNSPEC;
   chunk->data[size] = '\0';
   return chunk;
 }
@@ -94,7 +97,7 @@ static void post_batch(nt_context_t* ctx) {
 void nt__events_publish(nt_context_t* ctx) {
   if (ctx->io.outbox.first == NULL)
     return;
-  ctx->io.active_at = uv_hrtime();
+  nt__io_worked(ctx);
   post_batch(ctx);
   if (!atomic_exchange(&ctx->host_sleeps, false))
     return;

@@ -98,44 +98,44 @@ static const char* trim(const char* text, size_t* size) {
   return text;
 }
 
-/* Appends bytes as one NUL-terminated text. A NUL among them would end it
- * early and shift all that follows, so it becomes a blank. */
-static int append_text(nt__buf_t* buf, const char* text, size_t size) {
-  size_t start = buf->size;
-  int err = nt__buf_append(buf, text, size);
-  char* nul;
+/* Copies bytes as one NUL-terminated text; returns what is behind it. A NUL
+ * among them would end it early and shift all that follows, so it becomes a
+ * blank. */
+static char* put_text(char* to, const char* text, size_t size) {
+  char* nul = to;
 
-  if (err == 0)
-    err = nt__buf_append(buf, "", 1);
-  if (err) {
-    buf->size = start;
-    return err;
-  }
-  while ((nul = memchr(buf->data + start, '\0', size)) != NULL)
+  memcpy(to, text, size);
+  while ((nul = memchr(nul, '\0', (size_t) (to + size - nul))) != NULL)
     *nul = ' ';
-  return 0;
+  to[size] = '\0';
+  return to + size + 1;
+}
+
+/* What lies before `end` is all of it now. */
+static void end_bytes(nt__headers_t* headers, char* end) {
+  headers->bytes.size = (size_t) (end - headers->bytes.data);
+  *end = '\0';
 }
 
 /* RFC 9112 5.2: a line that starts with a blank goes on with the last value. */
 static int append_folded(nt__headers_t* headers, const char* text,
                          size_t size) {
   nt__buf_t* buf = &headers->bytes;
-  size_t end = buf->size;
+  char* to;
   int err;
 
   text = trim(text, &size);
   if (headers->count == 0 || size == 0)
     return 0;
-  buf->size = end - 1; /* over the NUL of the value */
+  err = nt__buf_room(buf, size + 1);
+  if (err)
+    return err;
+  to = buf->data + buf->size - 1; /* over the NUL of the value */
   /* A value that is empty so far begins with the name's NUL before it. */
-  err = buf->data[end - 2] == '\0' ? 0 : nt__buf_append(buf, " ", 1);
-  if (err == 0)
-    err = append_text(buf, text, size);
-  if (err) {
-    buf->size = end;
-    buf->data[end - 1] = '\0';
-  }
-  return err;
+  if (to[-1] != '\0')
+    *to++ = ' ';
+  end_bytes(headers, put_text(to, text, size));
+  return 0;
 }
 
 int nt__headers_add_line(nt__headers_t* headers, const char* line,
@@ -144,7 +144,7 @@ int nt__headers_add_line(nt__headers_t* headers, const char* line,
   const char* value;
   size_t name_size;
   size_t value_size;
-  size_t start = headers->bytes.size;
+  char* to;
   int err;
 
   if (size > 0 && is_blank(line[0]))
@@ -159,14 +159,13 @@ int nt__headers_add_line(nt__headers_t* headers, const char* line,
   if (name_size == 0)
     return 0;
 
-  err = append_text(&headers->bytes, line, name_size);
-  if (err == 0)
-    err = append_text(&headers->bytes, value, value_size);
+  err = nt__buf_room(&headers->bytes, name_size + value_size + 2);
   if (err)
-    headers->bytes.size = start;
-  else
-    headers->count++;
-  return err;
+    return err;
+  to = put_text(headers->bytes.data + headers->bytes.size, line, name_size);
+  end_bytes(headers, put_text(to, value, value_size));
+  headers->count++;
+  return 0;
 }
 
 nt_headers_t nt__headers_view(const nt__headers_t* headers) {

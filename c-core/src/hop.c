@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ask.h"
 #include "cache.h"
 #include "cookies.h"
 #include "fields.h"
@@ -278,7 +279,7 @@ static int check_address(const nt__transfer_t* t,
                          const struct sockaddr* address) {
   const nt__policy_t* policy = t->task->policy;
 
-  if (!nt__gate_has_private(policy))
+  if (!nt__gate_has_private(policy) || (t->flags & NT_REQUEST_OF_HOST))
     return 0;
   if (nt__transfer_proxy(t) == NULL)
     return nt__gate_address(policy, t->url.host, address);
@@ -329,6 +330,7 @@ static int on_connected(void* arg, char* peer_ip, char* local_ip, int peer_port,
     return CURL_PREREQFUNC_ABORT;
   }
   t->easy.connected = true;
+  nt__ask_succeed(t);
   nt__stage_enter(t, NT__STAGE_FIRST_BYTE);
   return CURL_PREREQFUNC_OK;
 }
@@ -434,7 +436,8 @@ static void set_milestones(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, on_connected);
   curl_easy_setopt(curl, CURLOPT_PREREQDATA, t);
   /* It ends one stage and begins the other. */
-  if (t->timeouts.connect != 0 || t->timeouts.tls != 0) {
+  if (t->timeouts.connect != 0 || t->timeouts.tls != 0 ||
+      nt__ask_line(t) != NULL) {
     curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, on_tls);
     curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, t);
   }
@@ -566,6 +569,8 @@ static int set_options(nt__transfer_t* t, CURL* curl) {
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->task->message);
   if (err == 0)
     err = set_proxy(t, curl);
+  /* CURLOPT_RESOLVE would answer everybody's next request too. */
+  curl_easy_setopt(curl, CURLOPT_CONNECT_TO, nt__ask_line(t));
   set_milestones(t, curl);
   if (err)
     return err;

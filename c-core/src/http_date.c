@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 typedef struct date {
   int year, month, day;
@@ -163,4 +164,37 @@ int64_t nt__calendar_days(int year, int month, int day) {
 
   return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year -
          719468;
+}
+
+/* The other way. */
+static void find_day(int64_t days, date_t* date) {
+  int64_t since = days + 719468;
+  int64_t era = since / 146097;
+  int64_t in_era = since - era * 146097;
+  int64_t years =
+      (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
+  int64_t in_year = in_era - (365 * years + years / 4 - years / 100);
+  int64_t months = (5 * in_year + 2) / 153;
+
+  date->day = (int) (in_year - (153 * months + 2) / 5 + 1);
+  date->month = (int) (months < 10 ? months + 3 : months - 9);
+  date->year = (int) (years + era * 400) + (date->month <= 2);
+}
+
+void nt__http_date_write(int64_t seconds, char out[NT__HTTP_DATE_SIZE]) {
+  static const char weekdays[] = "SunMonTueWedThuFriSat";
+  static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+  const int64_t day = 24 * 3600;
+  const int64_t last = INT64_C(253402300799);
+  unsigned rest;
+  date_t date;
+
+  seconds = seconds < 0 ? 0 : seconds > last ? last : seconds;
+  find_day(seconds / day, &date);
+  rest = (unsigned) (seconds % day);
+  snprintf(out, NT__HTTP_DATE_SIZE, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT",
+           weekdays + 3 * ((seconds / day + 4) % 7), (unsigned) date.day % 100,
+           months + (ptrdiff_t) 3 * (date.month - 1),
+           (unsigned) date.year % 10000, rest / 3600 % 100, rest / 60 % 60,
+           rest % 60);
 }

@@ -32,6 +32,7 @@
 #include "wake.h"
 
 typedef struct nt__task nt__task_t;
+typedef struct nt__asks nt__asks_t;
 typedef struct nt__cache nt__cache_t;
 typedef struct nt__cookies nt__cookies_t;
 typedef struct nt__driver nt__driver_t;
@@ -51,6 +52,7 @@ typedef enum nt__command_type {
   NT__CMD_TELL,        /* `id`: the task's class takes it, or discards it */
   NT__CMD_POLICY,      /* `policy`: takes the reference */
   NT__CMD_BACKGROUND,  /* `on` */
+  NT__CMD_ANSWER,      /* of a resolver of the host's: see ask.c */
   NT__CMD_CACHE_CLEAR, /* `text`: a key, NULL: all; takes it */
   NT__CMD_STOP
 } nt__command_type_t;
@@ -195,6 +197,8 @@ struct nt__task {
 int nt__task_open(nt_context_t* ctx, nt_id_t* id);
 /* An id that was just made and never told to anybody. */
 void nt__task_forget(nt_context_t* ctx, nt_id_t id);
+/* One that was never used. Any thread. */
+nt_id_t nt__next_id(void);
 /* 0 when the id is idle; NT_E_STATE, NT_E_CLOSED, NT_E_FORKED. */
 int nt__task_check_idle(nt_context_t* ctx, nt_id_t id);
 /* The same for what does not start in the background: NT_E_INTERRUPTED. */
@@ -260,7 +264,8 @@ typedef struct nt__io {
   nt__streams_t* streams;
   nt__warm_t* warm;
   nt__udps_t* udps;
-  nt__resolver_t* resolver; /* NULL until it is needed */
+  nt__asks_t* asks;         /* NULL until it is needed */
+  nt__resolver_t* resolver; /* the same */
   nt__storage_t* storage;   /* the same; the host ends it */
 } nt__io_t;
 
@@ -272,7 +277,8 @@ struct nt_context {
   nt__fifo_t incoming; /* taken in, not sorted into the entries yet */
   size_t incoming_count;
   uint64_t incoming_cost;
-  size_t waiting; /* in the entries */
+  nt__fifo_t questions; /* NT_EV_LOOKUP, of no entry */
+  size_t waiting;       /* in the entries and those */
   uint64_t waiting_bytes;
   uint64_t uncredited;  /* delivered, not yet added to `credited` */
   nt__policy_t* policy; /* for new tasks */
@@ -330,6 +336,8 @@ void nt__credit_flush(nt_context_t* ctx);
 /* loop.c: the body of the I/O thread. */
 int nt__io_init(nt_context_t* ctx);
 void nt__io_run(nt_context_t* ctx);
+/* There was something to do just now: if it spins, it goes on for a while. */
+void nt__io_worked(nt_context_t* ctx);
 /* After the thread has ended, or if it never ran. */
 void nt__io_free(nt_context_t* ctx);
 

@@ -4,6 +4,7 @@
  * poll, takes the commands, starts transfers, lets libcurl go on, and hands the
  * events over. So no transfer is started inside a callback of libcurl, commands
  * and events cross in batches, and one place decides whether to sleep. */
+#include "ask.h"
 #include "cache.h"
 #include "cookies.h"
 #include "driver.h"
@@ -28,6 +29,11 @@ static void on_nothing(uv_idle_t* handle) {
 /* The next poll does not sleep. */
 static void stay_awake(nt_context_t* ctx) {
   uv_idle_start(&ctx->io.busy, on_nothing);
+}
+
+void nt__io_worked(nt_context_t* ctx) {
+  if (atomic_load(&ctx->spin_us) != 0)
+    ctx->io.active_at = uv_hrtime();
 }
 
 /* Spinning trades CPU for the time that waking up takes. */
@@ -55,6 +61,7 @@ static void shut_down(nt_context_t* ctx) {
   nt__cookies_stop(ctx->cookies);
   nt__storage_stop(ctx->io.storage);
   nt__resolver_free(ctx->io.resolver);
+  nt__asks_free(ctx->io.asks);
   nt__udps_free(ctx->io.udps);
   nt__streams_free(ctx->io.streams);
   nt__transfers_free(ctx->io.transfers);

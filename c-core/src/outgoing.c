@@ -134,6 +134,8 @@ void nt__outgoing_put(nt__transfer_t* t, const nt_request_options_t* options,
   t->origin = options->origin;
   if (t->origin != NULL)
     t->origin = put(&cursor, t->origin, strlen(t->origin) + 1);
+  t->resolver = options->resolver;
+  t->resolver_timeout = options->resolver_timeout;
   t->mode = options->mode;
   t->cache = t->ops->on_stored == NULL ? NT_CACHE_NONE : options->cache;
   t->referer = options->referer;

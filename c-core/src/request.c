@@ -6,6 +6,7 @@
  * thread allocates and the other frees is what malloc is slowest at. */
 #include <string.h>
 
+#include "ask.h"
 #include "cache_store.h"
 #include "gather.h"
 #include "internal.h"
@@ -132,6 +133,7 @@ static void request_release(nt__task_t* task) {
   nt_context_t* ctx = task->ctx;
 
   nt__task_fini(task);
+  nt__ask_free(&request->transfer);
   nt__body_unref(request->shared);
   request->shared = NULL;
   if (ctx->spare_count < SPARE_MAX && is_worth_keeping(request)) {

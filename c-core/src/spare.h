@@ -1,6 +1,6 @@
 /* Blocks that one thread frees and the other allocates: what malloc is slowest
  * at, and what makes glibc give the top of the heap back to the system again
- * and again. Some of the small ones (all of one size, so that each fits) and of
+ * and again. Some of the small ones (of two sizes, so that each fits) and of
  * those of middle size go back to where they came from. */
 #ifndef NT_SPARE_H
 #define NT_SPARE_H
@@ -11,13 +11,15 @@
 #include "list.h"
 
 typedef struct nt__spare_pool {
-  nt__mailbox_t returned; /* links inside the blocks */
-  nt__fifo_t own;         /* taken out of it by the thread that allocates */
-  atomic_size_t bytes;    /* of both */
+  nt__fifo_t giving; /* links in the blocks; gathered by who frees them */
+  size_t giving_bytes;
+  nt__mailbox_t returned;
+  nt__fifo_t own;             /* taken out of it by the thread that allocates */
+  atomic_size_t given, taken; /* bytes so far */
 } nt__spare_pool_t;
 
 typedef struct nt__spare {
-  nt__spare_pool_t small;
+  nt__spare_pool_t tiny, small;
   nt__spare_pool_t middle;
 } nt__spare_t;
 

@@ -2,14 +2,18 @@
  * stages. I/O thread. */
 #include "stage.h"
 
+#include "ask.h"
+
 static uint32_t stage_limit(const nt__transfer_t* t) {
   if (t->waiting)
     return 0;
   switch (t->stage) {
+    case NT__STAGE_ASKING:
+      return t->resolver_timeout;
     case NT__STAGE_DNS:
       return t->timeouts.dns;
     case NT__STAGE_CONNECT:
-      return t->timeouts.connect;
+      return nt__ask_connect_limit(t);
     case NT__STAGE_TLS:
       return t->timeouts.tls;
     case NT__STAGE_FIRST_BYTE:
@@ -34,6 +38,7 @@ static const char* stage_message(nt__stage_t stage) {
       return "timed out waiting for the answer";
     case NT__STAGE_BODY:
       return "timed out: the transfer stalled";
+    case NT__STAGE_ASKING: /* is no failure */
     case NT__STAGE_WAITING:
       break;
   }
@@ -64,6 +69,14 @@ void nt__stage_enter(nt__transfer_t* t, nt__stage_t stage) {
 void nt__stage_rest(nt__transfer_t* t) {
   t->total_due = 0;
   nt__stage_enter(t, NT__STAGE_WAITING);
+}
+
+bool nt__stage_lapsed(const nt__transfer_t* t) {
+  uint32_t limit = stage_limit(t);
+  uint64_t now = nt__transfer_now(t);
+
+  return limit != 0 && now >= t->stage_since + limit &&
+         (t->total_due == 0 || now < t->total_due);
 }
 
 const char* nt__stage_expired(nt__transfer_t* t) {

@@ -13,6 +13,8 @@ void nt__stage_rest(nt__transfer_t* transfer);
 /* A byte moved: the stage's time starts again. The timer finds out when it is
  * due, which is cheaper than moving it for each byte. */
 void nt__stage_touch(nt__transfer_t* transfer);
+/* The time of the stage is over, and the total is not. */
+bool nt__stage_lapsed(const nt__transfer_t* transfer);
 /* The timer is due: what is over, for people, or NULL after arming anew. */
 const char* nt__stage_expired(nt__transfer_t* transfer);
 

@@ -16,6 +16,7 @@
 #  include <sys/socket.h>
 #endif
 
+#include "ask.h"
 #include "audit.h"
 #include "gate.h"
 #include "send_queue.h"
@@ -176,6 +177,7 @@ static int post_open(nt__tcp_t* tcp) {
   show_address(&parcel->view.remote, nt__pack(&cursor, t->peer_ip, peer),
                t->profile.peer_port);
   parcel->view.protocol = "";
+  nt__ask_show(t, &parcel->view);
   nt__event_post(tcp->task.ctx, &parcel->event, local + peer);
   return 0;
 }
@@ -485,6 +487,8 @@ static nt__tcp_t* new_block(const nt_tcp_options_t* options) {
   t->family = options->family;
   t->nagle = (options->flags & NT_TCP_NO_DELAY) == 0;
   t->timeouts.total = options->timeout_ms;
+  t->resolver = options->resolver;
+  t->resolver_timeout = options->resolver_timeout;
   t->proxy = keep_text(&cursor, options->proxy);
   t->interface_name = keep_text(&cursor, options->interface_name);
   return tcp;

@@ -1,8 +1,13 @@
 /* HTTP transfers. I/O thread only.
  *
  *   submit -> queue -> lookup in turn -> hop -> end
- *                           ^             |
- *                           +- redirect --+
+ *               ^           ^  |          |
+ *               |           +--|-redirect-+
+ *               +- ask a resolver of the host's
+ *
+ * Whoever waits for such an answer makes room for others: what the host does
+ * to find one may be a request that stands in the same queue. With the answer
+ * it is the next to go on.
  *
  * libcurl follows no redirect: each hop is a new start of the same transfer, so
  * that URL, policy and credentials are decided anew. */
@@ -11,18 +16,20 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ask.h"
 #include "cache.h"
 #include "cookies.h"
 #include "failure.h"
-#include "fields.h"
 #include "gate.h"
 #include "hop.h"
+#include "redirect.h"
 #include "stage.h"
 
 struct nt__transfers {
   nt_context_t* ctx;
-  nt__node_t queue;    /* wait for others to end */
-  nt__node_t starting; /* start their hop in this turn */
+  nt__node_t queue;     /* wait for others to end */
+  nt__node_t returning; /* the same, and had begun before */
+  nt__node_t starting;  /* start their hop in this turn */
   size_t running;
   nt__quota_t begun; /* in the last second */
   nt__timer_t timer; /* when more may begin */
@@ -47,6 +54,7 @@ int nt__transfers_open(nt_context_t* ctx) {
   transfers->ctx = ctx;
   transfers->timer.on_due = on_second_over;
   nt__list_init(&transfers->queue);
+  nt__list_init(&transfers->returning);
   nt__list_init(&transfers->starting);
   return 0;
 }
@@ -60,6 +68,7 @@ void nt__transfers_free(nt__transfers_t* transfers) {
 }
 
 void nt__transfer_fini(nt__transfer_t* t) {
+  nt__ask_free(t);
   nt__url_free(&t->url);
   nt__headers_free(&t->headers);
 }
@@ -81,6 +90,8 @@ void nt__transfer_show(const nt__transfer_t* t, nt_event_t* event) {
   if (event->type == NT_EV_END && event->error == 0 &&
       (t->flags & NT_REQUEST_PROFILE))
     event->profile = &t->profile;
+  if (event->type == NT_EV_END)
+    nt__ask_show(t, event);
 }
 
 static nt__transfers_t* transfers_of(const nt__transfer_t* t) {
@@ -93,19 +104,20 @@ bool nt__transfer_is_method(const nt__transfer_t* t, const char* method) {
 
 /* ---- Ending -------------------------------------------------------------- */
 
+static void leave_place(nt__transfer_t* t) {
+  transfers_of(t)->running -= t->running;
+  t->running = false;
+}
+
 /* Out of the queue, the clocks and libcurl. */
 static void withdraw(nt__transfer_t* t, int error) {
-  nt__transfers_t* transfers = transfers_of(t);
-
   nt__timer_clear(&nt__transfer_context(t)->io.timers, &t->timer);
   if (nt__node_linked(&t->node))
     nt__list_remove(&t->node);
+  nt__ask_leave(t);
   nt__hop_end(t, error);
   nt__visit_end(t);
-  if (t->running) {
-    t->running = false;
-    transfers->running--;
-  }
+  leave_place(t);
 }
 
 /* Where it was to lead, for the host's records. */
@@ -166,18 +178,7 @@ static bool is_over(const nt__transfer_t* t) {
   return t->total_due != 0 && nt__transfer_now(t) >= t->total_due;
 }
 
-static void on_due(nt__timer_t* timer) {
-  nt__transfer_t* t = nt__container_of(timer, nt__transfer_t, timer);
-  bool refused = t->address_refused && t->stage == NT__STAGE_CONNECT;
-  const char* over = nt__stage_expired(t);
-
-  if (over == NULL)
-    return;
-  if (refused)
-    finish(t, NT_E_PRIVATE, ""); /* and no other address has answered */
-  else if (is_over(t) || !begin_anew(t, NT_E_TIMEOUT))
-    finish(t, NT_E_TIMEOUT, over);
-}
+/* ---- Beginning a hop ----------------------------------------------------- */
 
 static void on_lookup_turn(nt__lookup_turn_t* turn, int error) {
   nt__transfer_t* t = nt__container_of(turn, nt__transfer_t, lookup);
@@ -185,7 +186,29 @@ static void on_lookup_turn(nt__lookup_turn_t* turn, int error) {
   if (error == 0)
     nt__list_append(&transfers_of(t)->starting, &t->node);
   else if (!begin_anew(t, error))
-    finish(t, error, "");
+    finish(t, nt__ask_was_refused(t) ? NT_E_PRIVATE : error, "");
+}
+
+/* By the address that a resolver has given, if there is one. */
+static void look_up(nt__transfer_t* t) {
+  nt__lookups_t* lookups = nt__transfer_context(t)->io.lookups;
+
+  nt__stage_enter(t, NT__STAGE_DNS);
+  t->lookup.on_turn = on_lookup_turn;
+  if (t->url.literal || nt__ask_line(t) != NULL ||
+      nt__lookup_begin(lookups, &t->lookup, t->url.authority))
+    nt__list_append(&transfers_of(t)->starting, &t->node);
+}
+
+static void on_answer(nt__transfer_t* t);
+
+/* True: it goes on in on_answer(). */
+static bool ask(nt__transfer_t* t) {
+  if (!nt__ask_begin(t, on_answer))
+    return false;
+  leave_place(t);
+  nt__stage_enter(t, NT__STAGE_ASKING);
+  return true;
 }
 
 /* Its head counts before it is sent, about: else any number could begin before
@@ -213,7 +236,6 @@ static int prepare_answer(nt__transfer_t* t) {
 }
 
 static void prepare_hop(nt__transfer_t* t) {
-  nt__lookups_t* lookups = nt__transfer_context(t)->io.lookups;
   int result;
 
   t->headers_done = false;
@@ -223,63 +245,78 @@ static void prepare_hop(nt__transfer_t* t) {
   if (result != 0)
     return;
   if (nt__visit_plays(t)) {
+    t->stage = NT__STAGE_WAITING; /* for its turn alone */
     nt__list_append(&transfers_of(t)->starting, &t->node);
     return;
   }
   meter_head(t);
-  nt__stage_enter(t, NT__STAGE_DNS);
-  t->lookup.on_turn = on_lookup_turn;
-  if (t->url.literal || nt__lookup_begin(lookups, &t->lookup, t->url.authority))
-    nt__list_append(&transfers_of(t)->starting, &t->node);
+  if (!ask(t))
+    look_up(t);
+}
+
+/* The first hop waits for the owner. */
+static void prepare_first(nt__transfer_t* t) {
+  t->prepared = true;
+  nt__stage_enter(t, NT__STAGE_WAITING); /* the total time runs */
+  if (t->ops->prepare(t))
+    prepare_hop(t);
+}
+
+/* After an answer. */
+static void go_on(nt__transfer_t* t) {
+  if (t->ops->prepare != NULL && !t->prepared)
+    prepare_first(t);
+  else
+    look_up(t);
+}
+
+/* The same hop by the next address, or by the system's. */
+static void go_another_way(nt__transfer_t* t, int error) {
+  nt__ask_fail(t, t->address_refused ? NT_E_PRIVATE : error);
+  nt__hop_end(t, 0);
+  look_up(t);
+}
+
+/* What has lasted too long is no failure where there is another way. */
+static bool evade(nt__transfer_t* t) {
+  if (!nt__stage_lapsed(t))
+    return false;
+  if (t->stage == NT__STAGE_ASKING) {
+    nt__ask_expire(t);
+    on_answer(t);
+    return true;
+  }
+  if (t->stage != NT__STAGE_CONNECT || nt__ask_line(t) == NULL)
+    return false;
+  go_another_way(t, NT_E_CONNECT_TIMEOUT);
+  return true;
+}
+
+static void on_due(nt__timer_t* timer) {
+  nt__transfer_t* t = nt__container_of(timer, nt__transfer_t, timer);
+  bool refused = t->address_refused && t->stage == NT__STAGE_CONNECT;
+  const char* over;
+
+  if (evade(t))
+    return;
+  over = nt__stage_expired(t);
+  if (over == NULL)
+    return;
+  if (refused)
+    finish(t, NT_E_PRIVATE, ""); /* and no other address has answered */
+  else if (is_over(t) || !begin_anew(t, NT_E_TIMEOUT))
+    finish(t, NT_E_TIMEOUT, over);
 }
 
 /* ---- Redirects ----------------------------------------------------------- */
 
-static void drop_fields(nt__transfer_t* t, bool (*is_dropped)(const char*)) {
-  size_t i;
-
-  for (i = 0; i < t->field_count; i++)
-    if (is_dropped(t->fields[i].name))
-      t->fields[i].dropped = true;
-}
-
-static bool describes_body(const char* name) {
-  return nt__header_is(name, "content-type") ||
-         nt__header_is(name, "content-encoding") ||
-         nt__header_is(name, "content-language") ||
-         nt__header_is(name, "content-location");
-}
-
-/* Fetch: 303, and POST on 301 and 302, become GET without a body. */
-static void change_method(nt__transfer_t* t) {
-  bool post_moved = nt__transfer_is_method(t, "POST") &&
-                    (t->status == 301 || t->status == 302);
-  bool see_other = t->status == 303 && !nt__transfer_is_method(t, "GET") &&
-                   !nt__transfer_is_method(t, "HEAD");
-
-  if (!post_moved && !see_other)
-    return;
-  t->method = "GET";
-  t->body_size = 0;
-  drop_fields(t, describes_body);
-}
-
-static void drop_secrets(nt__transfer_t* t) {
-  size_t i;
-
-  drop_fields(t, nt__header_is_secret);
-  for (i = 0; i < t->field_count; i++)
-    if (nt__field_has_secret(t, &t->fields[i]))
-      t->fields[i].dropped = true;
-}
-
-static void change_origin(nt__transfer_t* t, nt__url_t* next) {
-  if (!nt__url_same_origin(&t->url, next))
-    drop_secrets(t);
-  else
-    nt__url_inherit_credentials(next, &t->url);
-  if (t->flags & NT_REQUEST_ANONYMOUS)
-    nt__url_drop_credentials(next);
+/* The host goes where it likes. */
+static int check_url(const nt__transfer_t* t, const nt__url_t* url) {
+  if ((t->flags & NT_REQUEST_OF_HOST) == 0)
+    return nt__gate_url(t->task->policy, t->access, url);
+  if (!url->http)
+    return NT_E_SCHEME;
+  return url->foreign ? NT_E_URL : 0;
 }
 
 /* Where the response points to: 0 and `next`, or why not. */
@@ -292,7 +329,7 @@ static int find_next(nt__transfer_t* t, nt__url_t* next) {
   err = nt__url_parse(next, t->url.text, location);
   if (err)
     return err;
-  err = nt__gate_url(t->task->policy, t->access, next);
+  err = check_url(t, next);
   if (err) {
     show(t, next);
     nt__url_free(next);
@@ -315,9 +352,9 @@ static void follow(nt__transfer_t* t) {
   if (t->redirects++ == 0)
     t->profile.redirect_start = t->profile.fetch_start;
   t->profile.redirect_end = nt__unix_ms();
-  change_method(t);
-  change_origin(t, &next);
+  nt__redirect_adapt(t, &next);
   nt__hop_end(t, 0);
+  nt__ask_reset(t);
   nt__visit_end(t);
   nt__url_free(&t->url);
   t->url = next;
@@ -340,9 +377,11 @@ static void ask_again(nt__transfer_t* t) {
  * refused and no other has answered, that is why. */
 static int failure_of(const nt__transfer_t* t, CURLcode code) {
   int err = nt__failure(t->easy.curl, code, t->task->message);
+  bool unreached = code == CURLE_COULDNT_CONNECT ||
+                   code == CURLE_COULDNT_RESOLVE_HOST ||
+                   code == CURLE_OPERATION_TIMEDOUT;
 
-  if (t->address_refused &&
-      (code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT))
+  if (unreached && (t->address_refused || nt__ask_was_refused(t)))
     err = NT_E_PRIVATE;
   if (nt_error_is_refusal(err)) {
     t->task->message[0] = '\0'; /* finish() has a better one */
@@ -380,6 +419,10 @@ static void on_done(nt__easy_t* easy, CURLcode code) {
   nt__transfer_t* t = nt__container_of(easy, nt__transfer_t, easy);
   int err = error_of(t, code);
 
+  if (code == CURLE_COULDNT_CONNECT && nt__ask_line(t) != NULL) {
+    go_another_way(t, err);
+    return;
+  }
   if (begin_anew(t, err))
     return;
   if (err) {
@@ -446,17 +489,58 @@ static void start_clocks(nt__transfer_t* t) {
       t->timeouts.total == 0 ? 0 : nt__transfer_now(t) + t->timeouts.total;
 }
 
-static void begin(nt__transfers_t* transfers, nt__transfer_t* t) {
+static void run(nt__transfers_t* transfers, nt__transfer_t* t) {
   t->running = true;
   transfers->running++;
+}
+
+/* One that has to be prepared asks before that: many may wait for an answer,
+ * and none of them has a file open. */
+static void begin(nt__transfers_t* transfers, nt__transfer_t* t) {
+  run(transfers, t);
   start_clocks(t);
-  if (t->ops->prepare == NULL) {
+  if (t->ops->prepare == NULL)
     prepare_hop(t);
-    return;
+  else if (!ask(t))
+    prepare_first(t);
+}
+
+/* What is left of its time does not run while it waits for a place again. */
+static void return_to_queue(nt__transfers_t* transfers, nt__transfer_t* t) {
+  uint64_t now = nt__transfer_now(t);
+
+  t->total_left = t->total_due > now ? t->total_due - now : t->total_due != 0;
+  t->total_due = 0;
+  nt__stage_enter(t, NT__STAGE_WAITING);
+  nt__list_append(&transfers->returning, &t->node);
+  nt__event_post_state(transfers->ctx, t->task->id, NT_STATE_QUEUED);
+}
+
+static void come_back(nt__transfers_t* transfers, nt__transfer_t* t) {
+  run(transfers, t);
+  if (t->total_left != 0)
+    t->total_due = nt__transfer_now(t) + t->total_left;
+  t->total_left = 0;
+  nt__event_post_state(transfers->ctx, t->task->id, NT_STATE_CONNECTING);
+  go_on(t);
+}
+
+/* The host's own, and what only connects, need no place. */
+static bool needs_place(const nt__transfer_t* t) {
+  return !t->connects && (t->flags & NT_REQUEST_OF_HOST) == 0;
+}
+
+static void on_answer(nt__transfer_t* t) {
+  nt__transfers_t* transfers = transfers_of(t);
+
+  if (!needs_place(t)) {
+    go_on(t);
+  } else if (nt__list_empty(&transfers->returning) && has_place(transfers)) {
+    run(transfers, t);
+    go_on(t);
+  } else {
+    return_to_queue(transfers, t);
   }
-  nt__stage_enter(t, NT__STAGE_WAITING); /* the total time runs */
-  if (t->ops->prepare(t))
-    prepare_hop(t);
 }
 
 void nt__transfer_proceed(nt__transfer_t* t) {
@@ -480,7 +564,7 @@ static int check(nt__transfer_t* t) {
   if (t->own_protocol)
     err = t->url.foreign ? NT_E_ADDRESS : 0;
   else
-    err = nt__gate_url(t->task->policy, t->access, &t->url);
+    err = check_url(t, &t->url);
   return err ? err : check_proxy(t);
 }
 
@@ -493,6 +577,8 @@ static bool prepare(nt__transfer_t* t) {
   if (err == 0 && nt__meter_is_spent(&nt__transfer_context(t)->meter))
     err = NT_E_QUOTA;
   nt__node_init(&t->node);
+  nt__ask_reset(t);
+  t->prepared = false;
   t->timer.on_due = on_due;
   t->easy.on_done = on_done;
   t->profile.queue_start = nt__unix_ms();
@@ -515,7 +601,13 @@ void nt__transfer_submit(nt__transfer_t* t) {
 
   if (!prepare(t))
     return;
-  if (nt__list_empty(&transfers->queue) && take_place(transfers)) {
+  if (!needs_place(t)) {
+    start_clocks(t);
+    prepare_hop(t);
+    return;
+  }
+  if (nt__list_empty(&transfers->returning) &&
+      nt__list_empty(&transfers->queue) && take_place(transfers)) {
     begin(transfers, t);
     return;
   }
@@ -537,6 +629,7 @@ static void start(nt__transfer_t* t) {
 
 bool nt__transfers_pending(nt__transfers_t* transfers) {
   return !nt__list_empty(&transfers->starting) ||
+         (!nt__list_empty(&transfers->returning) && has_place(transfers)) ||
          (!nt__list_empty(&transfers->queue) && has_place(transfers) &&
           is_in_time(transfers));
 }
@@ -546,6 +639,10 @@ void nt__transfers_run(nt__transfers_t* transfers) {
   int left = STARTS_A_TURN;
 
   while (left-- > 0) {
+    while (!nt__list_empty(&transfers->returning) && has_place(transfers))
+      come_back(transfers,
+                nt__container_of(nt__list_shift(&transfers->returning),
+                                 nt__transfer_t, node));
     while (!nt__list_empty(&transfers->queue) && take_place(transfers)) {
       nt__transfer_t* t = nt__container_of(nt__list_shift(&transfers->queue),
                                            nt__transfer_t, node);

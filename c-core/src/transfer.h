@@ -7,6 +7,7 @@
 #include "internal.h"
 #include "lookup.h"
 
+typedef struct nt__ask nt__ask_t;
 typedef struct nt__transfer nt__transfer_t;
 typedef struct nt__visit nt__visit_t; /* cache.h */
 struct nt__body;
@@ -67,6 +68,7 @@ typedef struct nt__revealed nt__revealed_t;
 /* Which time-out runs. */
 typedef enum nt__stage {
   NT__STAGE_WAITING, /* in the queue: none */
+  NT__STAGE_ASKING,  /* a resolver of the host's */
   NT__STAGE_DNS,
   NT__STAGE_CONNECT,
   NT__STAGE_TLS,
@@ -101,7 +103,9 @@ struct nt__transfer {
   const char* interface_name; /* to go out by; NULL: any */
   nt_family_t family;         /* of the address */
   bool nagle;                 /* TCP may wait for more to send */
-  bool own_protocol;          /* not HTTP: no ALPN, no rules for URLs */
+  uint32_t resolver;          /* as in nt_request_options_t, the next too */
+  uint32_t resolver_timeout;
+  bool own_protocol; /* not HTTP: no ALPN, no rules for URLs */
 
   /* What came back. */
   int status;
@@ -116,10 +120,12 @@ struct nt__transfer {
   nt__revealed_t* revealed;
   nt__visit_t* visit; /* NULL: the hop has nothing to do with the cache */
   nt__lookup_turn_t lookup;
+  nt__ask_t* ask; /* what a resolver said, NULL until it is needed */
   nt__timer_t timer;
   nt__stage_t stage;
   uint64_t stage_since; /* loop time of its begin, or of the last byte */
   uint64_t total_due;   /* loop time; 0: no limit */
+  uint64_t total_left;  /* of it, while it is in the queue again */
   uint64_t held_since;  /* loop time; 0: not held */
   uint64_t header_bytes;
   uint64_t discarded; /* bytes of the body of a redirect */
@@ -132,6 +138,7 @@ struct nt__transfer {
   bool waiting;            /* for the owner's disk */
   bool connects;           /* makes a connection, no exchange */
   bool running;            /* counts in the limit of running transfers */
+  bool prepared;           /* its owner has, or has been asked to */
   bool address_refused;    /* one of those that the host has */
   bool headers_done;
   bool following; /* this response is a redirect to be followed */

@@ -343,12 +343,16 @@ static udp_order_t* new_order(nt_context_t* ctx, const nt__udp_t* udp,
 
   if (order == NULL)
     return NULL;
-  memset(order, 0, sizeof(*order));
-  order->command.type = NT__CMD_TELL;
-  order->command.id = udp->task.id;
+  order->command = (nt__command_t){ .type = NT__CMD_TELL, .id = udp->task.id };
   order->wish = wish;
-  order->datagram.block.memory = order;
-  order->datagram.block.capacity = capacity;
+  order->value = 0;
+  order->to_peer = false;
+  order->name = NULL;
+  order->datagram.block =
+      (nt__spare_block_t){ .memory = order, .capacity = capacity };
+  order->datagram.to.sa.sa_family = AF_UNSPEC;
+  order->datagram.port = 0;
+  order->datagram.minute = 0;
   order->datagram.data = order->data;
   order->datagram.size = size;
   if (name != NULL)

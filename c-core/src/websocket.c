@@ -429,12 +429,12 @@ static nt__ws_order_t* new_order(nt_context_t* ctx, nt_id_t id,
 
   if (order == NULL)
     return NULL;
-  memset(order, 0, sizeof(*order));
-  order->piece.block.memory = order;
-  order->piece.block.capacity = capacity;
-  order->command.type = NT__CMD_TELL;
-  order->command.id = id;
+  order->command = (nt__command_t){ .type = NT__CMD_TELL, .id = id };
+  order->piece =
+      (nt__piece_t){ .block = { .memory = order, .capacity = capacity } };
   order->opcode = opcode;
+  order->code = 0;
+  order->link = 0;
   order->size = size;
   if (size > 0)
     memcpy(order->data, data, size);

@@ -210,9 +210,7 @@ static int add_data(nt__websocket_t* ws, const char* data, size_t size,
     err = nt__buf_append(&ws->message, data, size);
   if (err)
     return err;
-  if (!is_text(ws) || (end && ws->text && !nt__utf8_done(&ws->utf8)))
-    return NT_E_WS_TEXT;
-  return 0;
+  return is_text(ws) ? 0 : NT_E_WS_TEXT;
 }
 
 static void post_message(nt__websocket_t* ws) {
@@ -228,8 +226,10 @@ static void post_message(nt__websocket_t* ws) {
 }
 
 static int end_message(nt__websocket_t* ws) {
-  int err = add_data(ws, "", 0, true);
+  int err = ws->compressed ? add_data(ws, "", 0, true) : 0;
 
+  if (err == 0 && ws->text && !nt__utf8_done(&ws->utf8))
+    err = NT_E_WS_TEXT;
   if (err == 0)
     post_message(ws);
   return err;

@@ -1,6 +1,8 @@
 /* The cache between requests and a server in this process: each mode, what a
  * 304 does, redirects, streams, errors that are covered, what invalidates, and
  * ends at every moment. What HTTP says is tested in test_cache_rules.c. */
+#include "http_date.h"
+#include "internal.h"
 #include "site.h"
 
 enum {
@@ -132,6 +134,25 @@ static const char* value_of(const nt_headers_t* headers, const char* wanted) {
   return found;
 }
 
+static void a_hit_without_a_date_gets_one(void** state) {
+  fixture_t* f = *state;
+  int64_t now = nt__unix_ms() / 1000;
+  nt_event_t ev;
+  int64_t date;
+
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "a" });
+  site_put(f, (page_t){ .path = "/b",
+                        .fields = FRESH "Date: not one\r\n",
+                        .body = "b" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  site_get(f, "/b", NT_CACHE_DEFAULT);
+  host_end(f->host, site_start(f, "/a", NT_CACHE_ONLY, NULL), &ev);
+  date = nt__http_date(value_of(&ev.headers, "date"), now * 1000);
+  assert_in_range(date, now, nt__unix_ms() / 1000);
+  host_end(f->host, site_start(f, "/b", NT_CACHE_ONLY, NULL), &ev);
+  assert_string_equal(value_of(&ev.headers, "date"), "not one");
+}
+
 static void a_304_renews_headers_and_freshness(void** state) {
   fixture_t* f = *state;
   nt_event_t ev;
@@ -251,7 +272,7 @@ static void a_hit_looks_like_an_answer(void** state) {
   assert_string_equal(ev.url, host_url(f->host, "/a", url, sizeof(url)));
   assert_string_equal(value_of(&ev.headers, "x-a"), "1");
   assert_true(atoi(value_of(&ev.headers, "age")) >= 7);
-  assert_int_equal(ev.headers.count, 4);
+  assert_int_equal(ev.headers.count, 5); /* with a Date */
   assert_string_equal(ev.profile->cache, "hit");
   assert_string_equal(ev.profile->protocol, "unknown");
   assert_string_equal(ev.profile->peer_ip, "");
@@ -675,6 +696,21 @@ static void unsafe_methods_invalidate(void** state) {
   assert_string_equal(site_get(f, "/d", NT_CACHE_ONLY), "200 d hit");
 }
 
+/* RFC 9110 4.2.3: however the URL is written. */
+static void one_resource_has_one_place(void** state) {
+  fixture_t* f = *state;
+  nt_request_options_t post;
+
+  nt_request_options_init(&post);
+  post.method = "POST";
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "a" });
+  site_get(f, "/b/../a#b", NT_CACHE_DEFAULT);
+  assert_string_equal(site_get(f, "/./a", NT_CACHE_ONLY), "200 a hit");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "200 a hit");
+  site_end(f, site_start(f, "/c/../a", NT_CACHE_NONE, &post));
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
 static void uploads_invalidate(void** state) {
   fixture_t* f = *state;
   nt_part_t part = { .name = "a", .data = "x", .size = 1 };
@@ -950,6 +986,7 @@ int main(void) {
     SITE_TEST(what_is_missing_is_not_asked_for),
     SITE_TEST(modes_are_told_on_the_way),
     SITE_TEST(own_conditions_are_left_alone),
+    SITE_TEST(a_hit_without_a_date_gets_one),
     SITE_TEST(a_304_renews_headers_and_freshness),
     SITE_TEST(another_answer_takes_the_place),
     SITE_TEST(a_304_that_does_not_fit_is_asked_again),
@@ -976,6 +1013,7 @@ int main(void) {
     SITE_TEST(what_is_cleared_meanwhile_is_not_stored),
     SITE_TEST(one_url_can_be_cleared),
     SITE_TEST(unsafe_methods_invalidate),
+    SITE_TEST(one_resource_has_one_place),
     SITE_TEST(uploads_invalidate),
     SITE_TEST(errors_are_covered),
     SITE_TEST(a_silent_server_is_an_error_that_is_covered),

@@ -6,6 +6,7 @@
 #include <limits.h>
 
 #include "failing.h"
+#include "folder.h"
 #include "site.h"
 
 enum {
@@ -79,6 +80,17 @@ static void ask_all(fixture_t* f, long n) {
   ask(f, n, "/covered", "GET", 0, 5);
 }
 
+/* Where the next context keeps answers; NULL: in memory. */
+static const char* cache_dir;
+
+static void use_folder(nt_context_t* net) {
+  nt_policy_t policy;
+
+  nt_policy_init(&policy, NT_PRESET_MINIPROGRAM);
+  policy.cache_dir = cache_dir;
+  nt_policy_set(net, &policy);
+}
+
 /* A whole life; true when no allocation was left to fail. */
 static bool run_session(fixture_t* f, failing_mode_t mode, long n) {
   bool complete;
@@ -89,6 +101,7 @@ static bool run_session(fixture_t* f, failing_mode_t mode, long n) {
                         .body = "cover" });
   failing_start(mode, n);
   if (nt_open(&f->host->net) == 0) {
+    use_folder(f->host->net);
     ask_all(f, n);
     ask_all(f, n);
     nt_cache_clear(f->host->net, NULL);
@@ -146,11 +159,23 @@ static void from_any_allocation_on_all_may_fail(void** state) {
   sweep(*state, FAILING_ALWAYS);
 }
 
+/* What an earlier run has stored may be there. */
+static void with_a_folder(void** state) {
+  folder_t folder;
+
+  folder_make(&folder);
+  cache_dir = folder.path;
+  sweep(*state, FAILING_ONCE);
+  cache_dir = NULL;
+  folder_remove(&folder);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(keep_libcurl_out),
     SITE_TEST(any_one_allocation_may_fail),
     SITE_TEST(from_any_allocation_on_all_may_fail),
+    SITE_TEST(with_a_folder),
   };
 
   if (failing_install() != 0)

@@ -129,11 +129,43 @@ static void knows_the_century(void** state) {
   assert_true(nt__http_date(new_year_00, INT64_MAX) == 946684800);
 }
 
+static void writes_what_it_reads(void** state) {
+  static const struct {
+    int64_t seconds;
+    const char* text;
+  } cases[] = {
+    { 784111777, "Sun, 06 Nov 1994 08:49:37 GMT" },
+    { 0, "Thu, 01 Jan 1970 00:00:00 GMT" },
+    { -1, "Thu, 01 Jan 1970 00:00:00 GMT" },
+    { INT64_MIN, "Thu, 01 Jan 1970 00:00:00 GMT" },
+    { 951782400, "Tue, 29 Feb 2000 00:00:00 GMT" },
+    { 1709251199, "Thu, 29 Feb 2024 23:59:59 GMT" },
+    { INT64_C(4107542400), "Mon, 01 Mar 2100 00:00:00 GMT" },
+    { INT64_C(253402300799), "Fri, 31 Dec 9999 23:59:59 GMT" },
+    { INT64_MAX, "Fri, 31 Dec 9999 23:59:59 GMT" },
+  };
+  char text[NT__HTTP_DATE_SIZE];
+  int64_t seconds;
+  size_t i;
+
+  (void) state;
+  for (i = 0; i < COUNT(cases); i++) {
+    nt__http_date_write(cases[i].seconds, text);
+    assert_string_equal(text, cases[i].text);
+  }
+  /* Each day of four centuries, at another time. */
+  for (seconds = 0; seconds < INT64_C(12622780800); seconds += 86399) {
+    nt__http_date_write(seconds, text);
+    assert_true(nt__http_date(text, NOW) == seconds);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(reads_dates),
     cmocka_unit_test(reads_no_further),
     cmocka_unit_test(knows_the_century),
+    cmocka_unit_test(writes_what_it_reads),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@ local apply_cookies = require "nettask.cookies".apply
 local core = require "nettask.core"
 local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
+local apply_dns = require "nettask.httpdns".apply
 local options = require "nettask.options"
 local referer = require "nettask.web".referer
 
@@ -36,6 +37,7 @@ local function prepare(record, given, settings)
   params.path = given.filePath
   params.referer = referer(nil, settings)
   params.sha256 = given.sha256
+  if given.enableHttpDNS then apply_dns(params, given, settings, record) end
   params.resume = given.resume
   params.durable = given.durable
   params.goodOnly = settings.httpErrorFails

@@ -10,6 +10,7 @@ local error, pairs, tostring, type = error, pairs, tostring, type
 local core = require "nettask.core"
 local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
+local apply_dns = require "nettask.httpdns".apply
 local names = require "nettask.names"
 
 local E = core.errors
@@ -26,8 +27,8 @@ local CREATE = { type = "string" }
 local CONNECT = {
   address = true, port = true, timeout = "number", timeoutMs = "number",
   tls = "boolean", noDelay = "boolean",
-  -- Known, for later versions.
   enableHttpDNS = "boolean", httpDNSServiceId = "string",
+  httpDNSTimeout = "number",
 }
 local BIND_WIFI = { BSSID = "string" }
 local SEND = { address = true, port = true, message = true, offset = true,
@@ -180,16 +181,17 @@ function endpoint.new(settings, log)
 
   local function connect(socket, given)
     local fault = peer_fault(given)
-    if given.enableHttpDNS then
-      log.once("warn", "TCPSocket.connect: option \"enableHttpDNS\" is ignored"
-        .. " by this version")
-    end
     if not fault then
-      local code = core.tcpStart(socket, {
+      local params = {
         host = given.address, port = given.port,
         timeout = timeout_of(given, settings),
         tls = given.tls, noDelay = given.noDelay,
-      })
+      }
+      if given.enableHttpDNS then
+        apply_dns(params, given, settings, params)
+        params.resolves = true
+      end
+      local code = core.tcpStart(socket, params)
       fault = code ~= 0 and fault_of(code, given)
     end
     if fault then core.tcpRefuse(socket, fault) end

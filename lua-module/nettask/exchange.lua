@@ -30,6 +30,7 @@ local tostring, type, xpcall = tostring, type, xpcall
 local abort = require "nettask.abort"
 local core = require "nettask.core"
 local errors = require "nettask.errors"
+local explain = require "nettask.httpdns".explain
 local group = require "nettask.group"
 local relay = require "nettask.relay"
 
@@ -176,7 +177,7 @@ local function describe(api, record)
 end
 
 -- Without `reasons` it is of no exchange.
-local function fail_result(name, fault, reasons, alipay)
+local function fail_result(name, fault, reasons, alipay, resolved)
   local res = {
     errMsg = name .. ":fail " .. fault.text,
     errno = fault.errno,
@@ -185,7 +186,7 @@ local function fail_result(name, fault, reasons, alipay)
     reason = fault.reason,
     detail = fault.detail,
   }
-  if reasons then res.useHttpDNS = false end
+  if reasons then res.useHttpDNS = resolved == true end
   if alipay then
     res.error = fault.error
     res.errorMessage = fault.text
@@ -391,7 +392,8 @@ end
 function exchange.finisher(settings, log, apis)
   local function failure(api, record, fault, reasons)
     log_failure(api, record, fault, log)
-    return fail_result(api.name, fault, reasons, settings.dialect == "my")
+    return fail_result(api.name, fault, reasons, settings.dialect == "my",
+      record.resolved)
   end
 
   -- An answer has come.
@@ -408,7 +410,8 @@ function exchange.finisher(settings, log, apis)
     else
       res = {
         data = data, statusCode = status, header = header, cookies = cookies,
-        errMsg = api.ok, profile = profile, useHttpDNS = false,
+        errMsg = api.ok, profile = profile,
+        useHttpDNS = record.resolved == true,
         exception = { retryCount = 0, reasons = reasons },
       }
     end
@@ -435,6 +438,9 @@ function exchange.finisher(settings, log, apis)
       profile, data, defect, path, size)
     if record.silent then return end
     local api = apis[kind]
+    if reasons and (reasons[1] or record.unknown) then
+      explain(reasons, record.unknown)
+    end
     if code == 0 or code == E.STATUS then
       return answer(api, record, code, reasons, status, header, cookies,
         profile, data, defect, path, size)

@@ -27,6 +27,7 @@ local endpoint = require "nettask.endpoint"
 local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
 local group = require "nettask.group"
+local httpdns = require "nettask.httpdns"
 local interceptor = require "nettask.interceptor"
 local log = require "nettask.log".new()
 local make_profile = require "nettask.profile"
@@ -82,6 +83,7 @@ local apis = { request = request_api, download = download_api,
 local sockets = socket.new(settings, log)
 local endpoints = endpoint.new(settings, log)
 local scans = mdns.new(settings, log)
+local providers = httpdns.new(settings, report)
 
 local chains = interceptor.new(log, function(fault)
   return exchange.fail_result("request", fault, {}, settings.dialect == "my")
@@ -103,6 +105,8 @@ core.bind {
   tcp = endpoints.tcp,
   remark = endpoints.remark,
   audit = audit,
+  lookup = providers.lookup,
+  reasons = httpdns.explain,
 }
 promise.open(report, log, function(kind)
   return exchange.fail_result(apis[kind].name,
@@ -143,6 +147,7 @@ local guarded = {
   configure = configure,
   onAudit = function(_, f) on_audit = check_function(f, "onAudit") end,
   onError = function(_, f) on_error = check_function(f, "onError") end,
+  registerHttpDNS = providers.register,
   setBackground = background,
   setLogger = function(_, f) log.set(check_function(f, "setLogger")) end,
 }

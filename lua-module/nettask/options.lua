@@ -30,7 +30,7 @@ local DATA = any_of("String, Object or ArrayBuffer", "String", "Object",
 local TEXT_OR_FLAG = any_of("String or Boolean", "String", "Boolean")
 local TEXT_OR_LIST = any_of("String or Array", "String", "Array")
 
--- What all of them have. The later ones are known, for later versions.
+-- What all of them have.
 local COMMON = {
   url = "string", header = "table", headers = "table",
   timeout = "number", timeouts = "table",
@@ -122,9 +122,7 @@ local TYPE_NAMES = { string = "String", number = "Number",
   boolean = "Boolean", table = "Object", ["function"] = "Function" }
 
 -- What is to be said of an option that has no effect, by its value and by the
--- other options. Those of a later version are ignored.
-local IGNORED = "is ignored by this version"
-local function when_true(value) return value == true and IGNORED end
+-- other options.
 local DEFAULT_RETRIES = 2
 local function without_failover(value, given)
   return value ~= false and value ~= DEFAULT_RETRIES and not given.failover
@@ -133,7 +131,6 @@ local function without_failover(value, given)
 end
 local CREDENTIALS = { include = true, ["same-origin"] = true, omit = true }
 local REMARKS = {
-  enableHttpDNS = when_true,
   cache = function(value)
     return not cache.is_mode(value)
       and 'is none of "default", "no-store", "no-cache", "reload",'

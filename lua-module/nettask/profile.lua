@@ -5,8 +5,8 @@
 return function(redirect_start, redirect_end, fetch_start, lookup_start,
     lookup_end, connect_start, connect_end, tls_start, tls_end, request_start,
     request_end, response_start, response_end, invoke_start, queue_start,
-    queue_end, rtt, http_rtt, throughput, protocol, peer_ip, peer_port,
-    reused, sent, received, cache, high_performance)
+    queue_end, asked_start, asked_end, rtt, http_rtt, throughput, protocol,
+    peer_ip, peer_port, reused, sent, received, cache, high_performance)
   return {
     redirectStart = redirect_start,
     redirectEnd = redirect_end,
@@ -24,8 +24,8 @@ return function(redirect_start, redirect_end, fetch_start, lookup_start,
     invokeStart = invoke_start,
     queueStart = queue_start,
     queueEnd = queue_end,
-    httpDNSDomainLookUpStart = 0,
-    httpDNSDomainLookUpEnd = 0,
+    httpDNSDomainLookUpStart = asked_start,
+    httpDNSDomainLookUpEnd = asked_end,
     rtt = rtt,
     httpRttEstimate = http_rtt,
     transportRttEstimate = rtt,

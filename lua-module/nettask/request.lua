@@ -8,6 +8,7 @@ local cache_mode = require "nettask.cache".mode
 local core = require "nettask.core"
 local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
+local apply_dns = require "nettask.httpdns".apply
 local options = require "nettask.options"
 local query = require "nettask.query"
 local web = require "nettask.web"
@@ -92,6 +93,7 @@ local function prepare(record, given, settings)
   params.manual = given.redirect == "manual"
   apply_cookies(params, given.credentials, given.enableCookie, settings)
   params.referer = referer(given.referrerStrategy, settings)
+  if given.enableHttpDNS then apply_dns(params, given, settings, record) end
   params.cache = cache_mode(given.cache, given.enableCache)
   if given.mode then apply_mode(params, given.mode, settings) end
   if cellular then params.interface = settings.cellularInterface end

@@ -5,6 +5,7 @@ local apply_cookies = require "nettask.cookies".apply
 local core = require "nettask.core"
 local errors = require "nettask.errors"
 local exchange = require "nettask.exchange"
+local apply_dns = require "nettask.httpdns".apply
 local options = require "nettask.options"
 local query = require "nettask.query"
 local referer = require "nettask.web".referer
@@ -81,6 +82,7 @@ local function prepare(record, given, settings)
   local params = exchange.params(record, given, list, settings.baseUrl,
     settings.uploadTimeout)
   params.parts = parts
+  if given.enableHttpDNS then apply_dns(params, given, settings, record) end
   params.referer = referer(nil, settings)
   params.anonymous = given.credentials == "omit"
   apply_cookies(params, given.credentials, nil, settings)

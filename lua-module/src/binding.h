@@ -28,6 +28,8 @@ typedef enum ntl_handler {
   NTL_ON_TCP,     /* tcp(socket, method, options): see ltcp.c */
   NTL_ON_REMARK,  /* remark(method, options): see ludp.c */
   NTL_ON_AUDIT,   /* audit(kind, id, code, target) -> f, record */
+  NTL_ON_LOOKUP,  /* lookup(...) -> f | nil: see llookup.c */
+  NTL_ON_REASONS, /* reasons(list, fault): see httpdns.lua */
   NTL_HANDLERS
 } ntl_handler_t;
 
@@ -57,6 +59,7 @@ typedef struct ntl_state {
   int header_meta; /* metatable of header tables */
   int sockets;     /* global listeners: see lsocket.c */
   int services;    /* those of lmdns.c */
+  int providers;   /* urls of HttpDNS by number: see llookup.c */
   int repeats;     /* weak: header table -> lower-case name -> values */
   /* Slots, false while they are empty. */
   int traceback;    /* of the error that is being reported */
@@ -336,6 +339,18 @@ int ntl_fire(lua_State* L, ntl_state_t* s, int record, const ntl_kind_t* kind,
 
 /* Adds notice to the table on top. */
 void ntl_notice_open(lua_State* L);
+
+/* ---- llookup.c ---------------------------------------------------------- */
+
+/* Ask the host's provider what the core asks. Like a dispatch. */
+void ntl_lookup_dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event);
+/* The question of that id finds no answer. Does not raise. */
+void ntl_lookup_fail(const ntl_state_t* s, nt_id_t id);
+/* Push the array of what went wrong with HttpDNS, with the core's numbers. */
+void ntl_lookup_push_reasons(lua_State* L, ntl_state_t* s,
+                             const nt_event_t* event);
+/* Adds lookupOpen, lookupStart, dnsRead and provide to the table on top. */
+void ntl_lookup_open(lua_State* L, ntl_state_t* s);
 
 /* ---- convert.c ---------------------------------------------------------- */
 

@@ -431,7 +431,7 @@ static void push_instants(lua_State* L, const nt_profile_t* profile) {
     profile->connect_end,    profile->tls_start,    profile->tls_end,
     profile->request_start,  profile->request_end,  profile->response_start,
     profile->response_end,   profile->invoke_start, profile->queue_start,
-    profile->queue_end,
+    profile->queue_end,      profile->asked_start,  profile->asked_end,
   };
 
   for (size_t i = 0; i < sizeof(instants) / sizeof(*instants); i++)

@@ -21,7 +21,9 @@ enum {
 
 /* Whether nettask_configure() alone takes it from scripts, without a seal. */
 static bool is_of_policy(const char* name) {
-  return strcmp(name, "configure") == 0 || strncmp(name, "secrets.", 8) == 0;
+  return strcmp(name, "configure") == 0 ||
+         strcmp(name, "registerHttpDNS") == 0 ||
+         strncmp(name, "secrets.", 8) == 0;
 }
 
 /* Why the caller may not, or NULL. Takes the capability off the stack. */
@@ -155,8 +157,8 @@ static int sealed(lua_State* L) {
 /* core.bind([host,] { report =, log =, finish =, ... }) */
 static int bind(lua_State* L) {
   static const char* const names[NTL_HANDLERS] = {
-    "report", "log",  "finish", "profile", "send",  "close",
-    "fault",  "data", "tcp",    "remark",  "audit",
+    "report", "log", "finish", "profile", "send",   "close",   "fault",
+    "data",   "tcp", "remark", "audit",   "lookup", "reasons",
   };
   ntl_state_t* s = ntl_self(L);
 

@@ -65,6 +65,8 @@ int ntl_exchange_read(lua_State* L, nt_request_options_t* options) {
   get_flags(L, options);
   options->mode = get_mode(L);
   ntl_get_ms(L, 2, "referer", &options->referer);
+  ntl_get_ms(L, 2, "resolver", &options->resolver);
+  ntl_get_ms(L, 2, "resolverTimeout", &options->resolver_timeout);
   return ntl_get_headers(L, 2, &options->headers, &options->header_count);
 }
 
@@ -153,7 +155,11 @@ static void push_finish(lua_State* L, ntl_state_t* s, int record,
     lua_pushstring(L, event->message);
   else
     lua_pushnil(L);
-  ntl_push_array(L, s);
+  ntl_lookup_push_reasons(L, s, event);
+  if (event->resolved) {
+    lua_pushboolean(L, 1);
+    lua_setfield(L, record, "resolved");
+  }
   if (error == 0 || error == NT_E_STATUS) {
     lua_pushinteger(L, event->status);
     ntl_push_headers(L, s, &event->headers);

@@ -4,7 +4,8 @@
  * A socket is idle until connect() has been accepted: nothing can happen to it,
  * and run() does not wait for it. The record holds, beside what lendpoint.c
  * says:
- *   interface  that bindWifi() wants, once it has been accepted */
+ *   interface  that bindWifi() wants, once it has been accepted
+ *   unknown    the id of a provider of HttpDNS that does not exist */
 #include <stdio.h>
 #include <string.h>
 
@@ -33,6 +34,7 @@ typedef struct ntl_tcp {
   bool opened;
   bool closing; /* close() was called */
   bool no_delay;
+  bool resolves; /* by HttpDNS */
   uint32_t keep_alive_ms;
   bool drains;      /* somebody wants to know when all is sent */
   uint64_t sent;    /* writes that the core has taken */
@@ -81,12 +83,33 @@ static nt_address_t address_of(const place_t* place) {
   return address;
 }
 
+/* How HttpDNS went, in the table on top. */
+static void add_reasons(lua_State* L, ntl_state_t* s, int record,
+                        const nt_event_t* event) {
+  int result = lua_gettop(L);
+
+  lua_createtable(L, 0, 2);
+  lua_pushinteger(L, 0);
+  lua_setfield(L, -2, "retryCount");
+  ntl_lookup_push_reasons(L, s, event);
+  ntl_push_ref(L, s->handlers[NTL_ON_REASONS]);
+  lua_pushvalue(L, -2);
+  lua_getfield(L, record, "unknown");
+  lua_call(L, 2, 0);
+  lua_setfield(L, -2, "reasons");
+  lua_setfield(L, result, "exception");
+  lua_pushboolean(L, event->resolved);
+  lua_setfield(L, result, "useHttpDNS");
+}
+
 static void on_open(lua_State* L, ntl_state_t* s, int record,
                     const nt_event_t* event, ntl_tcp_t* self) {
   self->opened = true;
   keep_place(&self->local, &event->local);
   keep_place(&self->remote, &event->remote);
   lua_newtable(L);
+  if (self->resolves)
+    add_reasons(L, s, record, event);
   ntl_fire(L, s, record, &tcp_kind, &connect_list);
 }
 
@@ -163,7 +186,7 @@ static int tcp_open(lua_State* L) {
 }
 
 /* Borrows from the table and from the record at index 3. */
-static int read_options(lua_State* L, const ntl_tcp_t* self,
+static int read_options(lua_State* L, ntl_tcp_t* self,
                         nt_tcp_options_t* options) {
   lua_getfield(L, 2, "port");
   options->port = ntl_endpoint_port(L, -1);
@@ -173,6 +196,11 @@ static int read_options(lua_State* L, const ntl_tcp_t* self,
   if (ntl_get_text(L, 3, "interface", &options->interface_name))
     return NT_E_INVALID;
   ntl_get_ms(L, 2, "timeout", &options->timeout_ms);
+  ntl_get_ms(L, 2, "resolver", &options->resolver);
+  ntl_get_ms(L, 2, "resolverTimeout", &options->resolver_timeout);
+  self->resolves = ntl_get_flag(L, 2, "resolves");
+  lua_getfield(L, 2, "unknown");
+  lua_setfield(L, 3, "unknown");
   options->family = self->family;
   options->keep_alive_ms = self->keep_alive_ms;
   if (ntl_get_flag(L, 2, "tls"))

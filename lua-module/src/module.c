@@ -286,6 +286,7 @@ static void fill_core(lua_State* L, ntl_state_t* s) {
   ntl_udp_open(L);
   ntl_mdns_open(L, s);
   ntl_sleep_open(L);
+  ntl_lookup_open(L, s);
   ntl_promise_open(L, s);
 }
 

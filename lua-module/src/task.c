@@ -185,7 +185,7 @@ static const char* state_name(lua_State* L, ntl_state_t* s, nt_id_t id) {
 
 /* Upvalue 3: the methods, which check what they are called with. */
 static int task_index(lua_State* L) {
-  ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
+  ntl_state_t* s;
   const ntl_task_t* task;
   const char* key;
 
@@ -194,6 +194,7 @@ static int task_index(lua_State* L) {
   lua_rawget(L, lua_upvalueindex(3));
   if (!lua_isnil(L, -1) || lua_type(L, 2) != LUA_TSTRING)
     return 1;
+  s = lua_touserdata(L, lua_upvalueindex(1));
   task = check_self(L);
   key = lua_tostring(L, 2);
   if (strcmp(key, "state") == 0)

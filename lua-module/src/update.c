@@ -210,6 +210,8 @@ static void dispatch(lua_State* L, ntl_state_t* s) {
   s->task = push_task(L, s);
   if (s->event.type == NT_EV_REFUSED)
     dispatch_refusal(L, s, s->task);
+  else if (s->event.type == NT_EV_LOOKUP)
+    ntl_lookup_dispatch(L, s, &s->event);
   else if (s->task != NULL)
     s->task->kind->dispatch(L, s, &s->event);
 }
@@ -313,6 +315,10 @@ static bool redo_event(lua_State* L, ntl_state_t* s) {
   }
   if (s->event.type == NT_EV_REFUSED)
     return is_settled(s) || status != LUA_ERRMEM;
+  if (s->event.type == NT_EV_LOOKUP) {
+    ntl_lookup_fail(s, s->event.id);
+    return true;
+  }
   if (!is_settled(s) && s->event.type != NT_EV_END) {
     nt_fail(s->context, s->event.id, NT_E_NOMEM, NULL);
     return true;

@@ -164,6 +164,9 @@ function nettask.stats() end
 ---@field forceCellularNetwork? boolean out by cellularInterface, or not at all
 ---@field mode? "same-origin"|"cors"|"no-cors" outside of its origin
 ---@field referrerStrategy? "index"|"page"|"querystring" the Referer
+---@field enableHttpDNS? boolean ask a provider for the addresses of names
+---@field httpDNSServiceId? string which one, see registerHttpDNS
+---@field httpDNSTimeout? number ms for its answer; 60000
 ---@field proxy? string http://, https:// or socks5://; "": none; "env"
 ---@field cache? nettask.CacheMode what may be done with stored answers
 ---@field enableCache? boolean true: the same as cache="default"
@@ -503,6 +506,9 @@ nettask.interceptors = {}
 ---@field withCredentials? boolean default true: uses the cookie jar; false: it
 ---does not, and sends no user and password of the url
 ---@field getRawResult? fun(task: nettask.DownloadTask) before the return
+---@field enableHttpDNS? boolean ask a provider for the addresses of names
+---@field httpDNSServiceId? string which one, see registerHttpDNS
+---@field httpDNSTimeout? number ms for its answer; 60000
 ---@field success? fun(res: nettask.DownloadResult)
 ---@field complete? fun(res: nettask.DownloadResult|nettask.Failure)
 
@@ -584,6 +590,9 @@ function nettask.downloadFile(options) end
 ---@field files? nettask.UploadFile[]
 ---@field hideLoading? boolean ignored
 ---@field getRawResult? fun(task: nettask.UploadTask) before the return
+---@field enableHttpDNS? boolean ask a provider for the addresses of names
+---@field httpDNSServiceId? string which one, see registerHttpDNS
+---@field httpDNSTimeout? number ms for its answer; 60000
 ---@field success? fun(res: nettask.UploadResult)
 ---@field complete? fun(res: nettask.UploadResult|nettask.Failure)
 
@@ -851,8 +860,9 @@ function nettask.offSocketClose(listener) end
 ---@field timeoutMs? number the same in ms; wins
 ---@field tls? boolean certificates are judged like those of https
 ---@field noDelay? boolean small writes at once
----@field enableHttpDNS? boolean without effect in this version
----@field httpDNSServiceId? string
+---@field enableHttpDNS? boolean ask a provider for the addresses of the name
+---@field httpDNSServiceId? string which one, see registerHttpDNS
+---@field httpDNSTimeout? number ms for its answer; half of the time-out
 
 ---@class nettask.CreationFailure
 ---@field errMsg string `"createTCPSocket:fail <reason>"`
@@ -1326,6 +1336,18 @@ function nettask.cookies.clear(url) end
 ---@return "ready"|"reading"|"unreadable" of configure{cookieFile}
 function nettask.cookies.state() end
 
+---A function that knows addresses: returns them and the seconds that they live,
+---or nothing, and calls `done(ips, ttl)` or `done(nil, message)` later.
+---@alias nettask.HttpDNS
+---| fun(host: string, done: nettask.HttpDNSDone, family?: string): string[]?
+---@alias nettask.HttpDNSDone fun(ips?: string[], ttl?: number|string)
+
+---Who knows the addresses of names, for tasks with `enableHttpDNS`: the url of
+---a DNS server (RFC 8484), a url with `{host}` in it, or a function.
+---@param id string what tasks call it in `httpDNSServiceId`
+---@param provider? string|nettask.HttpDNS nil: nobody
+function nettask.registerHttpDNS(id, provider) end
+
 ---The HTTP cache.
 ---@class nettask.Cache
 nettask.cache = {}
@@ -1360,6 +1382,7 @@ function nettask.close(deadlineMs) end
 ---@field setLogger fun(logger?: fun(level: nettask.LogLevel, text: string))
 ---@field onError fun(handler?: fun(err: any, traceback: string, what: string))
 ---@field onAudit fun(handler?: fun(refusal: nettask.Refusal))
+---@field registerHttpDNS fun(id: string, provider?: string|nettask.HttpDNS)
 ---@field setBackground fun(on: boolean)
 ---@field secrets nettask.Secrets
 ---@field cookies nettask.Cookies

@@ -70,9 +70,10 @@ local function verdict(ok, err)
   die(err)
 end
 
--- In a coroutine; returns nothing when all is well, else a verdict.
-local function play(test)
-  local id = run .. "-" .. test.id
+-- In a coroutine; returns nothing when all is well, else a verdict. The server
+-- knows the test by its id and the number of the round.
+local function play(test, round)
+  local id = ("%s-%d-%s"):format(run, round, test.id)
   local made, failed = fetch { url = base .. "/config/" .. id, method = "PUT",
     data = test.config }
   if not made then return failed end
@@ -97,17 +98,34 @@ end
 
 local results = {} -- id: true or a verdict
 
-local function begin(tests, first)
-  local left = math.min(CHUNK, #tests - first + 1)
-  for i = first, first + left - 1 do
-    coroutine.wrap(function()
-      results[tests[i].id] = play(tests[i]) or true
-      left = left - 1
-      if left == 0 and first + CHUNK <= #tests then
-        begin(tests, first + CHUNK)
-      end
-    end)()
+-- Plays these tests, so many at once; done() is called behind them.
+local function play_all(tests, round, done)
+  local function begin(first)
+    local left = math.min(CHUNK, #tests - first + 1)
+    if left <= 0 then return done() end
+    for i = first, first + left - 1 do
+      coroutine.wrap(function()
+        results[tests[i].id] = play(tests[i], round) or true
+        left = left - 1
+        if left == 0 then begin(first + CHUNK) end
+      end)()
+    end
   end
+  begin(1)
+end
+
+-- On a machine that is busy a test may take too long to be one: what was to be
+-- fresh for two seconds no longer is. Those get another chance.
+local function not_made(tests)
+  local list = {}
+  for _, test in ipairs(tests) do
+    local result = results[test.id]
+    if test.kind ~= "check" and not allowed.failures[test.id]
+      and type(result) == "table" and result.name == "Setup" then
+      list[#list + 1] = test
+    end
+  end
+  return list
 end
 
 -- What the suite's page shows for a test: "pass", "fail", "setup" (it could not
@@ -178,7 +196,9 @@ net.request { url = base .. "/tests.json", success = function(res)
       tests[#tests + 1] = test
     end
   end
-  begin(tests, 1)
+  play_all(tests, 1, function()
+    play_all(not_made(tests), 2, function() end)
+  end)
 end, fail = function(res)
   die("the tests cannot be had: " .. res.errMsg)
 end }

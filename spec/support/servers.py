@@ -26,6 +26,48 @@ ENDS_WITH_US = ["setpriv", "--pdeathsig", "TERM"]
 PROXY_LOGIN = "user:pass-word"
 
 
+ZONE = """$ORIGIN example.
+$TTL 300
+@ SOA ns admin 1 3600 600 86400 60
+@ NS ns
+ns A 127.0.0.1
+game A 127.0.0.1
+alias 30 CNAME game
+six AAAA ::1
+both A 127.0.0.1
+both AAAA ::1
+first A 127.0.0.1
+second A 127.0.0.1
+brief 1 A 127.0.0.1
+empty TXT "no address"
+"""
+
+UNBOUND_CONFIG = """
+server:
+  do-daemonize: no
+  chroot: ""
+  username: ""
+  directory: "$folder"
+  use-syslog: no
+  log-queries: yes
+  num-threads: 1
+  interface: 127.0.0.1@$port
+  https-port: $port
+  tls-service-key: "$folder/tls/valid.key"
+  tls-service-pem: "$folder/tls/valid.pem"
+  module-config: "iterator"
+  local-zone: "." static
+  local-zone: "example." transparent
+auth-zone:
+  name: "example."
+  zonefile: "$folder/example.zone"
+  for-downstream: yes
+  for-upstream: no
+remote-control:
+  control-enable: no
+"""
+
+
 class ServerError(Exception):
     pass
 
@@ -198,6 +240,7 @@ class Servers:
         self.start_nginx()
         self.start_proxies()
         self.on_free_ports(["dns"], self.run_dnsmasq)
+        self.on_free_ports(["doh"], self.run_unbound)
 
     def launch(self, name, command, **options):
         server = Server(name, command, self.folder, **options)
@@ -255,7 +298,7 @@ class Servers:
             fault=self.ports["fault"]["http"],
             demo=self.ports["demo"]["http"].rpartition(":")[2],
             user="user root;" if os.geteuid() == 0 else ""))
-        server = self.launch("nginx", ENDS_WITH_US + [nginx_program(), "-p", self.folder,
+        server = self.launch("nginx", ENDS_WITH_US + [sbin_program("nginx"), "-p", self.folder,
                                        "-c", config, "-e",
                                        self.folder / "nginx.log"])
         server.wait_for_http(ports["http"], "/small")
@@ -288,6 +331,17 @@ class Servers:
         server.wait_for(lambda: connects(ports["dns"]))
         self.ports["dns"] = ports["dns"]
 
+    def run_unbound(self, ports):
+        """DNS over HTTPS for the zone that is written here, and no other."""
+        (self.folder / "example.zone").write_text(ZONE)
+        config = self.folder / "unbound.conf"
+        config.write_text(string.Template(UNBOUND_CONFIG).substitute(
+            folder=self.folder, port=ports["doh"]))
+        server = self.launch("unbound", ENDS_WITH_US + [
+            sbin_program("unbound"), "-d", "-p", "-c", config])
+        server.wait_for(lambda: connects(ports["doh"]))
+        self.ports["doh"] = ports["doh"]
+
     def environment(self):
         """What spec/helper.lua documents."""
         nginx, fault, demo, pyws, proxy = (self.ports[name] for name in (
@@ -308,6 +362,8 @@ class Servers:
             "DEMO_TCP": str(demo.get("tcp", "")),
             "DEMO_UDP": str(demo.get("udp", "")),
             "DNSMASQ": str(self.ports["dns"]),
+            "DOH": f"https://127.0.0.1:{self.ports['doh']}/dns-query",
+            "DOH_LOG": str(self.folder / "unbound.log"),
             "HTTPBIN": f"http://127.0.0.1:{self.ports['httpbin']}",
             "CA": str(self.folder / "tls" / "ca.pem"),
             "TLS_DIR": str(self.folder / "tls"),
@@ -345,6 +401,7 @@ def url_of(name, port):
     return f"{scheme}://{host}:{port}"
 
 
-def nginx_program():
+def sbin_program(name):
     # /usr/sbin is not on everybody's path.
-    return "/usr/sbin/nginx" if os.path.exists("/usr/sbin/nginx") else "nginx"
+    path = f"/usr/sbin/{name}"
+    return path if os.path.exists(path) else name

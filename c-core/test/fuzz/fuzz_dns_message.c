@@ -1,11 +1,13 @@
 /* DNS messages as anybody on the link may send them. What was read of one is
  * written and read again, and must be the same; so must each name behind its
- * text. With the highest bit of the first byte the rest is TXT data, with the
- * next one a name's text. */
+ * text. And it is read as the answer of a server for DNS over HTTPS. With the
+ * highest bit of the first byte the rest is TXT data, with the next one a
+ * name's text. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "dns_message.h"
+#include "nettask.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
@@ -154,6 +156,17 @@ static void check_message(const uint8_t* data, size_t size, size_t room) {
   write_short(data, size, room);
 }
 
+static void check_answer(const uint8_t* data, size_t size) {
+  nt_dns_answer_t found;
+  size_t i;
+  int err = nt_dns_read(data, size, "game.example", NT_FAMILY_ANY, &found);
+
+  require(err == 0 || err == NT_E_INVALID || err == NT_E_RESOLVE);
+  require(found.count <= NT_DNS_ADDRESS_MAX && (err == 0 || !found.count));
+  for (i = 0; i < found.count; i++)
+    require(strlen(found.ips[i]) < sizeof(found.ips[i]));
+}
+
 static void check_text(const uint8_t* data, size_t size) {
   char* text = malloc(size + 1);
   nt__dns_name_t name;
@@ -179,8 +192,10 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     check_txt(copy, size - 1);
   else if (data[0] & 0x40)
     check_text(copy, size - 1);
-  else
+  else {
     check_message(copy, size - 1, (size_t) data[0] * 8);
+    check_answer(copy, size - 1);
+  }
   free(copy);
   return 0;
 }
