@@ -55,7 +55,7 @@ uint64_t nt__cache_body_max(const nt__cache_store_t* store);
  * reference. It may not be stored after all, for want of memory or of disk. */
 void nt__cache_put(nt__cache_store_t* store, nt__answer_t* answer);
 /* The same with other headers: `fresh`, without body, takes the place of `old`,
- * whose body it gets at once. */
+ * whose body it gets at once; of nothing else that is there by now. */
 void nt__cache_replace(nt__cache_store_t* store, nt__answer_t* old,
                        nt__answer_t* fresh);
 /* It was used: counts as new in the order in which they go. */

@@ -204,6 +204,54 @@ static void the_disk_does_not_stall(void** state) {
                       "hit");
 }
 
+/* ---- Meanwhile ----------------------------------------------------------- */
+
+static void spin_us(int us) {
+  uint64_t end = uv_hrtime() + (uint64_t) us * 1000;
+
+  while (uv_hrtime() < end)
+    sched_yield();
+}
+
+/* The answer that was found may be another user's by the time that the server
+ * is asked about it. */
+static void the_jar_may_change_before_it_is_asked(void** state) {
+  disk_t* d = *state;
+  fixture_t* f = d->f;
+  page_t page = { .path = "/v",
+                  .fields = STALE "Vary: Cookie\r\nETag: \"e\"\r\n",
+                  .body = "hers" };
+  nt_request_options_t options;
+  char url[64];
+  int i;
+
+  host_url(f->host, "/v", url, sizeof(url));
+  nt_request_options_init(&options);
+  options.flags = NT_REQUEST_COOKIES_SEND;
+  page.etag = "\"e\"";
+  for (i = 0; i < RUNS / 5; i++) {
+    const char* came;
+    nt_id_t id;
+
+    assert_int_equal(nt_cache_clear(f->host->net, NULL), 0);
+    page.body = "hers";
+    site_put(f, page);
+    site_end(f, site_start(f, "/v", NT_CACHE_RELOAD, &options));
+    run_again(d);
+    page.body = "his";
+    site_put(f, page);
+    id = site_start(f, "/v", NT_CACHE_DEFAULT, &options);
+    spin_us(30 * i);
+    assert_int_equal(nt_cookies_set(f->host->net, url, "user=he"), 0);
+    came = site_end(f, id);
+    if (site_saw(f, "user=he"))
+      assert_string_equal(came, "200 his ");
+    else
+      assert_string_equal(came, "200 hers revalidated");
+    assert_int_equal(nt_cookies_clear(f->host->net, NULL), 0);
+  }
+}
+
 /* ---- Ends ---------------------------------------------------------------- */
 
 static void put_pages(fixture_t* f) {
@@ -362,6 +410,7 @@ int main(void) {
     DISK_TEST(large_bodies_are_streamed_from_disk),
     DISK_TEST(a_stream_waits_for_the_disk),
     DISK_TEST(the_disk_does_not_stall),
+    DISK_TEST(the_jar_may_change_before_it_is_asked),
     DISK_TEST(ends_at_any_moment),
     DISK_TEST(the_context_closes_over_all),
     DISK_TEST(two_contexts_share_a_folder),
