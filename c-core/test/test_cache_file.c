@@ -531,6 +531,34 @@ static void removed_in_use(void** state) {
   check_folder(folder_of(cache), CAP);
 }
 
+/* What was cleared goes from the disk, also if there was no time for it. */
+static void cleared_for_good(void** state) {
+  cache_t* cache = *state;
+  uint64_t end = uv_hrtime() + 10000000000u;
+  char* data = body_bytes(1, 60 * KIB);
+  struct stat info;
+  char key[64];
+  int i;
+
+  open_folder(cache);
+  for (i = 0; i < 100; i++) {
+    snprintf(key, sizeof(key), "http://%d/", i);
+    cache_put_bytes(cache, key, "n", NULL, data, 60 * KIB);
+  }
+  put_contents(cache);
+  cache_remove(cache, NULL);
+  reopen(cache);
+  do {
+    expect_none(cache, "http://1/");
+    assert_true(uv_hrtime() < end);
+    reopen(cache);
+    stat(inside(cache, "cache.db"), &info);
+  } while (info.st_size > MIB || folder_count(inside(cache, "bodies")) > 0);
+  cache_close(cache);
+  check_folder(folder_of(cache), 1);
+  free(data);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     CACHE_TEST(is_for_this_user_alone),
@@ -545,6 +573,7 @@ int main(void) {
     CACHE_TEST(two_contexts),
     CACHE_TEST(two_share_a_cap),
     CACHE_TEST(removed_in_use),
+    CACHE_TEST(cleared_for_good),
   };
 
   return cmocka_run_group_tests_name("cache_file", tests, NULL, NULL);
