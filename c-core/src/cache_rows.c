@@ -104,6 +104,8 @@ static int read_spot(nt__cache_file_t* file, sqlite3_stmt* statement,
   spot->row = sqlite3_column_int64(statement, 0);
   spot->name = (uint64_t) sqlite3_column_int64(statement, 1);
   spot->used = sqlite3_column_int64(statement, 2);
+  if (spot->used < 0)
+    spot->used = 0;
   spot->size = answer->size;
   if (copy_blob(statement, 10, &spot->sums) != 0)
     return NT_E_NOMEM;

@@ -370,6 +370,45 @@ static void lies_are_found_out(void** state) {
   }
 }
 
+/* What is counted has no checksum. */
+static void counts_are_put_right(void** state) {
+  static const char* const changes[] = {
+    "UPDATE state SET bytes = 1000000000000000",
+    "UPDATE state SET bytes = -1000000000000000",
+    "UPDATE state SET clock = 9223372036854775807",
+    "UPDATE state SET clock = -9223372036854775807",
+    "UPDATE answers SET used = -9223372036854775807",
+    "UPDATE answers SET used = 9223372036854775807",
+    "DELETE FROM state",
+  };
+  cache_t* cache = *state;
+  sqlite3* db;
+  size_t i;
+  int k;
+
+  for (i = 0; i < COUNT(changes); i++) {
+    open_folder(cache);
+    put_contents(cache);
+    cache_close(cache);
+    assert_int_equal(sqlite3_open(inside(cache, "cache.db"), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, changes[i], 0, 0, 0), SQLITE_OK);
+    sqlite3_close(db);
+    open_folder(cache);
+    for (k = 0; k < 3; k++) {
+      put_contents(cache);
+      count_contents(cache);
+    }
+    cache_find(cache, content_key(0));
+    assert_int_equal(cache->count, 1);
+    cache_touch(cache, cache->answers[0]);
+    reopen(cache);
+    if (count_contents(cache) != CONTENTS)
+      fail_msg("%s: %d are left", changes[i], count_contents(cache));
+    cache_close(cache);
+    check_folder(folder_of(cache), CAP);
+  }
+}
+
 /* What a kill leaves: files without a row, and rows that nobody completes. */
 static void leftovers(void** state) {
   cache_t* cache = *state;
@@ -568,6 +607,7 @@ int main(void) {
     CACHE_TEST(flipped_bytes),
     CACHE_TEST(damaged_bodies),
     CACHE_TEST(lies_are_found_out),
+    CACHE_TEST(counts_are_put_right),
     CACHE_TEST(leftovers),
     CACHE_TEST(full_disk),
     CACHE_TEST(two_contexts),
