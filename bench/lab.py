@@ -121,7 +121,7 @@ def read_once(path):
 
 def nginx_command(folder):
     return servers.ENDS_WITH_US + [
-        servers.nginx_program(), "-p", folder, "-c", folder / "nginx.conf",
+        servers.sbin_program("nginx"), "-p", folder, "-c", folder / "nginx.conf",
         "-e", folder / "nginx.log"]
 
 
