@@ -34,8 +34,27 @@ void nt__cache_free(nt__cache_t* cache) {
   nt__free(cache);
 }
 
+bool nt__cache_is_for(const nt__transfer_t* t) {
+  const char* now = nt__transfer_context(t)->io.policy->values.cache_dir;
+  const char* then = nt__transfer_policy(t)->cache_dir;
+
+  if (now == NULL || then == NULL)
+    return now == then;
+  return strcmp(now, then) == 0;
+}
+
+static nt__visit_t* of_node(nt__node_t* node) {
+  return nt__container_of(node, nt__visit_t, node);
+}
+
+/* Another folder may be another user's: what is under way stays out of it. */
 void nt__cache_configure(nt__cache_t* cache) {
+  nt__node_t* node;
+
   nt__renewals_end(cache);
+  for (node = cache->visits.next; node != &cache->visits; node = node->next)
+    if (!nt__cache_is_for(of_node(node)->t))
+      of_node(node)->spoiled = true;
   if (cache->store != NULL)
     nt__cache_store_configure(cache->store);
 }
@@ -53,10 +72,8 @@ void nt__cache_clear(nt__cache_t* cache, const char* key) {
   nt__node_t* node;
 
   for (node = cache->visits.next; node != &cache->visits; node = node->next) {
-    nt__visit_t* visit = nt__container_of(node, nt__visit_t, node);
-
-    if (key == NULL || strcmp(visit->key, key) == 0)
-      visit->spoiled = true;
+    if (key == NULL || strcmp(of_node(node)->key, key) == 0)
+      of_node(node)->spoiled = true;
   }
   /* Without a folder there is nothing that was stored before it was opened. */
   if (cache->store == NULL && cache->ctx->io.policy->values.cache_dir == NULL)

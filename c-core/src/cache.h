@@ -32,6 +32,8 @@ void nt__cache_stop(nt__cache_t* cache);
 void nt__cache_free(nt__cache_t* cache);
 /* The context's policy has changed. */
 void nt__cache_configure(nt__cache_t* cache);
+/* Whether the transfer's policy names the folder that the store has now. */
+bool nt__cache_is_for(const nt__transfer_t* transfer);
 /* What is stored for the key, NULL: all, is forgotten, and what comes in for it
  * now is not stored. */
 void nt__cache_clear(nt__cache_t* cache, const char* key);
@@ -70,7 +72,8 @@ struct nt__visit {
   bool covered;        /* an error that what is stored covers */
   bool reloads;        /* nothing stored counts any more */
   bool keeps;          /* the owner gathers what is to be stored */
-  bool spoiled;        /* what comes in is not to be stored */
+  bool spoiled;        /* nothing is used that is found now, and what comes in
+                        * is not to be stored */
 };
 
 static inline nt__cache_t* nt__cache_of(const nt__transfer_t* t) {

@@ -155,11 +155,35 @@ static int sweep(nt__cache_file_t* file) {
   return nt__sqlite_is_damage(code) ? code : SQLITE_OK;
 }
 
+/* Where it is opened first it stays, whatever the process's folder is later. */
+static void settle_paths(nt__cache_file_t* file) {
+  char* folder;
+  char* bodies;
+  char* path;
+
+  if (file->settled || nt__file_resolve(file->folder, &folder) != 0)
+    return;
+  bodies = nt__file_join(folder, "bodies", "");
+  path = nt__file_join(folder, "cache.db", "");
+  nt__free(folder);
+  if (bodies == NULL || path == NULL) {
+    nt__free(bodies);
+    nt__free(path);
+    return;
+  }
+  nt__free(file->bodies);
+  nt__free(file->db.path);
+  file->bodies = bodies;
+  file->db.path = path;
+  file->settled = true;
+}
+
 static int open_file(nt__cache_file_t* file) {
   nt__file_info_t info;
   int code;
 
   make_folder(file->folder);
+  settle_paths(file);
   nt__file_make_folder(file->bodies);
   code = nt__sqlite_open(&file->db);
   if (code != SQLITE_OK)
@@ -201,6 +225,7 @@ static int ready(nt__cache_file_t* file, nt__cache_call_t* call) {
   if (file->db.db == NULL) {
     code = open_file(file);
     call->changed = code == SQLITE_OK;
+    call->full = true; /* there may be something left to be trimmed */
   }
   return code == SQLITE_OK ? nt__table_look(file, call) : code;
 }

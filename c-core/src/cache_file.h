@@ -16,7 +16,8 @@ typedef struct nt__cache_file {
   atomic_uint refs;            /* the storage thread has one while it is open */
   struct nt__cache_file* next; /* among those that are open */
   bool listed;
-  char* folder;
+  bool settled; /* the paths are absolute */
+  char* folder; /* as the policy names it; any thread */
   char* bodies; /* the folder for them */
   nt__sqlite_t db;
   nt__body_readers_t readers;

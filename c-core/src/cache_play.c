@@ -90,7 +90,7 @@ static bool fetch_piece(nt__visit_t* visit) {
   visit->body = visit->wait.body;
   if (visit->body != NULL)
     return true;
-  nt__transfer_fail(visit->t, NT_E_FILE, NULL);
+  nt__transfer_fail(visit->t, NT_E_NOMEM, NULL); /* to ask the disk */
   return false;
 }
 
@@ -152,7 +152,7 @@ static void on_piece(nt__cache_wait_t* wait, int error) {
   visit->waits = false;
   visit->body = wait->body;
   if (error != 0 || visit->body == NULL)
-    nt__transfer_fail(visit->t, NT_E_FILE, NULL);
+    nt__transfer_fail(visit->t, error == NT_E_NOMEM ? error : NT_E_FILE, NULL);
   else
     stream(visit);
 }

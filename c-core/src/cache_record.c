@@ -94,9 +94,11 @@ static void on_written(nt__cache_job_t* job) {
   if (job->call.error != 0 && recorder->error == 0)
     recorder->error = job->call.error;
   on_ready = recorder->on_ready;
+  if (on_ready == NULL ||
+      (recorder->error == 0 && under_way(recorder) > RECORDS_MAX / 2))
+    return;
   recorder->on_ready = NULL;
-  if (on_ready != NULL)
-    on_ready(recorder->arg);
+  on_ready(recorder->arg);
 }
 
 /* The block goes over, and the next one is begun. */
@@ -108,6 +110,7 @@ static int post_block(nt__cache_recorder_t* recorder) {
   if (job == NULL)
     return NT_E_NOMEM;
   job->on_done = on_written;
+  job->job.patient = recorder->posted % (RECORDS_MAX / 2) == 0;
   job->recorder = recorder;
   job->call.tape = &recorder->last->tape;
   job->call.answer = nt__answer_ref(recorder->answer);
@@ -258,12 +261,14 @@ void nt__cache_recorders_doom(nt__cache_store_t* store, const char* key) {
 
 /* What there is of them is removed. */
 void nt__cache_recorders_close(nt__cache_store_t* store) {
-  while (!nt__list_empty(&store->recorders)) {
+  nt__node_t* node;
+
+  while ((node = nt__list_shift(&store->recorders)) != NULL) {
     nt__cache_recorder_t* recorder =
-        nt__container_of(store->recorders.next, nt__cache_recorder_t, node);
+        nt__container_of(node, nt__cache_recorder_t, node);
 
     let_go(recorder);
-    if (recorder->posted > 0)
+    if (recorder->posted > 0 && recorder->last != NULL)
       post_last(recorder, NT__TAPE_DROP);
     recorder->store = NULL;
     recorder->error = NT_E_CLOSED;

@@ -479,8 +479,9 @@ void nt__cache_replace(nt__cache_store_t* store, nt__answer_t* old,
     fresh->body = nt__body_ref(old->body);
   if (!nt__cache_has_disk(store, old->key) || old->spot == NULL ||
       old->spot->file != store->file) {
-    if (fresh->body != NULL)
-      nt__cache_put(store, fresh);
+    /* Not where there is something newer by now. */
+    if (shelf != NULL && fresh->body != NULL)
+      nt__memory_swap(&store->memory, shelf, old, fresh);
     return;
   }
   fresh->spot = nt__spot_ref(old->spot);

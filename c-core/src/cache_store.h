@@ -35,24 +35,27 @@ typedef struct nt__cache_wait {
  * on_done() comes. */
 bool nt__cache_find(nt__cache_store_t* store, const char* key,
                     nt__cache_wait_t* wait);
-/* The whole body: true when it is in memory. */
+/* The whole body: true when it is in memory, or there is no memory for it: then
+ * `body` is NULL. */
 bool nt__cache_load(nt__cache_store_t* store, nt__answer_t* answer,
                     nt__cache_wait_t* wait);
-/* A piece of it, of `size` bytes at most, for one that is too large for memory
- * or that is streamed. */
+/* A piece of it, of `size` bytes at most and less only at its end, for one that
+ * is too large for memory or that is streamed. True: `body` is the whole of it,
+ * which is in memory, or NULL without memory. Whoever reads one in order gets
+ * the rest of it also when it is removed meanwhile. */
 bool nt__cache_read(nt__cache_store_t* store, nt__answer_t* answer,
                     uint64_t offset, size_t size, nt__cache_wait_t* wait);
 /* on_done() does not come. Harmless when nothing is waited for. */
 void nt__cache_forget(nt__cache_wait_t* wait);
 
-/* How large a body may be to be stored. */
+/* How large a body may be to be stored: half of what there is room for. */
 uint64_t nt__cache_body_max(const nt__cache_store_t* store);
 /* It takes the place of those with the same key and equal `varying`. Has its
  * body and is filled in, and is the store's and unchanged from now on. Keeps a
  * reference. It may not be stored after all, for want of memory or of disk. */
 void nt__cache_put(nt__cache_store_t* store, nt__answer_t* answer);
 /* The same with other headers: `fresh`, without body, takes the place of `old`,
- * whose body it gets at once. */
+ * whose body it gets at once; of nothing else that is there by now. */
 void nt__cache_replace(nt__cache_store_t* store, nt__answer_t* old,
                        nt__answer_t* fresh);
 /* It was used: counts as new in the order in which they go. */

@@ -50,6 +50,7 @@ static int new_visit(nt__transfer_t* t, nt__visit_t** out) {
     return NT_E_NOMEM;
   visit->t = t;
   visit->verdict = "";
+  visit->spoiled = !nt__cache_is_for(t);
   err = nt__buf_reserve(&visit->fields.bytes, 512);
   if (err == 0)
     err = nt__fields_list(t, &visit->fields);
@@ -77,6 +78,14 @@ void nt__visit_end(nt__transfer_t* t) {
 
 /* ---- Finding ------------------------------------------------------------- */
 
+/* Whether headers of that size may come to the task, which may have a smaller
+ * cap than whoever stored them. */
+static bool may_have(const nt__visit_t* visit, size_t size) {
+  uint64_t max = nt__transfer_policy(visit->t)->header_max_bytes;
+
+  return max == 0 || size <= max;
+}
+
 /* Keeps the newest that matches. */
 static void choose(nt__visit_t* visit) {
   nt_headers_t fields = nt__visit_fields(visit);
@@ -86,6 +95,7 @@ static void choose(nt__visit_t* visit) {
     nt__answer_t* answer = visit->wait.answers[i];
 
     if (visit->answer == NULL && !visit->spoiled &&
+        may_have(visit, answer->stored.headers.size) &&
         nt__cache_matches(&answer->stored, &fields))
       visit->answer = answer;
     else
@@ -254,13 +264,24 @@ static int add_mode(const nt__visit_t* visit, nt__buf_t* out) {
   return err ? err : add_line(visit, "Cache-Control", "no-cache", out);
 }
 
-/* The jar may have changed since the store was asked; what comes now is stored
- * for what is sent now. */
+/* The jar may have changed since the store was asked: what comes now is stored
+ * for what is sent now, and what was found may be another user's. */
 static int list_again(nt__visit_t* visit) {
+  nt_headers_t fields;
+  int err;
+
   if ((visit->t->flags & NT_REQUEST_COOKIES_SEND) == 0)
     return 0;
   nt__headers_reset(&visit->fields);
-  return nt__fields_list(visit->t, &visit->fields);
+  err = nt__fields_list(visit->t, &visit->fields);
+  fields = nt__visit_fields(visit);
+  if (err || visit->answer == NULL ||
+      nt__cache_matches(&visit->answer->stored, &fields))
+    return err;
+  nt__answer_unref(visit->answer);
+  visit->answer = NULL;
+  visit->use = NT__CACHE_FETCH;
+  return 0;
 }
 
 int nt__visit_ask(nt__transfer_t* t, nt__buf_t* out) {
@@ -292,11 +313,17 @@ static bool is_error(int status) {
   return status == 500 || (status >= 502 && status <= 504);
 }
 
+/* So that what is told bit by bit does not become more than may be told. */
+static bool may_merge(const nt__visit_t* visit, const nt_headers_t* headers) {
+  return may_have(visit, visit->answer->stored.headers.size + headers->size);
+}
+
 /* The answer to HEAD tells of the stored one, too. */
 static void hear_head(nt__visit_t* visit, const nt_headers_t* headers) {
   if (visit->answer == NULL || visit->t->status != 200)
     return;
-  if (nt__cache_head_confirms(&visit->answer->stored, headers))
+  if (nt__cache_head_confirms(&visit->answer->stored, headers) &&
+      may_merge(visit, headers))
     nt__visit_renew(visit, headers);
   else
     nt__cache_remove(nt__cache_of(visit->t)->store, visit->key);
@@ -314,7 +341,8 @@ bool nt__visit_hides(nt__transfer_t* t) {
     return false;
   }
   if (visit->use == NT__CACHE_VALIDATE && !visit->reloads && t->status == 304) {
-    visit->confirmed = nt__cache_confirms(&visit->answer->stored, &headers);
+    visit->confirmed = nt__cache_confirms(&visit->answer->stored, &headers) &&
+                       may_merge(visit, &headers);
     visit->denied = !visit->confirmed;
     return true;
   }

@@ -8,12 +8,18 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "base64.h"
 #include "buf.h"
 #include "cache.h"
 #include "cookies.h"
 #include "header.h"
 #include "origin.h"
 #include "secret.h"
+#include "sha256.h"
+
+enum {
+  HASH_SIZE = (NT__SHA256_SIZE + 2) / 3 * 4 + 1
+};
 
 /* ---- Secrets ------------------------------------------------------------- */
 
@@ -284,6 +290,35 @@ static int add(nt__headers_t* out, const char* name, const char* value,
   return err;
 }
 
+/* The value itself, or a hash of what is sent in its place: what is stored for
+ * one secret is not for the next one, whose placeholder is the same. NULL
+ * without memory. */
+static const char* show(const nt__transfer_t* t, const char* value,
+                        char hash[HASH_SIZE]) {
+  const nt_policy_t* policy = nt__transfer_policy(t);
+  unsigned char sum[NT__SHA256_SIZE];
+  size_t length = strlen(value);
+  nt__sha256_t sha;
+  char* sent;
+  size_t size;
+
+  if (!nt__secret_is_in(policy, value, length))
+    return value;
+  size = nt__secret_reveal(policy, value, length, NULL);
+  sent = nt__malloc(size + 1);
+  if (sent == NULL)
+    return NULL;
+  nt__secret_reveal(policy, value, length, sent);
+  nt__sha256_init(&sha);
+  nt__sha256_update(&sha, sent, size);
+  nt__sha256_final(&sha, sum);
+  nt__base64_encode(sum, sizeof(sum), hash);
+  nt__wipe(sent, size);
+  nt__wipe(&sha, sizeof(sha));
+  nt__free(sent);
+  return hash;
+}
+
 /* "Name:" keeps libcurl from sending a field of its own. */
 static bool is_sent(const nt__transfer_t* t, const nt__field_t* field) {
   const char* value = value_of(field);
@@ -293,6 +328,7 @@ static bool is_sent(const nt__transfer_t* t, const nt__field_t* field) {
 
 static int add_own(nt__transfer_t* t, nt__headers_t* out) {
   const nt__field_t* cookies = find_cookies(t);
+  char hash[HASH_SIZE];
   int err = 0;
   size_t i;
 
@@ -302,8 +338,9 @@ static int add_own(nt__transfer_t* t, nt__headers_t* out) {
 
     if (!is_sent(t, field) || field == cookies)
       continue;
-    value += strspn(value, " \t");
-    err = add(out, field->name, value, strlen(value));
+    value = show(t, value + strspn(value, " \t"), hash);
+    err = value == NULL ? NT_E_NOMEM
+                        : add(out, field->name, value, strlen(value));
   }
   return err;
 }
@@ -311,6 +348,7 @@ static int add_own(nt__transfer_t* t, nt__headers_t* out) {
 static int add_cookies(nt__transfer_t* t, nt__headers_t* out) {
   const nt__field_t* field = find_cookies(t);
   const char* own = field == NULL ? "" : value_of(field);
+  char hash[HASH_SIZE];
   nt__buf_t text;
   nt__buf_t jar;
   int err;
@@ -319,8 +357,9 @@ static int add_cookies(nt__transfer_t* t, nt__headers_t* out) {
   nt__buf_init(&text, 0);
   nt__buf_init(&jar, 0);
   err = nt__cookies_pick(t, own, &jar);
+  own = show(t, own, hash);
   if (err == 0)
-    err = nt__buf_append(&text, own, strlen(own));
+    err = own == NULL ? NT_E_NOMEM : nt__buf_append(&text, own, strlen(own));
   if (err == 0 && text.size > 0 && jar.size > 0)
     err = nt__buf_append(&text, "; ", 2);
   if (err == 0)

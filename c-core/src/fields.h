@@ -12,7 +12,7 @@ bool nt__field_has_secret(const nt__transfer_t* transfer,
  * not for the host of this hop. */
 int nt__fields_check(nt__transfer_t* transfer);
 /* Appends what it sends, with what libcurl adds to it, for the rules of the
- * cache: placeholders as they are. The user of the URL is among it as
+ * cache: of a value with a secret a hash. The user of the URL is among it as
  * Authorization, to be wiped as cookies are. NT_E_NOMEM. */
 int nt__fields_list(nt__transfer_t* transfer, nt__headers_t* out);
 /* Gives them to libcurl, to be wiped when it has let go of them. NT_E_NOMEM. */

@@ -1,6 +1,7 @@
 /* The cache between requests and a server in this process: each mode, what a
  * 304 does, redirects, streams, errors that are covered, what invalidates, and
  * ends at every moment. What HTTP says is tested in test_cache_rules.c. */
+#include "folder.h"
 #include "http_date.h"
 #include "internal.h"
 #include "site.h"
@@ -11,6 +12,8 @@ enum {
 
 #define FRESH "Cache-Control: max-age=1000\r\n"
 #define STALE "Cache-Control: max-age=0\r\n"
+
+static folder_t folder;
 
 /* Until so many answers are held: a release before that would be lost. */
 static void wait_holding(fixture_t* f, unsigned count) {
@@ -407,6 +410,54 @@ static void the_jar_counts_where_cookies_vary(void** state) {
   assert_int_equal(site_asked(f), 2);
 }
 
+/* ---- Secrets ------------------------------------------------------------- */
+
+static const char* get_with_key(fixture_t* f, const char* name,
+                                const char* value) {
+  nt_header_t field = { name, "{{key}}" };
+  char host[64];
+  const char* const hosts[] = { host_url(f->host, "", host, sizeof(host)) };
+  nt_secret_t secret = { .name = "key",
+                         .placeholder = "{{key}}",
+                         .value = value,
+                         .hosts = { hosts, 1 } };
+  nt_request_options_t options;
+  nt_policy_t policy;
+
+  nt_policy_init(&policy, NT_PRESET_MINIPROGRAM);
+  policy.secrets = &secret;
+  policy.secret_count = 1;
+  assert_int_equal(nt_policy_set(f->host->net, &policy), 0);
+  nt_request_options_init(&options);
+  options.headers = &field;
+  options.header_count = 1;
+  options.flags = NT_REQUEST_COOKIES_SEND;
+  return site_end(f, site_start(f, "/a", NT_CACHE_DEFAULT, &options));
+}
+
+/* The script writes the same for both. */
+static void another_secret_is_another_request(void** state) {
+  static const char* const names[] = { "Authorization", "Cookie", "X-Key" };
+  fixture_t* f = *state;
+  char url[64];
+  size_t i;
+
+  host_url(f->host, "/a", url, sizeof(url));
+  for (i = 0; i < COUNT(names); i++) {
+    assert_int_equal(nt_cache_clear(f->host->net, NULL), 0);
+    site_put(f, (page_t){ .path = "/a",
+                          .fields = FRESH "Vary: Cookie, X-Key\r\n",
+                          .body = "hers" });
+    assert_string_equal(get_with_key(f, names[i], "hers"), "200 hers ");
+    site_put(f, (page_t){ .path = "/a",
+                          .fields = FRESH "Vary: Cookie, X-Key\r\n",
+                          .body = "his" });
+    assert_string_equal(get_with_key(f, names[i], "his"), "200 his ");
+    assert_string_equal(get_with_key(f, names[i], "hers"), "200 hers hit");
+    assert_int_equal(nt_cookies_set(f->host->net, url, "a=1"), 0);
+  }
+}
+
 /* ---- Redirects ----------------------------------------------------------- */
 
 static void redirects_are_hits_and_lead_on(void** state) {
@@ -652,6 +703,100 @@ static void what_is_cleared_meanwhile_is_not_stored(void** state) {
   server_release(f->host->server);
   assert_string_equal(site_end(f, ids[0]), "200 hello ");
   assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+}
+
+static void in_a_folder(nt_policy_t* policy) {
+  policy->cache_dir = folder.path;
+}
+
+/* It may be another user's. */
+static void what_was_asked_for_another_folder_is_not_stored(void** state) {
+  fixture_t* f = *state;
+  nt_id_t gathered;
+  nt_id_t streamed;
+
+  folder_make(&folder);
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = FRESH,
+                        .body = "hers",
+                        .flags = SITE_HOLD });
+  site_put(f, (page_t){ .path = "/s",
+                        .fields = FRESH,
+                        .size = LARGE,
+                        .flags = SITE_HOLD_BODY });
+  gathered = site_start(f, "/a", NT_CACHE_DEFAULT, NULL);
+  wait_holding(f, 1);
+  host_policy(f->host, in_a_folder);
+  server_release(f->host->server);
+  assert_string_equal(site_end(f, gathered), "200 hers ");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_ONLY), "CACHE_MISS");
+  streamed = start_stream(f, "/s");
+  wait_holding(f, 1);
+  host_policy(f->host, small_mark);
+  server_release(f->host->server);
+  assert_string_equal(drain(f, streamed, LARGE), "");
+  assert_string_equal(site_get(f, "/s", NT_CACHE_ONLY), "CACHE_MISS");
+  host_policy(f->host, in_a_folder);
+  assert_string_equal(site_get(f, "/s", NT_CACHE_ONLY), "CACHE_MISS");
+  host_policy(f->host, small_mark);
+  folder_remove(&folder);
+}
+
+/* Somebody else has heard of something newer meanwhile. */
+static void a_late_304_brings_nothing_back(void** state) {
+  fixture_t* f = *state;
+  nt_id_t late;
+
+  site_put(f, (page_t){ .path = "/a",
+                        .fields = STALE "ETag: \"e\"\r\n",
+                        .body = "old" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  site_put(f, (page_t){ .path = "/a",
+                        .etag = "\"e\"",
+                        .renewed = FRESH,
+                        .flags = SITE_HOLD });
+  late = site_start(f, "/a", NT_CACHE_DEFAULT, NULL);
+  wait_holding(f, 1);
+  site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "new" });
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 new ");
+  server_release(f->host->server);
+  assert_string_equal(site_end(f, late), "200 old revalidated");
+  assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 new hit");
+}
+
+static void small_headers(nt_policy_t* policy) {
+  policy->header_max_bytes = 700;
+}
+
+/* What a server says bit by bit must not become more than it may say. */
+static void headers_stay_within_their_cap(void** state) {
+  static char fields[950];
+  static char renewed[8][450];
+  fixture_t* f = *state;
+  nt_event_t ev;
+  int i;
+
+  host_policy(f->host, small_headers);
+  site_put(f, (page_t){ .path = "/a", .fields = STALE "ETag: \"e\"\r\n" });
+  site_get(f, "/a", NT_CACHE_DEFAULT);
+  for (i = 0; i < 8; i++) {
+    snprintf(renewed[i], sizeof(renewed[i]), STALE "X-%d: %0400d\r\n", i, i);
+    site_put(f, (page_t){ .path = "/a",
+                          .fields = STALE "ETag: \"e\"\r\n",
+                          .etag = "\"e\"",
+                          .renewed = renewed[i] });
+    host_end(f->host, site_start(f, "/a", NT_CACHE_DEFAULT, NULL), &ev);
+    assert_int_equal(ev.error, 0);
+    assert_int_equal(ev.status, 200);
+    assert_in_range(ev.headers.size, 1, 800);
+  }
+  host_policy(f->host, small_mark);
+  snprintf(fields, sizeof(fields), FRESH "X-Long: %0800d\r\n", 1);
+  site_put(f, (page_t){ .path = "/b", .fields = fields, .body = "long" });
+  assert_string_equal(site_get(f, "/b", NT_CACHE_DEFAULT), "200 long ");
+  host_policy(f->host, small_headers);
+  assert_string_equal(site_get(f, "/b", NT_CACHE_DEFAULT), "HEADER_SIZE");
+  assert_string_equal(site_get(f, "/b", NT_CACHE_ONLY), "CACHE_MISS");
 }
 
 static void one_url_can_be_cleared(void** state) {
@@ -999,6 +1144,7 @@ int main(void) {
     SITE_TEST(what_is_for_one_is_not_given_to_another),
     SITE_TEST(the_user_of_a_url_counts),
     SITE_TEST(the_jar_counts_where_cookies_vary),
+    SITE_TEST(another_secret_is_another_request),
     SITE_TEST(redirects_are_hits_and_lead_on),
     SITE_TEST(the_body_of_a_redirect_is_stored_too),
     SITE_TEST(stored_redirects_in_a_circle_end),
@@ -1011,6 +1157,9 @@ int main(void) {
     SITE_TEST(what_is_too_large_is_not_stored),
     SITE_TEST(a_get_with_a_body_is_left_alone),
     SITE_TEST(what_is_cleared_meanwhile_is_not_stored),
+    SITE_TEST(what_was_asked_for_another_folder_is_not_stored),
+    SITE_TEST(a_late_304_brings_nothing_back),
+    SITE_TEST(headers_stay_within_their_cap),
     SITE_TEST(one_url_can_be_cleared),
     SITE_TEST(unsafe_methods_invalidate),
     SITE_TEST(one_resource_has_one_place),

@@ -12,7 +12,7 @@
 enum {
   MOST_RUNS = 3000,
   LARGE = 100000,
-  LULL_MS = 30,      /* no event for so long: memory comes back */
+  LULL_MS = 50,      /* no event for so long: memory comes back */
   SILENCE_MS = 10000 /* and for so long: the run hangs */
 };
 
@@ -22,6 +22,8 @@ static void keep_libcurl_out(void** state) {
   assert_int_equal(curl_global_init(CURL_GLOBAL_ALL), CURLE_OK);
 }
 
+static bool relented; /* so that not all allocations were counted */
+
 /* Takes events until the request has ended; how many bytes of a body came. */
 static uint64_t take_end(fixture_t* f, nt_id_t id, nt_event_t* ev, long n) {
   uint64_t streamed = 0;
@@ -29,6 +31,7 @@ static uint64_t take_end(fixture_t* f, nt_id_t id, nt_event_t* ev, long n) {
   for (;;) {
     if (!nt_wait(f->host->net, LULL_MS)) {
       failing_relent();
+      relented = true;
       if (!nt_wait(f->host->net, SILENCE_MS))
         fail_msg("n = %ld: a request hangs", n);
     }
@@ -99,18 +102,20 @@ static bool run_session(fixture_t* f, failing_mode_t mode, long n) {
                         .fields = "Cache-Control: max-age=0, "
                                   "stale-while-revalidate=1000\r\n",
                         .body = "cover" });
+  relented = false;
   failing_start(mode, n);
   if (nt_open(&f->host->net) == 0) {
     use_folder(f->host->net);
-    ask_all(f, n);
-    ask_all(f, n);
-    nt_cache_clear(f->host->net, NULL);
+    ask_all(f, n); /* with a folder there may be something */
     ask(f, n, "/fresh", "POST", 0, 3);
+    nt_cache_clear(f->host->net, NULL);
+    ask_all(f, n);
+    ask_all(f, n);
     assert_int_equal(host_close(f->host->net), 0);
     f->host->net = NULL;
   }
-  complete = failing_stop();
-  return complete;
+  complete = failing_stop() && !relented;
+  return complete || n == LONG_MAX;
 }
 
 static void put_pages(fixture_t* f) {

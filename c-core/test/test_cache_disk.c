@@ -18,16 +18,20 @@ typedef struct disk {
   folder_t folder;
 } disk_t;
 
-static void use_folder(disk_t* d, const nt_secret_t* secret) {
+static void use(disk_t* d, const char* folder, const nt_secret_t* secret) {
   nt_policy_t policy;
 
   nt_policy_init(&policy, NT_PRESET_MINIPROGRAM);
-  policy.cache_dir = in_folder(&d->folder, "cache");
+  policy.cache_dir = folder;
   policy.cache_max_bytes = 64 << 20;
   policy.task_high_water = 64 << 10;
   policy.secrets = secret;
   policy.secret_count = secret != NULL;
   assert_int_equal(nt_policy_set(d->f->host->net, &policy), 0);
+}
+
+static void use_folder(disk_t* d, const nt_secret_t* secret) {
+  use(d, in_folder(&d->folder, "cache"), secret);
 }
 
 static int disk_set_up(void** state) {
@@ -204,6 +208,54 @@ static void the_disk_does_not_stall(void** state) {
                       "hit");
 }
 
+/* ---- Meanwhile ----------------------------------------------------------- */
+
+static void spin_us(int us) {
+  uint64_t end = uv_hrtime() + (uint64_t) us * 1000;
+
+  while (uv_hrtime() < end)
+    sched_yield();
+}
+
+/* The answer that was found may be another user's by the time that the server
+ * is asked about it. */
+static void the_jar_may_change_before_it_is_asked(void** state) {
+  disk_t* d = *state;
+  fixture_t* f = d->f;
+  page_t page = { .path = "/v",
+                  .fields = STALE "Vary: Cookie\r\nETag: \"e\"\r\n",
+                  .body = "hers" };
+  nt_request_options_t options;
+  char url[64];
+  int i;
+
+  host_url(f->host, "/v", url, sizeof(url));
+  nt_request_options_init(&options);
+  options.flags = NT_REQUEST_COOKIES_SEND;
+  page.etag = "\"e\"";
+  for (i = 0; i < RUNS / 5; i++) {
+    const char* came;
+    nt_id_t id;
+
+    assert_int_equal(nt_cache_clear(f->host->net, NULL), 0);
+    page.body = "hers";
+    site_put(f, page);
+    site_end(f, site_start(f, "/v", NT_CACHE_RELOAD, &options));
+    run_again(d);
+    page.body = "his";
+    site_put(f, page);
+    id = site_start(f, "/v", NT_CACHE_DEFAULT, &options);
+    spin_us(30 * i);
+    assert_int_equal(nt_cookies_set(f->host->net, url, "user=he"), 0);
+    came = site_end(f, id);
+    if (site_saw(f, "user=he"))
+      assert_string_equal(came, "200 his ");
+    else
+      assert_string_equal(came, "200 hers revalidated");
+    assert_int_equal(nt_cookies_clear(f->host->net, NULL), 0);
+  }
+}
+
 /* ---- Ends ---------------------------------------------------------------- */
 
 static void put_pages(fixture_t* f) {
@@ -224,7 +276,8 @@ static nt_id_t start_any(fixture_t* f, uint64_t random) {
   return site_start(f, random & 2 ? "/v" : "/s", NT_CACHE_DEFAULT, &options);
 }
 
-/* While it is found, loaded, read and recorded. */
+/* While it is found, loaded, read and recorded, and while the folder is another
+ * one. */
 static void ends_at_any_moment(void** state) {
   disk_t* d = *state;
   fixture_t* f = d->f;
@@ -241,6 +294,11 @@ static void ends_at_any_moment(void** state) {
 
     if (i % 16 == 0)
       assert_int_equal(nt_cache_clear(f->host->net, NULL), 0);
+    if (i % 8 == 4)
+      use(d, i % 3 == 0 ? NULL : in_folder(&d->folder, i % 3 == 1 ? "a" : "b"),
+          NULL);
+    if (i % 8 == 7)
+      use_folder(d, NULL);
     while (spins-- > 0)
       ended += nt_poll(f->host->net, &ev) && ev.type == NT_EV_END;
     nt_abort(f->host->net, id);
@@ -362,6 +420,7 @@ int main(void) {
     DISK_TEST(large_bodies_are_streamed_from_disk),
     DISK_TEST(a_stream_waits_for_the_disk),
     DISK_TEST(the_disk_does_not_stall),
+    DISK_TEST(the_jar_may_change_before_it_is_asked),
     DISK_TEST(ends_at_any_moment),
     DISK_TEST(the_context_closes_over_all),
     DISK_TEST(two_contexts_share_a_folder),

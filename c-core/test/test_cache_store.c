@@ -391,12 +391,12 @@ static void expect_recorded(cache_t* cache, const char* key, size_t size) {
 
 static void check_recorders(cache_t* cache, bool disk) {
   static const size_t sizes[] = { 0,      1,      65536,   100000, 262143,
-                                  262144, 262145, 1048576, 9000000 };
+                                  262144, 262145, 1048576, 3000000 };
   recording_t r = { .key = "http://a/" };
   unsigned waits = 0;
   size_t i;
 
-  open_either(cache, disk, 64 * MIB);
+  open_either(cache, disk, 16 * MIB);
   for (i = 0; i < COUNT(sizes); i++) {
     r.size = sizes[i];
     r.piece = i % 2 == 0 ? 16384 : 10007;
@@ -404,20 +404,20 @@ static void check_recorders(cache_t* cache, bool disk) {
     record(cache, &r);
     assert_int_equal(r.error, 0);
     expect_recorded(cache, "http://a/", sizes[i]);
-    reopen(cache, disk, 64 * MIB);
+    reopen(cache, disk, 16 * MIB);
     expect_recorded(cache, "http://a/", sizes[i]);
     waits += r.waits;
   }
   assert_true(disk == (waits > 0));
   r.end = DROP;
   record(cache, &r);
-  expect_recorded(cache, "http://a/", 9000000); /* the one before */
+  expect_recorded(cache, "http://a/", 3000000); /* the one before */
   r.end = REMOVE_AND_COMMIT;
   record(cache, &r);
   expect_none(cache, "http://a/");
-  reopen(cache, disk, 64 * MIB);
+  reopen(cache, disk, 16 * MIB);
   expect_none(cache, "http://a/");
-  r.size = 33 * MIB; /* more than may be */
+  r.size = 9 * MIB; /* more than may be */
   r.end = COMMIT;
   record(cache, &r);
   assert_int_equal(r.error, NT_E_FULL);
@@ -581,6 +581,26 @@ static void closed_at_once(void** state) {
 
 /* ---- Folders ------------------------------------------------------------- */
 
+/* It stays where it was opened. */
+static void relative_folder(void** state) {
+  cache_t* cache = *state;
+  char* data = body_bytes(4, 100 * KIB);
+  char before[PATH_MAX];
+
+  assert_non_null(getcwd(before, sizeof(before)));
+  assert_int_equal(chdir(cache->folder.path), 0);
+  cache_open(cache, "cache", 0);
+  expect_none(cache, "http://a/");
+  assert_int_equal(chdir(before), 0);
+  cache_put_bytes(cache, "http://a/", "one", NULL, data, 100 * KIB);
+  cache_close(cache);
+  cache_open(cache, in_folder(&cache->folder, "cache"), 0);
+  assert_int_equal(cache_find(cache, "http://a/"), 1);
+  expect_body(cache, cache->answers[0], data, 100 * KIB);
+  cache_close(cache);
+  free(data);
+}
+
 static void another_folder(void** state) {
   cache_t* cache = *state;
   const char* one = in_folder(&cache->folder, "one");
@@ -634,6 +654,7 @@ int main(void) {
     CACHE_TEST(removed_meanwhile),
     CACHE_TEST(closed_at_once),
     CACHE_TEST(another_folder),
+    CACHE_TEST(relative_folder),
   };
 
   return cmocka_run_group_tests_name("cache_store", tests, NULL, NULL);
