@@ -56,6 +56,12 @@ static size_t block_at(uint64_t offset, uint64_t total) {
   return left < NT__BLOCK_BYTES ? (size_t) left : NT__BLOCK_BYTES;
 }
 
+uint64_t nt__body_sums_size(uint64_t size) {
+  uint64_t blocks = size / NT__BLOCK_BYTES + (size % NT__BLOCK_BYTES != 0);
+
+  return blocks * sizeof(uint32_t);
+}
+
 int nt__body_sums(const void* data, size_t size, nt__buf_t* sums) {
   const char* bytes = data;
   size_t offset;

@@ -31,6 +31,8 @@ typedef struct nt__body_readers {
   size_t count;
 } nt__body_readers_t;
 
+/* How large the checksums of a body are. */
+uint64_t nt__body_sums_size(uint64_t size);
 /* Appends the checksums of the blocks of a whole body. 0, NT_E_NOMEM. */
 int nt__body_sums(const void* data, size_t size, nt__buf_t* sums);
 

@@ -38,26 +38,29 @@ uint32_t nt__rows_sum(const char* key, const nt__stored_t* stored,
   return sum_bytes(sum, stored->headers.bytes, stored->headers.size);
 }
 
-/* Names and values, each with a NUL. */
-static nt_headers_t read_fields(sqlite3_stmt* statement, int at) {
-  nt_headers_t fields = { sqlite3_column_blob(statement, at), 0, 0 };
+/* Names and values, each with a NUL: false if it is anything else. */
+static bool read_fields(sqlite3_stmt* statement, int at, nt_headers_t* out) {
+  size_t ends = 0;
   size_t i;
 
-  fields.size = (size_t) sqlite3_column_bytes(statement, at);
-  if (fields.bytes == NULL)
-    fields.bytes = "";
-  for (i = 0; i < fields.size; i++)
-    fields.count += fields.bytes[i] == '\0';
-  fields.count /= 2;
-  return fields;
+  out->bytes = sqlite3_column_blob(statement, at);
+  out->size = (size_t) sqlite3_column_bytes(statement, at);
+  if (out->bytes == NULL)
+    out->bytes = "";
+  for (i = 0; i < out->size; i++)
+    ends += out->bytes[i] == '\0';
+  out->count = ends / 2;
+  return ends % 2 == 0 && (out->size == 0 || out->bytes[out->size - 1] == '\0');
 }
 
-static void read_stored(sqlite3_stmt* statement, nt__stored_t* stored) {
+/* False for what is no answer: a checksum keeps nobody from writing one. */
+static bool read_stored(sqlite3_stmt* statement, nt__stored_t* stored) {
   stored->status = sqlite3_column_int(statement, 3);
   stored->asked = sqlite3_column_int64(statement, 4);
   stored->answered = sqlite3_column_int64(statement, 5);
-  stored->varying = read_fields(statement, 8);
-  stored->headers = read_fields(statement, 9);
+  return read_fields(statement, 8, &stored->varying) &&
+         read_fields(statement, 9, &stored->headers) && stored->status >= 200 &&
+         stored->status <= 599 && stored->status != 304;
 }
 
 static int copy_blob(sqlite3_stmt* statement, int at, nt__buf_t* out) {
@@ -101,9 +104,13 @@ static int read_spot(nt__cache_file_t* file, sqlite3_stmt* statement,
   spot->row = sqlite3_column_int64(statement, 0);
   spot->name = (uint64_t) sqlite3_column_int64(statement, 1);
   spot->used = sqlite3_column_int64(statement, 2);
+  if (spot->used < 0)
+    spot->used = 0;
   spot->size = answer->size;
   if (copy_blob(statement, 10, &spot->sums) != 0)
     return NT_E_NOMEM;
+  if (spot->sums.size != nt__body_sums_size(spot->size))
+    return NT_E_CACHE_MISS;
   return spot->name == 0 ? read_inline(statement, answer) : 0;
 }
 
@@ -114,7 +121,8 @@ static int read_row(nt__cache_file_t* file, sqlite3_stmt* statement,
   uint32_t sum;
   int err;
 
-  read_stored(statement, &stored);
+  if (!read_stored(statement, &stored))
+    return NT_E_CACHE_MISS;
   sum =
       nt__rows_sum(key, &stored, (uint64_t) sqlite3_column_int64(statement, 1),
                    (uint64_t) sqlite3_column_int64(statement, 6));

@@ -170,14 +170,23 @@ static int read_pair(nt__cache_file_t* file, int which, int64_t* first,
   return code;
 }
 
+/* No sum of it and of what is put can overflow. */
+static bool is_count(int64_t number) {
+  return number >= 0 && number <= INT64_MAX / 4;
+}
+
 int nt__table_look(nt__cache_file_t* file, nt__cache_call_t* call) {
   int64_t version = 0, bytes = 0;
   int code = read_pair(file, NT__ROWS_VERSION, &version, NULL);
 
   if (code == SQLITE_ROW)
     code = read_pair(file, NT__ROWS_STATE, &bytes, &call->clock);
+  if (code == SQLITE_DONE || !is_count(bytes) || !is_count(call->clock)) {
+    call->clock = 0;
+    return SQLITE_CORRUPT;
+  }
   if (code != SQLITE_ROW)
-    return code == SQLITE_DONE ? SQLITE_CORRUPT : code;
+    return code;
   if (file->version != 0 && file->version != version)
     call->changed = true;
   file->version = version;
@@ -242,11 +251,14 @@ int nt__table_transact(nt__cache_file_t* file, nt__cache_call_t* call,
 }
 
 /* The oldest row goes, but for one: SQLITE_ROW; SQLITE_DONE when there is none
- * that may go. */
+ * that may go; SQLITE_CORRUPT when there is none at all, although some are
+ * counted. */
 static int evict(nt__cache_file_t* file, int64_t but) {
   int64_t id = 0;
   int code = read_pair(file, NT__ROWS_OLDEST, &id, NULL);
 
+  if (code == SQLITE_DONE)
+    return SQLITE_CORRUPT;
   if (code != SQLITE_ROW || id == but)
     return code == SQLITE_ROW ? SQLITE_DONE : code;
   code = nt__table_do_with(file, NT__ROWS_DISCARD, id);

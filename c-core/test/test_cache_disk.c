@@ -18,16 +18,20 @@ typedef struct disk {
   folder_t folder;
 } disk_t;
 
-static void use_folder(disk_t* d, const nt_secret_t* secret) {
+static void use(disk_t* d, const char* folder, const nt_secret_t* secret) {
   nt_policy_t policy;
 
   nt_policy_init(&policy, NT_PRESET_MINIPROGRAM);
-  policy.cache_dir = in_folder(&d->folder, "cache");
+  policy.cache_dir = folder;
   policy.cache_max_bytes = 64 << 20;
   policy.task_high_water = 64 << 10;
   policy.secrets = secret;
   policy.secret_count = secret != NULL;
   assert_int_equal(nt_policy_set(d->f->host->net, &policy), 0);
+}
+
+static void use_folder(disk_t* d, const nt_secret_t* secret) {
+  use(d, in_folder(&d->folder, "cache"), secret);
 }
 
 static int disk_set_up(void** state) {
@@ -272,7 +276,8 @@ static nt_id_t start_any(fixture_t* f, uint64_t random) {
   return site_start(f, random & 2 ? "/v" : "/s", NT_CACHE_DEFAULT, &options);
 }
 
-/* While it is found, loaded, read and recorded. */
+/* While it is found, loaded, read and recorded, and while the folder is another
+ * one. */
 static void ends_at_any_moment(void** state) {
   disk_t* d = *state;
   fixture_t* f = d->f;
@@ -289,6 +294,11 @@ static void ends_at_any_moment(void** state) {
 
     if (i % 16 == 0)
       assert_int_equal(nt_cache_clear(f->host->net, NULL), 0);
+    if (i % 8 == 4)
+      use(d, i % 3 == 0 ? NULL : in_folder(&d->folder, i % 3 == 1 ? "a" : "b"),
+          NULL);
+    if (i % 8 == 7)
+      use_folder(d, NULL);
     while (spins-- > 0)
       ended += nt_poll(f->host->net, &ev) && ev.type == NT_EV_END;
     nt_abort(f->host->net, id);

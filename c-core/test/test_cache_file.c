@@ -5,6 +5,7 @@
 
 #include "cache_check.h"
 #include "cache_host.h"
+#include "cache_rows.h"
 
 enum {
   KIB = 1024,
@@ -305,6 +306,109 @@ static void damaged_bodies(void** state) {
   }
 }
 
+/* Rows with a right checksum that nobody of ours has written. */
+static const struct {
+  const char* headers;
+  size_t headers_size;
+  const char* varying;
+  size_t varying_size;
+  int status;
+  int64_t size;
+} lies[] = {
+  { "note\0one", 8, "", 0, 200, 5 },    { "note\0one\0x", 10, "", 0, 200, 5 },
+  { "note\0", 5, "", 0, 200, 5 },       { "note\0one\0x\0", 11, "", 0, 200, 5 },
+  { "note\0one\0", 9, "a", 1, 200, 5 }, { "note\0one\0", 9, "a\0", 2, 200, 5 },
+  { "note\0one\0", 9, "", 0, 0, 5 },    { "note\0one\0", 9, "", 0, 304, 5 },
+  { "note\0one\0", 9, "", 0, 1000, 5 }, { "note\0one\0", 9, "", 0, 200, -1 },
+  { "note\0one\0", 9, "", 0, 200, 0 },
+};
+
+static void tell_lie(cache_t* cache, size_t i, int64_t name) {
+  nt__stored_t stored = { .status = lies[i].status,
+                          .asked = 1000,
+                          .answered = 2000 };
+  sqlite3_stmt* statement;
+  sqlite3* db;
+
+  stored.headers = (nt_headers_t){ lies[i].headers, lies[i].headers_size, 0 };
+  stored.varying = (nt_headers_t){ lies[i].varying, lies[i].varying_size, 0 };
+  assert_int_equal(sqlite3_open(inside(cache, "cache.db"), &db), SQLITE_OK);
+  assert_int_equal(
+      sqlite3_prepare_v2(db,
+                         "UPDATE answers SET headers = ?1, varying = ?2,"
+                         " status = ?3, size = ?4, sum = ?5, name = ?6",
+                         -1, &statement, NULL),
+      SQLITE_OK);
+  sqlite3_bind_blob(statement, 1, lies[i].headers, (int) lies[i].headers_size,
+                    SQLITE_STATIC);
+  sqlite3_bind_blob(statement, 2, lies[i].varying, (int) lies[i].varying_size,
+                    SQLITE_STATIC);
+  sqlite3_bind_int(statement, 3, lies[i].status);
+  sqlite3_bind_int64(statement, 4, lies[i].size);
+  sqlite3_bind_int64(statement, 5,
+                     nt__rows_sum("http://a/", &stored, (uint64_t) name,
+                                  (uint64_t) lies[i].size));
+  sqlite3_bind_int64(statement, 6, name);
+  assert_int_equal(sqlite3_step(statement), SQLITE_DONE);
+  sqlite3_finalize(statement);
+  sqlite3_close(db);
+}
+
+static void lies_are_found_out(void** state) {
+  cache_t* cache = *state;
+  size_t i;
+
+  for (i = 0; i < 2 * COUNT(lies); i++) {
+    open_folder(cache);
+    cache_put(cache, "http://a/", "one", NULL, "first");
+    cache_close(cache);
+    tell_lie(cache, i / 2, i % 2);
+    open_folder(cache);
+    if (cache_find(cache, "http://a/") != 0)
+      fail_msg("lie %zu is believed", i);
+    cache_close(cache);
+  }
+}
+
+/* What is counted has no checksum. */
+static void counts_are_put_right(void** state) {
+  static const char* const changes[] = {
+    "UPDATE state SET bytes = 1000000000000000",
+    "UPDATE state SET bytes = -1000000000000000",
+    "UPDATE state SET clock = 9223372036854775807",
+    "UPDATE state SET clock = -9223372036854775807",
+    "UPDATE answers SET used = -9223372036854775807",
+    "UPDATE answers SET used = 9223372036854775807",
+    "DELETE FROM state",
+  };
+  cache_t* cache = *state;
+  sqlite3* db;
+  size_t i;
+  int k;
+
+  for (i = 0; i < COUNT(changes); i++) {
+    open_folder(cache);
+    put_contents(cache);
+    cache_close(cache);
+    assert_int_equal(sqlite3_open(inside(cache, "cache.db"), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, changes[i], 0, 0, 0), SQLITE_OK);
+    sqlite3_close(db);
+    open_folder(cache);
+    for (k = 0; k < 3; k++) {
+      put_contents(cache);
+      count_contents(cache);
+    }
+    cache_find(cache, content_key(0));
+    assert_int_equal(cache->count, 1);
+    cache_touch(cache, cache->answers[0]);
+    reopen(cache);
+    if (count_contents(cache) != CONTENTS)
+      fail_msg("%s: %d are left", changes[i], count_contents(cache));
+    cache_close(cache);
+    check_folder(folder_of(cache), CAP);
+  }
+}
+
 /* What a kill leaves: files without a row, and rows that nobody completes. */
 static void leftovers(void** state) {
   cache_t* cache = *state;
@@ -502,6 +606,8 @@ int main(void) {
     CACHE_TEST(no_database),
     CACHE_TEST(flipped_bytes),
     CACHE_TEST(damaged_bodies),
+    CACHE_TEST(lies_are_found_out),
+    CACHE_TEST(counts_are_put_right),
     CACHE_TEST(leftovers),
     CACHE_TEST(full_disk),
     CACHE_TEST(two_contexts),
