@@ -132,6 +132,7 @@ describe("a host in C", function()
       raises("nettask_configure()", net.configure, { requireSecure = false })
       raises("nettask_configure()", net.configure, {})
       raises("nettask_configure()", net.seal)
+      raises("nettask_configure()", net.registerHttpDNS, "f", print)
       raises("nettask_configure()", net.secrets.set, "a",
         { value = "b", hosts = { "c" } })
       assert(not net.sealed())
