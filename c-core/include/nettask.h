@@ -650,7 +650,10 @@ typedef enum nt_mode {
 /* What a GET may do with answers that are stored (RFC 9111; the names are those
  * of Fetch). Whatever the mode, an answer to an unsafe method makes those that
  * are stored for its URL invalid. A request with an If-* or Range field of its
- * own is NT_CACHE_NONE. */
+ * own, or a body, is NT_CACHE_NONE. With stale-if-error NT_CACHE_DEFAULT puts
+ * what is stored in place of a 500, 502, 503 or 504 and of a server that cannot
+ * be reached, but not when the total time is over. NO_CACHE and RELOAD also say
+ * in their Cache-Control what they want, for caches on the way. */
 typedef enum nt_cache {
   NT_CACHE_NONE,     /* neither uses nor stores them */
   NT_CACHE_DEFAULT,  /* a fresh one is used, a stale one validated */

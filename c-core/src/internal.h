@@ -247,6 +247,7 @@ typedef struct nt__io {
   uv_idle_t busy;    /* while active the poll does not sleep */
   nt__timers_t timers;
   nt__table_t tasks; /* id to nt__task_t */
+  uint64_t begun;    /* tasks so far */
   nt__node_t held;   /* tasks whose source is held back */
   nt__node_t scans;  /* for services, that have something to do in this turn */
   nt__fifo_t outbox; /* events of this turn */

@@ -28,6 +28,7 @@ int64_t nt__unix_ms(void) {
 void nt__task_begin(nt_context_t* ctx, nt__task_t* task) {
   nt__io_t* io = &ctx->io;
 
+  io->begun++;
   /* Two timers for it and for each of the others. */
   if (nt__timers_reserve(&io->timers,
                          2 * io->tasks.count + 2 + NT__OWN_TIMERS) != 0 ||

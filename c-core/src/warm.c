@@ -2,9 +2,9 @@
  *
  * libcurl parses the bundle of trusted certificates at the first handshake of
  * a multi, 15 to 30 ms in which nothing else on the loop moves, and keeps it.
- * So when a context has lived for a moment and has nothing to do we begin a
- * handshake with a listener of our own on the loopback interface that never
- * answers, and drop it. That is an optimisation: where it fails, the first real
+ * So when a context has had nothing to do for a moment we begin a handshake
+ * with a listener of our own on the loopback interface that never answers, and
+ * drop it. That is an optimisation: where it fails, the first real
  * handshake pays. */
 #include "warm.h"
 
@@ -19,6 +19,7 @@ enum {
 struct nt__warm {
   nt_context_t* ctx;
   nt__timer_t timer;
+  uint64_t seen; /* tasks that had begun when it looked last */
   nt__easy_t easy;
   uv_tcp_t listener;
   bool listening;
@@ -76,6 +77,16 @@ static void on_end(nt__timer_t* timer) {
   nt__timer_set(&warm->ctx->io.timers, timer, nt__now(warm->ctx) + DELAY_MS);
 }
 
+/* Between two requests of which one follows the other there is no task either,
+ * and yet somebody waits. */
+static bool is_idle(nt__warm_t* warm) {
+  const nt__io_t* io = &warm->ctx->io;
+  bool idle = io->tasks.count == 0 && io->begun == warm->seen;
+
+  warm->seen = io->begun;
+  return idle;
+}
+
 static void begin(nt__timer_t* timer) {
   nt__warm_t* warm = nt__container_of(timer, nt__warm_t, timer);
   nt__io_t* io = &warm->ctx->io;
@@ -83,7 +94,7 @@ static void begin(nt__timer_t* timer) {
   int port;
 
   nt__timer_set(&io->timers, timer, nt__now(warm->ctx) + DELAY_MS);
-  if (io->tasks.count > 0) /* not while somebody waits */
+  if (!is_idle(warm))
     return;
   timer->on_due = on_end;
   port = listen_on_loopback(warm);

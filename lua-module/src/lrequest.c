@@ -182,12 +182,12 @@ static int request_refuse(lua_State* L) {
 
 /* The Lua layer has the same numbers. */
 static nt_cache_t get_cache(lua_State* L, int params) {
-  nt_cache_t cache;
+  lua_Integer mode;
 
   lua_getfield(L, params, "cache");
-  cache = (nt_cache_t) lua_tointeger(L, -1);
+  mode = lua_tointeger(L, -1);
   lua_pop(L, 1);
-  return cache;
+  return mode > 0 && mode <= NT_CACHE_ONLY ? (nt_cache_t) mode : NT_CACHE_NONE;
 }
 
 /* core.requestStart(task, params) -> 0 | code [, name of the bad header]. The

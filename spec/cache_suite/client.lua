@@ -1,10 +1,10 @@
 -- Plays the tests of http-cache-tests with net.request, as a browser would with
 -- fetch, and says how they went:
 --
---   client.lua URL NAME [FOLDER]
+--   client.lua URL NAME HOW [FOLDER]
 --
--- URL is of the suite's server, NAME is what this run is known by there, FOLDER
--- becomes cacheDir.
+-- URL is of the suite's server, NAME is what this run is known by there, HOW is
+-- "whole" or "chunked", FOLDER becomes cacheDir.
 --
 -- A test fails when the suite wants it ("required" of every cache, "optimal" in
 -- a good one) and allowed.lua does not name it, or when it is named there and
@@ -19,7 +19,7 @@ local CHUNK = 100 -- at once, as the suite does
 local PAUSE_MS = 3000
 local DEADLINE_MS = 240000
 
-local base, run, folder = arg[1], arg[2], arg[3]
+local base, run, how, folder = arg[1], arg[2], arg[3], arg[4]
 
 local function die(...)
   io.stderr:write(table.concat({ ... }, "\n"), "\n")
@@ -36,9 +36,16 @@ net.configure { limits = { maxRequests = 0 }, cacheDir = folder }
 -- The answer as text; or nil and a verdict.
 local function fetch(options)
   options.dataType = options.dataType or "text"
-  local res, err = net.request(options):await()
-  if res then return res end
-  return nil, { name = "Fetch", message = err.errMsg }
+  local task, pieces = net.request(options), {}
+  if options.enableChunked then
+    task:onChunkReceived(function(res)
+      pieces[#pieces + 1] = tostring(res.data)
+    end)
+  end
+  local res, err = task:await()
+  if not res then return nil, { name = "Fetch", message = err.errMsg } end
+  if options.enableChunked then res.data = table.concat(pieces) end
+  return res
 end
 
 -- Fields of one name are one, as in the Headers of fetch.
@@ -61,6 +68,7 @@ local function send(request, number, id)
     data = request.request_body,
     redirect = request.redirect,
     cache = request.cache or "default",
+    enableChunked = how == "chunked",
   }
 end
 

@@ -5,9 +5,9 @@
                              [--sanitize address|thread]
 
 Fetches the suite from npm into build/cache-suite (nothing of it is ours to
-keep), starts its server, and has client.lua play all tests twice at the same
-time: against the cache in memory, and against one with a folder. Ends with
-`N passed, N failed`.
+keep), starts its server, and has client.lua play all tests three times, side by
+side: against the cache in memory, against one with a folder, and against one
+with a folder by requests that stream. Ends with `N passed, N failed`.
 """
 
 import base64
@@ -110,7 +110,9 @@ def counts(output):
 
 
 def play(options, folder, url):
-    clients = {"memory": [], "folder": [folder / "cache"]}
+    clients = {"memory": ["whole"],
+               "folder": ["whole", folder / "cache"],
+               "chunks": ["chunked", folder / "chunks"]}
     running = {name: start_client(options, folder, url, name, *words)
                for name, words in clients.items()}
     passed = failed = 0
