@@ -82,6 +82,19 @@ void nt__cache_clear(nt__cache_t* cache, const char* key) {
     nt__cache_remove(cache->store, key);
 }
 
+void nt__cache_overtake(nt__visit_t* visit) {
+  nt__cache_t* cache = nt__cache_of(visit->t);
+  nt__node_t* node;
+
+  for (node = cache->visits.next; node != &cache->visits; node = node->next) {
+    nt__visit_t* other = of_node(node);
+
+    if (other->asked < visit->asked && other->asked != 0 &&
+        strcmp(other->key, visit->key) == 0)
+      other->spoiled = true;
+  }
+}
+
 /* Without memory nothing is known to be valid. */
 static void clear_url(nt__cache_t* cache, const nt__url_t* url) {
   char* own;

@@ -22,6 +22,7 @@ struct nt__cache {
   nt__node_t visits;
   nt__node_t renewals;
   size_t renewal_count;
+  uint64_t asked; /* requests that visits have sent */
 };
 
 /* Makes ctx->io.cache. NT_E_NOMEM. */
@@ -37,6 +38,9 @@ bool nt__cache_is_for(const nt__transfer_t* transfer);
 /* What is stored for the key, NULL: all, is forgotten, and what comes in for it
  * now is not stored. */
 void nt__cache_clear(nt__cache_t* cache, const char* key);
+/* The visit's answer is stored: what was asked for earlier, and comes in later,
+ * is not to take its place. */
+void nt__cache_overtake(nt__visit_t* visit);
 /* An answer has come: what it makes invalid is forgotten. */
 void nt__cache_hear(nt__transfer_t* transfer);
 
@@ -57,6 +61,7 @@ struct nt__visit {
   nt__body_t* body;     /* all of it, or the piece at `offset`; a reference */
   nt__cache_recorder_t* recorder;
   int64_t answered;
+  uint64_t asked;   /* its place among those that have asked; 0: it has not */
   uint64_t offset;  /* of what is played */
   uint64_t body_at; /* where `body` begins */
   size_t ahead;     /* recorded of what the owner has not taken yet */

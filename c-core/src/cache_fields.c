@@ -4,10 +4,9 @@
  *
  * Everything here is quadratic in something, which is why nothing that has too
  * many fields or names is stored in the first place. */
-#include "cache_fields.h"
-
 #include <string.h>
 
+#include "cache_control.h"
 #include "cache_rules.h"
 #include "header.h"
 #include "http_date.h"

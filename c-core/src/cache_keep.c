@@ -47,6 +47,7 @@ void nt__visit_renew(nt__visit_t* visit, const nt_headers_t* headers) {
   if (fresh == NULL)
     return;
   nt__cache_replace(nt__cache_of(visit->t)->store, visit->answer, fresh);
+  nt__cache_overtake(visit);
   nt__answer_unref(visit->answer);
   visit->answer = fresh;
 }
@@ -186,10 +187,12 @@ void nt__visit_commit(nt__transfer_t* t) {
 
   if (visit == NULL || visit->spoiled || t->complete)
     return;
+  if (!visit->keeps && visit->recorder == NULL)
+    return;
+  nt__cache_overtake(visit);
   if (visit->keeps)
     put(visit);
-  if (visit->recorder != NULL) {
+  else
     nt__cache_record_commit(visit->recorder);
-    visit->recorder = NULL;
-  }
+  visit->recorder = NULL;
 }

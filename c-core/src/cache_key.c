@@ -3,10 +3,9 @@
  * invalidates one has to invalidate the other. Pure logic. */
 #include "cache_key.h"
 
-#include <stdio.h>
 #include <string.h>
 
-#include "alloc.h"
+#include "buf.h"
 
 static const char* scheme_of(const nt__url_t* url) {
   return url->secure ? "https://" : "http://";
@@ -61,53 +60,71 @@ static bool get_part(CURLU* handle, CURLUPart part, char** out) {
   return curl_url_get(handle, part, out, 0) != CURLUE_OUT_OF_MEMORY;
 }
 
-/* `query` may be NULL, which is not the same as "". */
-static char* write_key(const nt__url_t* url, const char* path,
-                       const char* query) {
-  const char* scheme = scheme_of(url);
-  const char* authority = has_own_port(url) ? url->authority : url->host;
-  const char* mark = query == NULL ? "" : "?";
-  size_t head = strlen(scheme) + strlen(authority);
-  size_t size;
-  char* key;
+static int put(nt__buf_t* out, const char* text) {
+  return nt__buf_append(out, text, strlen(text));
+}
+
+static void make_lower(nt__buf_t* text) {
   size_t i;
 
-  if (query == NULL)
-    query = "";
-  size = head + strlen(path) + strlen(mark) + strlen(query) + 1;
-  key = nt__malloc(size);
-  if (key == NULL)
-    return NULL;
-  snprintf(key, size, "%s%s%s%s%s", scheme, authority, path, mark, query);
-  for (i = 0; i < head; i++)
-    if (key[i] >= 'A' && key[i] <= 'Z')
-      key[i] = (char) (key[i] - 'A' + 'a');
-  return key;
+  for (i = 0; i < text->size; i++)
+    if (text->data[i] >= 'A' && text->data[i] <= 'Z')
+      text->data[i] = (char) (text->data[i] - 'A' + 'a');
+}
+
+/* An address may have a zone, which is inside of its brackets. */
+static int put_origin(nt__buf_t* out, const nt__url_t* url, const char* zone) {
+  size_t host_size = strlen(url->host) - (zone == NULL ? 0 : 1);
+  const char* port = strrchr(url->authority, ':');
+  int err = put(out, scheme_of(url));
+
+  if (err == 0)
+    err = nt__buf_append(out, url->host, host_size);
+  if (err)
+    return err;
+  make_lower(out);
+  if (zone != NULL)
+    err = put(out, "%25");
+  if (err == 0 && zone != NULL)
+    err = put(out, zone);
+  if (err == 0 && zone != NULL)
+    err = put(out, "]");
+  return err == 0 && has_own_port(url) ? put(out, port) : err;
+}
+
+/* `query` may be NULL, which is not the same as "". NULL without memory. */
+static char* write_key(const nt__url_t* url, const char* zone, const char* path,
+                       const char* query) {
+  nt__buf_t key;
+  int err;
+
+  nt__buf_init(&key, 0);
+  err = put_origin(&key, url, zone);
+  if (err == 0)
+    err = put(&key, path);
+  if (err == 0 && query != NULL)
+    err = put(&key, "?");
+  if (err == 0 && query != NULL)
+    err = put(&key, query);
+  if (err)
+    nt__buf_free(&key);
+  return key.data;
 }
 
 /* What libcurl makes of it. */
 static char* write_parts(const nt__url_t* url) {
-  char* path;
+  char* path = NULL;
   char* query = NULL;
+  char* zone = NULL;
   char* key = NULL;
 
   if (get_part(url->handle, CURLUPART_PATH, &path) &&
-      get_part(url->handle, CURLUPART_QUERY, &query))
-    key = write_key(url, path == NULL ? "/" : path, query);
+      get_part(url->handle, CURLUPART_QUERY, &query) &&
+      get_part(url->handle, CURLUPART_ZONEID, &zone))
+    key = write_key(url, zone, path == NULL ? "/" : path, query);
   curl_free(path);
   curl_free(query);
-  return key;
-}
-
-/* An address may have a zone, which is in the text alone. */
-static char* write_text(const char* text) {
-  size_t size = strcspn(text, "#");
-  char* key = nt__malloc(size + 1);
-
-  if (key == NULL)
-    return NULL;
-  memcpy(key, text, size);
-  key[size] = '\0';
+  curl_free(zone);
   return key;
 }
 
@@ -115,6 +132,6 @@ const char* nt__cache_key(const nt__url_t* url, char** own) {
   *own = NULL;
   if (is_clean(url))
     return url->text;
-  *own = url->host[0] == '[' ? write_text(url->text) : write_parts(url);
+  *own = write_parts(url);
   return *own;
 }

@@ -58,7 +58,7 @@ static void note_profile(nt__transfer_t* t) {
   nt_profile_t* p = &t->profile;
 
   p->cache = t->visit->verdict;
-  if (t->visit->verdict[0] == 'r')
+  if (strcmp(p->cache, "revalidated") == 0)
     return;
   p->fetch_start = p->response_start = p->response_end = nt__unix_ms();
   p->lookup_start = p->lookup_end = 0;

@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "cache_control.h"
-#include "cache_fields.h"
 #include "header.h"
 #include "http_date.h"
 

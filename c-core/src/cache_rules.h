@@ -39,6 +39,9 @@ bool nt__cache_concerns(const char* method, const nt_headers_t* request);
 /* Whether the answer may be stored; Vary "*", 206, no-store and the like. */
 bool nt__cache_may_store(const nt_headers_t* request, int status,
                          const nt_headers_t* headers);
+/* Of that, whether the fields can be stored as they are: not too many, lists
+ * included, and no Vary that never matches. */
+bool nt__cache_can_keep(const nt_headers_t* headers);
 /* Appends what is stored of the answer's headers. 0, NT_E_NOMEM. */
 int nt__cache_keep_headers(const nt_headers_t* headers, nt__buf_t* out);
 /* Appends Authorization and those fields that the answer's Vary names, in one

@@ -290,6 +290,7 @@ int nt__visit_ask(nt__transfer_t* t, nt__buf_t* out) {
 
   if (visit == NULL)
     return 0;
+  visit->asked = ++nt__cache_of(t)->asked;
   err = list_again(visit);
   if (err == 0)
     err = add_mode(visit, out);

@@ -764,6 +764,35 @@ static void a_late_304_brings_nothing_back(void** state) {
   assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 new hit");
 }
 
+/* Nor does the answer to what was asked earlier. */
+static void the_last_to_ask_is_the_one_that_counts(void** state) {
+  static const unsigned flags[] = { 0, NT_REQUEST_STREAM };
+  fixture_t* f = *state;
+  nt_request_options_t options;
+  nt_event_t ev;
+  size_t i;
+
+  for (i = 0; i < 4; i++) {
+    nt_id_t late;
+
+    nt_request_options_init(&options);
+    options.flags = flags[i % 2];
+    site_put(f, (page_t){ .path = "/a",
+                          .fields = FRESH,
+                          .body = "old",
+                          .flags = SITE_HOLD });
+    late = site_start(f, "/a", NT_CACHE_RELOAD, &options);
+    wait_holding(f, 1);
+    site_put(f, (page_t){ .path = "/a", .fields = FRESH, .body = "new" });
+    options.flags = flags[i / 2];
+    host_expect(f->host, site_start(f, "/a", NT_CACHE_RELOAD, &options), 0);
+    server_release(f->host->server);
+    host_end(f->host, late, &ev);
+    assert_int_equal(ev.error, 0);
+    assert_string_equal(site_get(f, "/a", NT_CACHE_DEFAULT), "200 new hit");
+  }
+}
+
 static void small_headers(nt_policy_t* policy) {
   policy->header_max_bytes = 700;
 }
@@ -1159,6 +1188,7 @@ int main(void) {
     SITE_TEST(what_is_cleared_meanwhile_is_not_stored),
     SITE_TEST(what_was_asked_for_another_folder_is_not_stored),
     SITE_TEST(a_late_304_brings_nothing_back),
+    SITE_TEST(the_last_to_ask_is_the_one_that_counts),
     SITE_TEST(headers_stay_within_their_cap),
     SITE_TEST(one_url_can_be_cleared),
     SITE_TEST(unsafe_methods_invalidate),

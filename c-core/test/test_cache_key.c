@@ -48,8 +48,11 @@ static const struct {
   { "http://a/.b", "http://a/.b" },
   { "http://a/b c", "http://a/b%20c" },
   { "http://a/\xc3\xbc?\xc3\xbc", "http://a/%c3%bc?%c3%bc" },
-  /* Of an address only what cannot be told is left out. */
+  /* An address may have a zone. */
   { "http://[::1]/b#c", "http://[::1]/b" },
+  { "HTTP://[::1]:80?b", "http://[::1]/?b" },
+  { "https://[FE80::A]:8/b/../c", "https://[fe80::a]:8/c" },
+  { "https://[fe80::1%25Eth0]:8/b/../c", "https://[fe80::1%25Eth0]:8/c" },
   { "http://[fe80::1%25eth0]/#c", "http://[fe80::1%25eth0]/" },
 };
 
