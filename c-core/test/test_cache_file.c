@@ -404,6 +404,10 @@ static void no_removal(void** state) {
   settle(cache);
   cache_put(cache, "http://a/", "newer", NULL, "newer");
   expect_one(cache, "http://a/", "newer", "newer");
+  settle(cache);
+  cache_put(cache, "http://a/", "newest", NULL, "newest");
+  reopen(cache);
+  expect_one(cache, "http://a/", "newest", "newest");
   cache_remove(cache, NULL);
   expect_none(cache, "http://a/");
   still_works(cache);
@@ -543,9 +547,12 @@ static void cleared_by_another(void** state) {
   settle(cache);
   assert_int_equal(folder_count(inside(cache, "bodies")), 1);
   cache_remove(&other, "http://a/");
+  cache_put(&other, "http://a/", "theirs", NULL, "theirs");
   settle(&other);
   cache_do(cache, &step, run_commit);
-  expect_none(cache, "http://a/");
+  expect_one(cache, "http://a/", "theirs", "theirs");
+  settle(cache);
+  expect_one(cache, "http://a/", "theirs", "theirs");
   cache_close(&other);
   cache_close(cache);
   assert_int_equal(folder_count(inside(cache, "bodies")), 0);
