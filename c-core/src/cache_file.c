@@ -145,12 +145,20 @@ static void sweep_one(void* arg, const char* entry) {
     nt__body_remove(file->bodies, name);
 }
 
-/* What those who died have left. */
-static int sweep(nt__cache_file_t* file) {
+static int sweep_all(nt__cache_file_t* file, nt__cache_call_t* call) {
   int code = nt__table_drop_stale(file, nt__unix_ms());
 
+  (void) call;
   if (code == SQLITE_DONE)
     nt__file_list(file->bodies, SWEEP_MAX, sweep_one, file);
+  return code;
+}
+
+/* What those who died have left. While nobody writes, so that a file without a
+ * row is nobody's. */
+static int sweep(nt__cache_file_t* file, nt__cache_call_t* call) {
+  int code = nt__table_transact(file, call, sweep_all);
+
   nt__sqlite_forgive(&file->db); /* another time, then */
   return nt__sqlite_is_damage(code) ? code : SQLITE_OK;
 }
@@ -178,7 +186,7 @@ static void settle_paths(nt__cache_file_t* file) {
   file->settled = true;
 }
 
-static int open_file(nt__cache_file_t* file) {
+static int open_file(nt__cache_file_t* file, nt__cache_call_t* call) {
   nt__file_info_t info;
   int code;
 
@@ -192,7 +200,7 @@ static int open_file(nt__cache_file_t* file) {
   nt__file_look(file->db.path, &info);
   file->device = info.device;
   file->inode = info.inode;
-  code = sweep(file);
+  code = sweep(file, call);
   if (code != SQLITE_OK)
     close_file(file);
   return code;
@@ -223,7 +231,7 @@ static int ready(nt__cache_file_t* file, nt__cache_call_t* call) {
       !is_the_same(file))
     close_file(file);
   if (file->db.db == NULL) {
-    code = open_file(file);
+    code = open_file(file, call);
     call->changed = code == SQLITE_OK;
     call->full = true; /* there may be something left to be trimmed */
   }
@@ -278,7 +286,7 @@ static void start_over(nt__cache_file_t* file, nt__cache_call_t* call) {
     return;
   if (call->tape != NULL) {
     nt__tape_lose(call->tape);
-    call->error = NT_E_CACHE_MISS;
+    call->error = NT_E_FILE;
     return;
   }
   ready_and_act(file, call);

@@ -41,11 +41,11 @@ typedef struct nt__spot {
 /* An answer whose body is written while it comes in. Zeroed until the first
  * piece. Storage thread. */
 typedef struct nt__tape {
-  int64_t row; /* 0: nothing is there, */
-  bool ended;  /* and nothing will be */
+  int64_t row; /* 0: nothing is there */
   uint64_t name;
   uint64_t charged; /* what it counts so far */
   nt__body_file_t body;
+  int error; /* of a piece: then nothing will be there */
 } nt__tape_t;
 
 typedef enum nt__cache_action {

@@ -189,9 +189,11 @@ static void let_go(nt__cache_recorder_t* recorder) {
   }
 }
 
-/* What the answer was to take the place of goes all the same. */
+/* What the answer was to take the place of goes all the same; it has gone
+ * already when the answer went to make room, or was removed by others. */
 static void on_committed(nt__cache_job_t* job) {
-  if (job->call.error != 0 && job->file == job->store->file)
+  if (job->call.error != 0 && job->call.error != NT_E_CACHE_MISS &&
+      job->file == job->store->file)
     nt__cache_remove(job->store, job->key);
 }
 

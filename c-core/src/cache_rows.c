@@ -217,20 +217,6 @@ int nt__rows_purge(nt__cache_file_t* file, const nt__answer_t* answer,
   return nt__table_do(file, statement);
 }
 
-static int put(nt__cache_file_t* file, nt__cache_call_t* call) {
-  const nt__answer_t* answer = call->answer;
-  nt__spot_t* spot = answer->spot;
-  int code =
-      nt__rows_insert(file, answer, spot->name, answer->size, &spot->sums, 0);
-
-  if (code != SQLITE_DONE)
-    return code;
-  spot->row = sqlite3_last_insert_rowid(file->db.db);
-  code = nt__rows_purge(file, answer, spot->row);
-  return code == SQLITE_DONE ? nt__table_make_room(file, call, spot->row)
-                             : code;
-}
-
 int nt__rows_name(uint64_t* name) {
   int err = nt_random(name, sizeof(*name));
 
@@ -252,6 +238,27 @@ static int write_body(nt__cache_file_t* file, const nt__answer_t* answer) {
   return err;
 }
 
+/* The file is written inside of the change: who sweeps sees none without its
+ * row. */
+static int put(nt__cache_file_t* file, nt__cache_call_t* call) {
+  const nt__answer_t* answer = call->answer;
+  nt__spot_t* spot = answer->spot;
+  int code;
+
+  if (answer->size > NT__INLINE_BYTES)
+    call->error = write_body(file, answer);
+  if (call->error != 0)
+    return SQLITE_ABORT;
+  code =
+      nt__rows_insert(file, answer, spot->name, answer->size, &spot->sums, 0);
+  if (code != SQLITE_DONE)
+    return code;
+  spot->row = sqlite3_last_insert_rowid(file->db.db);
+  code = nt__rows_purge(file, answer, spot->row);
+  return code == SQLITE_DONE ? nt__table_make_room(file, call, spot->row)
+                             : code;
+}
+
 int nt__rows_put(nt__cache_file_t* file, nt__cache_call_t* call) {
   const nt__answer_t* answer = call->answer;
   nt__spot_t* spot = answer->spot;
@@ -261,12 +268,10 @@ int nt__rows_put(nt__cache_file_t* file, nt__cache_call_t* call) {
   spot->size = answer->size;
   call->error =
       nt__body_sums(answer->body->data, answer->body->size, &spot->sums);
-  if (call->error == 0 && answer->size > NT__INLINE_BYTES)
-    call->error = write_body(file, answer);
   if (call->error != 0)
     return SQLITE_OK;
   code = nt__table_transact(file, call, put);
-  if (file->db.error == 0)
+  if (file->db.error == 0 && call->error == 0)
     return code;
   if (spot->name != 0)
     nt__body_remove(file->bodies, spot->name);

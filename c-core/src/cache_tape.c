@@ -18,7 +18,7 @@ enum {
 void nt__tape_lose(nt__tape_t* tape) {
   nt__body_file_close(&tape->body, false);
   memset(tape, 0, sizeof(*tape));
-  tape->ended = true;
+  tape->error = NT_E_FILE;
 }
 
 int nt__tape_drop(nt__cache_file_t* file, nt__cache_call_t* call) {
@@ -118,8 +118,8 @@ static int write_piece(nt__cache_file_t* file, nt__cache_call_t* call) {
   nt__tape_t* tape = call->tape;
   int code = SQLITE_OK;
 
-  if (tape->ended) /* there was an error: no piece may be missing */
-    call->error = NT_E_CACHE_MISS;
+  if (tape->error != 0) /* no piece may be missing */
+    call->error = tape->error;
   else if (tape->row == 0)
     code = start(file, call);
   if (!has_failed(file, call))

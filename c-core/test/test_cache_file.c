@@ -5,6 +5,7 @@
 
 #include "cache_check.h"
 #include "cache_host.h"
+#include "cache_job.h"
 #include "cache_rows.h"
 
 enum {
@@ -31,6 +32,16 @@ static void open_folder(cache_t* cache) {
 static void reopen(cache_t* cache) {
   cache_close(cache);
   open_folder(cache);
+}
+
+/* All that was posted is done: a find of something new is behind it. */
+static void settle(cache_t* cache) {
+  static unsigned number;
+  char key[64];
+
+  snprintf(key, sizeof(key), "http://never/%u", ++number);
+  assert_int_equal(cache_find(cache, key), 0);
+  assert_false(cache->at_once);
 }
 
 /* ---- Contents ------------------------------------------------------------ */
@@ -474,6 +485,40 @@ static void full_disk(void** state) {
   free(data);
 }
 
+/* Even what cannot be removed is not found any more. */
+static void no_removal(void** state) {
+  cache_t* cache = *state;
+
+  signal(SIGXFSZ, SIG_IGN);
+  open_folder(cache);
+  put_contents(cache);
+  cache_put(cache, "http://a/", "old", NULL, "old");
+  reopen(cache);
+  expect_none(cache, "http://b/");
+  no_more_than(1);
+  cache_remove(cache, "http://a/");
+  expect_none(cache, "http://a/");
+  settle(cache);
+  settle(cache); /* the tries are over */
+  expect_none(cache, "http://a/");
+  assert_int_equal(count_contents(cache), CONTENTS);
+  cache_put(cache, "http://a/", "new", NULL, "new");
+  expect_one(cache, "http://a/", "new", "new");
+  no_more_than(RLIM_INFINITY);
+  settle(cache);
+  cache_put(cache, "http://a/", "newer", NULL, "newer");
+  expect_one(cache, "http://a/", "newer", "newer");
+  settle(cache);
+  cache_put(cache, "http://a/", "newest", NULL, "newest");
+  reopen(cache);
+  expect_one(cache, "http://a/", "newest", "newest");
+  cache_remove(cache, NULL);
+  expect_none(cache, "http://a/");
+  still_works(cache);
+  expect_none(cache, "http://a/");
+  cache_close(cache);
+}
+
 /* ---- Others -------------------------------------------------------------- */
 
 static void open_beside(cache_t* other, cache_t* cache, uint64_t max) {
@@ -481,22 +526,34 @@ static void open_beside(cache_t* other, cache_t* cache, uint64_t max) {
   cache_open(other, folder_of(cache), max);
 }
 
-static bool has_note(cache_t* cache, const char* key, const char* note) {
-  bool has = cache_find(cache, key) == 1 &&
-             strcmp(note_of(cache->answers[0]), note) == 0;
+/* As if it had not heard of the disk for so long. */
+static void run_age(step_t* step) {
+  nt__cache_store_t* store = step->cache->store;
 
-  cache_let_go(cache);
-  return has;
+  store->checked = nt__now(step->task.ctx) - step->size;
+  step_end(step);
 }
 
-static void expect_soon(cache_t* cache, const char* key, const char* note) {
-  uint64_t end = uv_hrtime() + 5000000000u;
+static void grow_old(cache_t* cache, size_t ms) {
+  step_t step = { .size = ms };
 
-  while (note == NULL ? cache_find(cache, key) != 0
-                      : !has_note(cache, key, note)) {
+  cache_do(cache, &step, run_age);
+}
+
+static void run_look(step_t* step) {
+  step->size = step->cache->store->checking;
+  step_end(step);
+}
+
+/* Nothing else may ask the disk meanwhile. */
+static void wait_for_check(cache_t* cache) {
+  uint64_t end = uv_hrtime() + 5000000000u;
+  step_t step = { .size = 0 };
+
+  do {
     assert_true(uv_hrtime() < end);
-    sched_yield();
-  }
+    cache_do(cache, &step, run_look);
+  } while (step.size != 0);
 }
 
 static void two_contexts(void** state) {
@@ -507,18 +564,29 @@ static void two_contexts(void** state) {
   open_beside(&other, cache, CAP);
   cache_put(cache, "http://a/", "one", NULL, "first");
   cache_put(cache, "http://c/", "one", NULL, "first");
-  expect_soon(cache, "http://c/", "one");
+  expect_one(cache, "http://c/", "one", "first");
   expect_one(&other, "http://a/", "one", "first");
   cache_put(&other, "http://b/", "two", NULL, "second");
   expect_one(&other, "http://b/", "two", "second");
   expect_one(cache, "http://b/", "two", "second");
-  /* What is in memory is compared with the disk after a while. */
   expect_one(cache, "http://a/", "one", "first");
-  assert_true(cache->at_once);
   cache_put(&other, "http://a/", "newer", NULL, "third");
   cache_remove(&other, "http://c/");
-  expect_soon(cache, "http://a/", "newer");
-  expect_soon(cache, "http://c/", NULL);
+  settle(&other);
+  /* What is in memory is compared with the disk after a while, */
+  grow_old(cache, 2500);
+  assert_int_equal(cache_find(cache, "http://a/"), 1);
+  assert_false(cache->at_once);
+  expect_one(cache, "http://a/", "newer", "third");
+  expect_none(cache, "http://c/");
+  /* and before that beside its use. */
+  cache_put(&other, "http://a/", "newest", NULL, "fourth");
+  settle(&other);
+  grow_old(cache, 1500);
+  assert_int_equal(cache_find(cache, "http://a/"), 1);
+  assert_true(cache->at_once);
+  wait_for_check(cache);
+  expect_one(cache, "http://a/", "newest", "fourth");
   cache_close(&other);
   cache_close(cache);
   check_folder(folder_of(cache), CAP);
@@ -549,10 +617,56 @@ static void two_share_a_cap(void** state) {
   check_folder(folder_of(cache), SMALL);
 }
 
+/* What another one clears is not completed. */
+static void run_begin(step_t* step) {
+  nt__stored_t stored = stored_of(200, "recorded", NULL);
+
+  step->recorder = nt__cache_record(step->cache->store, "http://a/", &stored);
+  step->size = 0;
+  while (step->size < 3 * 256 * KIB &&
+         nt__cache_record_write(step->recorder, step->data, 64 * KIB, NULL,
+                                NULL) == 0)
+    step->size += 64 * KIB;
+  step_end(step);
+}
+
+static void run_commit(step_t* step) {
+  nt__cache_record_commit(step->recorder);
+  step_end(step);
+}
+
+static void cleared_by_another(void** state) {
+  cache_t* cache = *state;
+  char* data = body_bytes(1, 64 * KIB);
+  step_t step = { .data = data };
+  cache_t other;
+
+  open_folder(cache);
+  open_beside(&other, cache, CAP);
+  cache_put(cache, "http://a/", "before", NULL, "before");
+  expect_one(cache, "http://a/", "before", "before");
+  cache_do(cache, &step, run_begin);
+  assert_int_equal(step.size, 3 * 256 * KIB);
+  expect_one(cache, "http://a/", "before", "before");
+  settle(cache);
+  assert_int_equal(folder_count(inside(cache, "bodies")), 1);
+  cache_remove(&other, "http://a/");
+  cache_put(&other, "http://a/", "theirs", NULL, "theirs");
+  settle(&other);
+  cache_do(cache, &step, run_commit);
+  expect_one(cache, "http://a/", "theirs", "theirs");
+  settle(cache);
+  expect_one(cache, "http://a/", "theirs", "theirs");
+  cache_close(&other);
+  cache_close(cache);
+  assert_int_equal(folder_count(inside(cache, "bodies")), 0);
+  check_folder(folder_of(cache), CAP);
+  free(data);
+}
+
 /* The folder goes while it is in use; it comes back. */
 static void removed_in_use(void** state) {
   cache_t* cache = *state;
-  uint64_t end = uv_hrtime() + 5000000000u;
 
   open_folder(cache);
   put_contents(cache);
@@ -561,10 +675,11 @@ static void removed_in_use(void** state) {
   remove(inside(cache, "cache.db"));
   remove(inside(cache, "cache.db-wal"));
   remove(inside(cache, "cache.db-shm"));
-  while (!file_exists(inside(cache, "cache.db"))) {
-    assert_true(uv_hrtime() < end);
-    assert_in_range(count_contents(cache), 0, CONTENTS);
-  }
+  grow_old(cache, 1500);
+  count_contents(cache);
+  wait_for_check(cache);
+  assert_true(file_exists(inside(cache, "cache.db")));
+  assert_int_equal(count_contents(cache), 0);
   still_works(cache);
   cache_close(cache);
   check_folder(folder_of(cache), CAP);
@@ -610,8 +725,10 @@ int main(void) {
     CACHE_TEST(counts_are_put_right),
     CACHE_TEST(leftovers),
     CACHE_TEST(full_disk),
+    CACHE_TEST(no_removal),
     CACHE_TEST(two_contexts),
     CACHE_TEST(two_share_a_cap),
+    CACHE_TEST(cleared_by_another),
     CACHE_TEST(removed_in_use),
     CACHE_TEST(cleared_for_good),
   };
