@@ -94,6 +94,9 @@ describe("HttpDNS that fails", function()
       check_fallback(get("p", nil, { httpDNSTimeout = 50 }), 602105,
         "game.example: timed out")
       same(2, #late)
+      -- Half of the task's time is left for the system's.
+      check_fallback(get("p", nil, { timeout = 1000 * helper.slow }), 602105,
+        "game.example: timed out")
       residue.check_stats()
       -- An address that cannot be connected to is no better.
       net.registerHttpDNS("p", function() return { "127.0.0.99" } end)
@@ -107,6 +110,17 @@ describe("HttpDNS that fails", function()
       helper.run_until(function() return connected end)
       same(false, connected.useHttpDNS)
       same(602108, connected.exception.reasons[1].errno)
+      socket:close()
+      connected = nil
+      net.registerHttpDNS("p", function() end)
+      socket = net.createTCPSocket()
+      socket:onConnect(function(res) connected = res end)
+      socket:connect { address = "game.example", port = fault.tcp,
+        enableHttpDNS = true, httpDNSServiceId = "p",
+        timeoutMs = 1000 * helper.slow }
+      helper.run_until(function() return connected end)
+      same(false, connected.useHttpDNS)
+      same(602105, connected.exception.reasons[1].errno)
       socket:close()]])
   end)
 end)

@@ -424,7 +424,8 @@ describe("a task that waits for an answer", function()
 
   it("can time out itself", function()
     net.registerHttpDNS("f", function() end)
-    local record = fetch("f", url_of("game.example"), { timeout = 50 })
+    local record = fetch("f", url_of("game.example"),
+      { timeout = 50, httpDNSTimeout = 60000 })
     helper.check_failure(record, "timeout", 5, -7)
   end)
 

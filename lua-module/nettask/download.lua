@@ -37,7 +37,9 @@ local function prepare(record, given, settings)
   params.path = given.filePath
   params.referer = referer(nil, settings)
   params.sha256 = given.sha256
-  if given.enableHttpDNS then apply_dns(params, given, settings, record) end
+  if given.enableHttpDNS then
+    apply_dns(params, given, settings, record, params.total)
+  end
   params.resume = given.resume
   params.durable = given.durable
   params.goodOnly = settings.httpErrorFails

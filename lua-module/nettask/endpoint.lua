@@ -188,7 +188,7 @@ function endpoint.new(settings, log)
         tls = given.tls, noDelay = given.noDelay,
       }
       if given.enableHttpDNS then
-        apply_dns(params, given, settings, params)
+        apply_dns(params, given, settings, params, params.timeout)
         params.resolves = true
       end
       local code = core.tcpStart(socket, params)

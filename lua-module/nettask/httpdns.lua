@@ -26,7 +26,7 @@ local type_name = core.typeName
 local httpdns = {}
 
 local DEFAULT_TTL = 60      -- s
-local DEFAULT_WAIT = 60000  -- ms
+local WAIT_MAX = 60000      -- ms, when nobody says how long
 local HTTP_OK = 200
 
 -- errno in exception.reasons.
@@ -55,8 +55,16 @@ function httpdns.explain(reasons, unknown)
   end
 end
 
--- What enableHttpDNS means for a task with that record.
-function httpdns.apply(params, given, settings, record)
+-- Whoever does not say how long to wait has the system's DNS asked while there
+-- is time left for it.
+local function default_wait(total)
+  if total and total > 0 and total < 2 * WAIT_MAX then return total / 2 end
+  return WAIT_MAX
+end
+
+-- What enableHttpDNS means for a task with that record, which has so many ms
+-- in all.
+function httpdns.apply(params, given, settings, record, total)
   local id = given.httpDNSServiceId
   local number = id and settings.httpDNS and settings.httpDNS[id]
   if not number then
@@ -65,7 +73,7 @@ function httpdns.apply(params, given, settings, record)
   end
   local wait = given.httpDNSTimeout
   params.resolver = number
-  params.resolverTimeout = wait and wait > 0 and wait or DEFAULT_WAIT
+  params.resolverTimeout = wait and wait > 0 and wait or default_wait(total)
 end
 
 -- ---- Answers ----------------------------------------------------------------

@@ -93,7 +93,9 @@ local function prepare(record, given, settings)
   params.manual = given.redirect == "manual"
   apply_cookies(params, given.credentials, given.enableCookie, settings)
   params.referer = referer(given.referrerStrategy, settings)
-  if given.enableHttpDNS then apply_dns(params, given, settings, record) end
+  if given.enableHttpDNS then
+    apply_dns(params, given, settings, record, params.total)
+  end
   params.cache = cache_mode(given.cache, given.enableCache)
   if given.mode then apply_mode(params, given.mode, settings) end
   if cellular then params.interface = settings.cellularInterface end

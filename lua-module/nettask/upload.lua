@@ -82,7 +82,9 @@ local function prepare(record, given, settings)
   local params = exchange.params(record, given, list, settings.baseUrl,
     settings.uploadTimeout)
   params.parts = parts
-  if given.enableHttpDNS then apply_dns(params, given, settings, record) end
+  if given.enableHttpDNS then
+    apply_dns(params, given, settings, record, params.total)
+  end
   params.referer = referer(nil, settings)
   params.anonymous = given.credentials == "omit"
   apply_cookies(params, given.credentials, nil, settings)

@@ -166,7 +166,7 @@ function nettask.stats() end
 ---@field referrerStrategy? "index"|"page"|"querystring" the Referer
 ---@field enableHttpDNS? boolean ask a provider for the addresses of names
 ---@field httpDNSServiceId? string which one, see registerHttpDNS
----@field httpDNSTimeout? number ms for its answer; 60000
+---@field httpDNSTimeout? number ms for its answer; half of the time-out
 ---@field proxy? string http://, https:// or socks5://; "": none; "env"
 ---@field cache? nettask.CacheMode what may be done with stored answers
 ---@field enableCache? boolean true: the same as cache="default"
@@ -508,7 +508,7 @@ nettask.interceptors = {}
 ---@field getRawResult? fun(task: nettask.DownloadTask) before the return
 ---@field enableHttpDNS? boolean ask a provider for the addresses of names
 ---@field httpDNSServiceId? string which one, see registerHttpDNS
----@field httpDNSTimeout? number ms for its answer; 60000
+---@field httpDNSTimeout? number ms for its answer; half of the time-out
 ---@field success? fun(res: nettask.DownloadResult)
 ---@field complete? fun(res: nettask.DownloadResult|nettask.Failure)
 
@@ -592,7 +592,7 @@ function nettask.downloadFile(options) end
 ---@field getRawResult? fun(task: nettask.UploadTask) before the return
 ---@field enableHttpDNS? boolean ask a provider for the addresses of names
 ---@field httpDNSServiceId? string which one, see registerHttpDNS
----@field httpDNSTimeout? number ms for its answer; 60000
+---@field httpDNSTimeout? number ms for its answer; half of the time-out
 ---@field success? fun(res: nettask.UploadResult)
 ---@field complete? fun(res: nettask.UploadResult|nettask.Failure)
 
