@@ -93,6 +93,7 @@ static void close_file(nt__cache_file_t* file) {
   nt__body_readers_close(&file->readers);
   nt__sqlite_close(&file->db);
   file->version = 0;
+  file->hurried = false;
 }
 
 static void close_next(nt__cache_file_t** at) {

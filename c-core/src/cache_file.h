@@ -17,6 +17,7 @@ typedef struct nt__cache_file {
   struct nt__cache_file* next; /* among those that are open */
   bool listed;
   bool settled; /* the paths are absolute */
+  bool hurried; /* somebody has the lock for too long */
   char* folder; /* as the policy names it; any thread */
   char* bodies; /* the folder for them */
   nt__sqlite_t db;

@@ -14,7 +14,8 @@
 #include <sqlite3.h>
 
 enum {
-  BUSY_MS = 2000,
+  BUSY_MS = 2000,            /* for another process to finish; */
+  HURRIED_MS = 20,           /* and after that was in vain, until it has */
   STALE_MS = 10 * 60 * 1000, /* without progress: its writer is dead */
   EVICT_MAX = 256,           /* rows that go in one transaction */
   GONE_MAX = 64,             /* files that go after one */
@@ -232,12 +233,24 @@ static int remove_gone(nt__cache_file_t* file, nt__cache_call_t* call) {
 
 /* ---- Changes ------------------------------------------------------------- */
 
+/* A process that has stopped in the middle of a change is not waited for again
+ * and again, with all that is to be done behind. */
+static void heed(nt__cache_file_t* file, int code) {
+  bool busy = (code & 0xff) == SQLITE_BUSY;
+
+  if (busy == file->hurried)
+    return;
+  file->hurried = busy;
+  sqlite3_busy_timeout(file->db.db, busy ? HURRIED_MS : BUSY_MS);
+}
+
 /* SQLITE_DONE. The change ends with that too, or nothing is changed. */
 int nt__table_transact(nt__cache_file_t* file, nt__cache_call_t* call,
                        int (*change)(nt__cache_file_t* file,
                                      nt__cache_call_t* call)) {
   int code = nt__sqlite_run(&file->db, NT__SQLITE_BEGIN);
 
+  heed(file, code);
   if (code != SQLITE_DONE)
     return code;
   code = change(file, call);

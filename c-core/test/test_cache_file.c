@@ -420,6 +420,32 @@ static void counts_are_put_right(void** state) {
   }
 }
 
+/* Another process has stopped in the middle of a change: nobody waits for it
+ * again and again. */
+static void a_lock_is_waited_for_once(void** state) {
+  cache_t* cache = *state;
+  uint64_t start;
+  sqlite3* db;
+  int i;
+
+  open_folder(cache);
+  cache_put(cache, "http://a/", "one", NULL, "first");
+  expect_one(cache, "http://a/", "one", "first");
+  assert_int_equal(sqlite3_open(inside(cache, "cache.db"), &db), SQLITE_OK);
+  sqlite3_busy_timeout(db, PATIENCE_MS);
+  assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", 0, 0, 0), SQLITE_OK);
+  start = uv_hrtime();
+  for (i = 0; i < CONTENTS; i++)
+    cache_put(cache, content_key(i), "n", NULL, "text");
+  expect_none(cache, "http://b/"); /* behind all of them */
+  assert_in_range((uv_hrtime() - start) / 1000000, 0, PATIENCE_MS);
+  assert_int_equal(sqlite3_exec(db, "ROLLBACK", 0, 0, 0), SQLITE_OK);
+  sqlite3_close(db);
+  still_works(cache);
+  cache_close(cache);
+  check_folder(folder_of(cache), CAP);
+}
+
 /* What a kill leaves: files without a row, and rows that nobody completes. */
 static void leftovers(void** state) {
   cache_t* cache = *state;
@@ -723,6 +749,7 @@ int main(void) {
     CACHE_TEST(damaged_bodies),
     CACHE_TEST(lies_are_found_out),
     CACHE_TEST(counts_are_put_right),
+    CACHE_TEST(a_lock_is_waited_for_once),
     CACHE_TEST(leftovers),
     CACHE_TEST(full_disk),
     CACHE_TEST(no_removal),
