@@ -46,6 +46,7 @@ typedef struct ntl_state {
   bool updating;     /* inside the drain of update() */
   size_t live_count; /* tasks before their last event */
   size_t idle_count; /* of them, those that nothing can happen to as yet */
+  size_t lookup_count; /* of those, the ones of llookup.c */
   nt_policy_t policy;
   nt_policy_t* kept; /* holds what `policy` points to; NULL: a preset's */
 
