@@ -722,7 +722,8 @@ NT_API int nt_cache_clear(nt_context_t* context, const char* url);
  * A task with a `resolver` asks it at each hop to a name, unless there is a
  * proxy or the name means this host: NT_EV_LOOKUP goes to the host, one for
  * each resolver, name and family at a time, and whoever wants the same, and
- * waits no longer, waits for the same answer. Meanwhile a task counts in no limit of running ones.
+ * waits no longer, waits for the same answer. Meanwhile a task counts in no
+ * limit of running ones.
  *
  * Addresses are tried in turn, a few seconds each, and then those of the
  * system. Without an answer in time, or with a failure, it is the system's at
