@@ -148,3 +148,43 @@ describe("an answer of HttpDNS", function()
       same(true, get("p").complete.useHttpDNS)]])
   end)
 end)
+
+describe("a socket", function()
+  it("whose provider is silent asks the system after half its time", function()
+    inside("answer", BEGIN .. [[
+      net.registerHttpDNS("p", function() end)
+      local socket = net.createTCPSocket()
+      local connected
+      socket:onConnect(function(res) connected = res end)
+      socket:onError(function(err) error(err.errMsg) end)
+      socket:connect { address = "game.example", port = fault.tcp,
+        timeoutMs = 1000 * helper.slow,
+        enableHttpDNS = true, httpDNSServiceId = "p" }
+      helper.run_until(function() return connected end)
+      same(false, connected.useHttpDNS)
+      same(602105, connected.exception.reasons[1].errno)
+      socket:close()]])
+  end)
+end)
+
+describe("a provider with a url", function()
+  it("is asked no more than 256 questions at once", function()
+    inside("nxdomain", BEGIN .. [[
+      net.registerHttpDNS("p", fault.http .. "/wait?key=many&of={host}")
+      local counts, left = {}, 300
+      for i = 1, left do
+        net.request { url = url_of("n" .. i .. ".example"),
+          enableHttpDNS = true, httpDNSServiceId = "p",
+          fail = function(err)
+            local text = err.exception.reasons[1].errMsg:match(": (.*)")
+            counts[text] = (counts[text] or 0) + 1
+            left = left - 1
+          end }
+      end
+      helper.run_until(function() return left == 256 end)
+      same(44, counts["too many questions at once"])
+      helper.ask(fault.http .. "/release?key=many")
+      helper.run_until(function() return left == 0 end)
+      same(256, counts["invalid answer: what is listed is no address"])]])
+  end)
+end)

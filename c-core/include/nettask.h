@@ -632,7 +632,8 @@ enum {
   NT_REQUEST_SAME_ORIGIN = 1 << 5,   /* both only where scheme, host and port
                                       * are those of `origin` */
   NT_REQUEST_OF_HOST = 1 << 6 /* the host's own: waits in no queue, and may go
-                               * anywhere. Not for what a script has chosen */
+                               * anywhere. Not for what a script has chosen.
+                               * Its body has NT_DNS_BODY_MAX at most */
 };
 
 /* What a task that belongs to an origin may do elsewhere, at each hop. An
@@ -720,8 +721,9 @@ NT_API int nt_cache_clear(nt_context_t* context, const char* url);
  *
  * A task with a `resolver` asks it at each hop to a name, unless there is a
  * proxy or the name means this host: NT_EV_LOOKUP goes to the host, one for
- * each resolver, name and family at a time, and whoever wants the same waits
- * for the same answer. Meanwhile a task counts in no limit of running ones.
+ * each resolver, name and family at a time, and whoever wants the same, and
+ * waits no longer, waits for the same answer. Meanwhile a task counts in no
+ * limit of running ones.
  *
  * Addresses are tried in turn, a few seconds each, and then those of the
  * system. Without an answer in time, or with a failure, it is the system's at
@@ -748,6 +750,7 @@ NT_API int nt_lookup_answer(nt_context_t* context, nt_id_t id,
 
 enum {
   NT_DNS_QUERY_MAX = 288,
+  NT_DNS_BODY_MAX = 64 * 1024, /* more is no answer */
   NT_DNS_ADDRESS_MAX = 8
 };
 

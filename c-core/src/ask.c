@@ -36,6 +36,7 @@ typedef struct question {
   nt_id_t id;
   uint32_t resolver;
   nt_family_t family;
+  uint32_t timeout_ms; /* what was said when the host was asked */
   bool pending;
   addresses_t addresses;
   uint64_t expires_at; /* loop time in ms */
@@ -168,6 +169,15 @@ static question_t* of_node(nt__node_t* node) {
   return nt__container_of(node, question_t, node);
 }
 
+/* Whether it is waited for at least as long as that transfer would. */
+static bool is_patient(const question_t* question, const nt__transfer_t* t) {
+  return question->timeout_ms == 0 ||
+         (t->resolver_timeout != 0 &&
+          question->timeout_ms >= t->resolver_timeout);
+}
+
+/* A pending one is answered in the time of who asked first: nobody joins it who
+ * has more. */
 static question_t* find_in(nt__node_t* list, const nt__ask_t* ask) {
   const nt__transfer_t* t = ask->transfer;
   nt__node_t* node;
@@ -176,7 +186,8 @@ static question_t* find_in(nt__node_t* list, const nt__ask_t* ask) {
     question_t* question = of_node(node);
 
     if (question->resolver == t->resolver && question->family == t->family &&
-        strcmp(question->host, ask->host) == 0)
+        strcmp(question->host, ask->host) == 0 &&
+        (!question->pending || is_patient(question, t)))
       return question;
   }
   return NULL;
@@ -216,8 +227,7 @@ void nt__asks_free(nt__asks_t* asks) {
   nt__free(asks);
 }
 
-static int post(nt_context_t* ctx, const question_t* question,
-                uint32_t timeout_ms) {
+static int post(nt_context_t* ctx, const question_t* question) {
   size_t size = strlen(question->host) + 1;
   nt__parcel_t* parcel = nt__calloc(sizeof(*parcel) + size);
   char* cursor;
@@ -231,7 +241,7 @@ static int post(nt_context_t* ctx, const question_t* question,
   parcel->view.host = nt__pack(&cursor, question->host, size);
   parcel->view.resolver = question->resolver;
   parcel->view.family = question->family;
-  parcel->view.timeout_ms = timeout_ms;
+  parcel->view.timeout_ms = question->timeout_ms;
   nt__event_post(ctx, &parcel->event, size);
   return 0;
 }
@@ -252,9 +262,10 @@ static int put_question(nt__asks_t* asks, const nt__ask_t* ask,
   question->id = nt__next_id();
   question->resolver = t->resolver;
   question->family = t->family;
+  question->timeout_ms = t->resolver_timeout;
   question->pending = true;
   memcpy(question->host, ask->host, size);
-  if (post(nt__transfer_context(t), question, t->resolver_timeout) != 0) {
+  if (post(nt__transfer_context(t), question) != 0) {
     nt__free(question);
     return NT_E_NOMEM;
   }

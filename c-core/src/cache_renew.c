@@ -112,8 +112,6 @@ static void fill_options(const nt__transfer_t* t, nt_request_options_t* out) {
   out->interface_name = t->interface_name;
   out->resolver = t->resolver;
   out->resolver_timeout = t->resolver_timeout;
-  out->resolver = t->resolver;
-  out->resolver_timeout = t->resolver_timeout;
 }
 
 static renewal_t* lay_out(const nt__transfer_t* t,

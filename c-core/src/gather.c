@@ -19,8 +19,16 @@ static uint64_t announced_size(const nt__transfer_t* t) {
   return strtoull(length, NULL, 10);
 }
 
-static int begin(nt__transfer_t* t, nt__buf_t* body, size_t size) {
+static uint64_t max_of(const nt__transfer_t* t) {
   uint64_t max = nt__transfer_policy(t)->response_max_bytes;
+
+  if ((t->flags & NT_REQUEST_OF_HOST) == 0)
+    return max;
+  return max == 0 || max > NT_DNS_BODY_MAX ? NT_DNS_BODY_MAX : max;
+}
+
+static int begin(nt__transfer_t* t, nt__buf_t* body, size_t size) {
+  uint64_t max = max_of(t);
   uint64_t announced = announced_size(t);
 
   body->max = max;

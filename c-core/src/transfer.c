@@ -373,13 +373,16 @@ static void ask_again(nt__transfer_t* t) {
   prepare_hop(t);
 }
 
+/* Also an address with a zone is looked up. */
+static bool is_unreached(CURLcode code) {
+  return code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST;
+}
+
 /* With a proxy it is the proxy that could not be reached. Where an address was
  * refused and no other has answered, that is why. */
 static int failure_of(const nt__transfer_t* t, CURLcode code) {
   int err = nt__failure(t->easy.curl, code, t->task->message);
-  bool unreached = code == CURLE_COULDNT_CONNECT ||
-                   code == CURLE_COULDNT_RESOLVE_HOST ||
-                   code == CURLE_OPERATION_TIMEDOUT;
+  bool unreached = is_unreached(code) || code == CURLE_OPERATION_TIMEDOUT;
 
   if (unreached && (t->address_refused || nt__ask_was_refused(t)))
     err = NT_E_PRIVATE;
@@ -419,7 +422,7 @@ static void on_done(nt__easy_t* easy, CURLcode code) {
   nt__transfer_t* t = nt__container_of(easy, nt__transfer_t, easy);
   int err = error_of(t, code);
 
-  if (code == CURLE_COULDNT_CONNECT && nt__ask_line(t) != NULL) {
+  if (is_unreached(code) && nt__ask_line(t) != NULL) {
     go_another_way(t, err);
     return;
   }

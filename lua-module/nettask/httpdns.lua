@@ -10,8 +10,8 @@
 local error, pairs, tostring, type = error, pairs, tostring, type
 local pcall, xpcall = pcall, xpcall
 local insert = table.insert
-local find, format, gmatch, lower = string.find, string.format,
-  string.gmatch, string.lower
+local find, format, gmatch, lower, match = string.find, string.format,
+  string.gmatch, string.lower, string.match
 local traceback = debug and debug.traceback -- a sandbox may take it away
 
 local core = require "nettask.core"
@@ -135,7 +135,11 @@ local function ask_url(number, provider, host, family, timeout, answer)
   end
 
   local function read(code, message, status, body)
-    if code ~= 0 then
+    if code == E.BODY_SIZE then
+      answer(nil, INVALID, "invalid answer: too large")
+    elseif code == E.FULL then
+      answer(nil, SYSTEM, "too many questions at once")
+    elseif code ~= 0 then
       local fault = of_code(code, message)
       answer(nil, code == E.TIMEOUT and TIMEOUT or SYSTEM,
         fault.detail or fault.text)
@@ -189,7 +193,7 @@ local function ask_function(f, host, family, answer, report)
   if not ok then
     done(nil, text_of(result))
     report(result, trace, "registerHttpDNS provider")
-  elseif result ~= nil then
+  elseif result ~= nil or ttl ~= nil then
     done(result, ttl)
   end
 end
@@ -211,6 +215,9 @@ local function check_provider(provider)
     or find(provider, "[%c%s]") then
     error("bad argument #2 to 'registerHttpDNS' (an http or https url"
       .. " expected)", 4)
+  elseif find(match(provider, "^%a+://([^/?#]*)"), "{host}", 1, true) then
+    error("bad argument #2 to 'registerHttpDNS' ({host} belongs into the path"
+      .. " or the query)", 4)
   end
 end
 
@@ -235,7 +242,11 @@ function httpdns.new(settings, report)
       provide(number, url)
     end
     last = number or last
-    if ids[id] then providers[ids[id]] = nil end
+    local old = ids[id]
+    if old then
+      providers[old] = nil
+      if host then provide(host, old, nil) else provide(old, nil) end
+    end
     ids[id] = number
     if url then
       providers[number] = { template = find(url, "{host}", 1, true) ~= nil }

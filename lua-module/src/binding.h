@@ -39,13 +39,14 @@ typedef struct ntl_state {
   bool dead;             /* lua_close() has begun; for good */
   bool paused;
   bool sealed;
-  bool embedded;     /* the policy is that of nettask_configure() */
-  bool sealing;      /* inside nettask_seal() */
-  bool background;   /* the game is in it; also for contexts to come */
-  bool own_proxies;  /* the host has allowed them, whatever the seal says */
-  bool updating;     /* inside the drain of update() */
-  size_t live_count; /* tasks before their last event */
-  size_t idle_count; /* of them, those that nothing can happen to as yet */
+  bool embedded;       /* the policy is that of nettask_configure() */
+  bool sealing;        /* inside nettask_seal() */
+  bool background;     /* the game is in it; also for contexts to come */
+  bool own_proxies;    /* the host has allowed them, whatever the seal says */
+  bool updating;       /* inside the drain of update() */
+  size_t live_count;   /* tasks before their last event */
+  size_t idle_count;   /* of them, those that nothing can happen to as yet */
+  size_t lookup_count; /* of those, the ones of llookup.c */
   nt_policy_t policy;
   nt_policy_t* kept; /* holds what `policy` points to; NULL: a preset's */
 

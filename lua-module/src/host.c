@@ -203,7 +203,7 @@ static void clear_live(lua_State* L, ntl_state_t* s) {
   }
   lua_pop(L, 1);
   ntl_jobs_clear(L, s);
-  s->live_count = s->idle_count = 0;
+  s->live_count = s->idle_count = s->lookup_count = 0;
   s->oldest = s->newest = s->bound = NULL;
   s->scan = NULL;
 }

@@ -11,7 +11,9 @@
 #include "binding.h"
 
 enum {
-  BODY_MAX = 64 * 1024, /* more is no answer */
+  /* At once. They take no places of requests, and go on when the script that
+   * has caused them has lost its interest. */
+  LOOKUPS_MAX = 256,
   BASE64_MAX = (NT_DNS_QUERY_MAX + 2) / 3 * 4
 };
 
@@ -31,6 +33,7 @@ static void forget(ntl_state_t* s, ntl_task_t* task) {
   ntl_lookup_t* self = (ntl_lookup_t*) task;
 
   s->idle_count -= self->idle;
+  s->lookup_count -= self->idle;
   self->idle = false;
 }
 
@@ -41,10 +44,16 @@ static int read_ips(lua_State* L, int list, const char** ips, size_t* count) {
   size_t size = ntl_rawlen(L, list);
 
   for (size_t i = 0; i < size && *count < NT_DNS_ADDRESS_MAX; i++) {
+    const char* ip;
+    size_t length;
+
     lua_rawgeti(L, list, (int) i + 1);
     if (lua_type(L, -1) != LUA_TSTRING)
       return NT_E_ADDRESS;
-    ips[(*count)++] = lua_tostring(L, -1);
+    ip = lua_tolstring(L, -1, &length);
+    if (strlen(ip) != length)
+      return NT_E_ADDRESS;
+    ips[(*count)++] = ip;
     lua_pop(L, 1);
   }
   return 0;
@@ -144,10 +153,10 @@ static void dispatch(lua_State* L, ntl_state_t* s, const nt_event_t* event) {
   lua_pushinteger(L, event->error);
   lua_pushstring(L, event->message);
   lua_pushinteger(L, event->status);
-  if (event->size > 0 && event->size <= BODY_MAX)
+  if (event->size > 0)
     lua_pushlstring(L, event->data, event->size);
   else
-    lua_pushstring(L, event->size == 0 ? "" : "?");
+    lua_pushliteral(L, "");
   lua_call(L, 4, 0);
   ntl_untrack(L, s, event->id);
 }
@@ -270,6 +279,7 @@ static int lookup_open(lua_State* L) {
 
   self->idle = true;
   s->idle_count++;
+  s->lookup_count++;
   return results;
 }
 
@@ -285,7 +295,9 @@ static int lookup_start(lua_State* L) {
   int err = NT_E_ADDRESS;
 
   lua_settop(L, 5);
-  if (push_url(L, s, number, host, read_family(L, 4))) {
+  if (s->lookup_count > LOOKUPS_MAX) {
+    err = NT_E_FULL;
+  } else if (push_url(L, s, number, host, read_family(L, 4))) {
     set_options(L, &options);
     if (ms > 0 && ms < UINT32_MAX)
       options.timeouts.total = (uint32_t) ms;
