@@ -279,7 +279,7 @@ GROUPS = [
        "the same over keep-alive", "core_fetch", 3, None)]),
     (stored_clients("chunks"),
      [("C2", "GET 100 MB to a chunk listener, stored on disk", "stored",
-       "the same, not stored", "plain", .87, None)]),
+       "the same, not stored", "plain", None, None)]),
     (stored_clients("whole"),
      [("C2", "GET 100 MB as one body, stored on disk", "stored",
        "the same, not stored", "plain", .87, None)]),

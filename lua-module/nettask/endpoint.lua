@@ -6,7 +6,6 @@
 -- see init.lua.
 
 local error, pairs, tostring, type = error, pairs, tostring, type
-local ceil = math.ceil
 
 local core = require "nettask.core"
 local errors = require "nettask.errors"
@@ -191,9 +190,6 @@ function endpoint.new(settings, log)
       if given.enableHttpDNS then
         apply_dns(params, given, settings, params, params.timeout)
         params.resolves = true
-        if not (given.httpDNSTimeout and given.httpDNSTimeout > 0) then
-          params.resolverTimeout = ceil(params.timeout / 2)
-        end
       end
       local code = core.tcpStart(socket, params)
       fault = code ~= 0 and fault_of(code, given)

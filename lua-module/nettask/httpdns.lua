@@ -9,6 +9,7 @@
 
 local error, pairs, tostring, type = error, pairs, tostring, type
 local pcall, xpcall = pcall, xpcall
+local ceil = math.ceil
 local insert = table.insert
 local find, format, gmatch, lower, match = string.find, string.format,
   string.gmatch, string.lower, string.match
@@ -58,7 +59,7 @@ end
 -- Whoever does not say how long to wait has the system's DNS asked while there
 -- is time left for it.
 local function default_wait(total)
-  if total and total > 0 and total < 2 * WAIT_MAX then return total / 2 end
+  if total and total > 0 and total < 2 * WAIT_MAX then return ceil(total / 2) end
   return WAIT_MAX
 end
 
