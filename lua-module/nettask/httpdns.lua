@@ -59,8 +59,8 @@ end
 -- Whoever does not say how long to wait has the system's DNS asked while there
 -- is time left for it.
 local function default_wait(total)
-  if total and total > 0 and total < 2 * WAIT_MAX then return ceil(total / 2) end
-  return WAIT_MAX
+  local is_short = total and total > 0 and total < 2 * WAIT_MAX
+  return is_short and ceil(total / 2) or WAIT_MAX
 end
 
 -- What enableHttpDNS means for a task with that record, which has so many ms
