@@ -85,7 +85,7 @@ add("leaves nothing after many", [[
     if i % 3 == 0 then helper.run_for(5) end
     if i % 20 == 0 then net.close() else STOP() end
   end
-  helper.run_for(700) -- the last context warms up, too
+  residue.warm_up() -- the last context, too
   residue.check(mark)
   assert(residue.threads(threads) <= threads)]])
 
@@ -102,7 +102,7 @@ add("ends with a failure where the system has no socket for it", [[
   local result = helper.lua("local helper = require 'helper'\n"
     .. "local mdns = require 'support.mdns'\n"
     .. "helper.ask(helper.servers.fault.http .. '/')\n"
-    .. "helper.run_for(700)\n" -- it warms up
+    .. "require('support.residue').warm_up()\n"
     .. "os.execute('prlimit --nofile=5: --pid $PPID')\n"
     .. "local res = mdns.wait_stop(mdns.start())\n"
     .. "print(res.errMsg, res.errno, res.errCode)\n"

@@ -511,6 +511,20 @@ static void full_disk(void** state) {
   free(data);
 }
 
+/* As if it had not heard of the disk for so long. */
+static void run_age(step_t* step) {
+  nt__cache_store_t* store = step->cache->store;
+
+  store->checked = nt__now(step->task.ctx) - step->size;
+  step_end(step);
+}
+
+static void grow_old(cache_t* cache, size_t ms) {
+  step_t step = { .size = ms };
+
+  cache_do(cache, &step, run_age);
+}
+
 /* Even what cannot be removed is not found any more. */
 static void no_removal(void** state) {
   cache_t* cache = *state;
@@ -529,10 +543,12 @@ static void no_removal(void** state) {
   expect_none(cache, "http://a/");
   assert_int_equal(count_contents(cache), CONTENTS);
   cache_put(cache, "http://a/", "new", NULL, "new");
+  grow_old(cache, 0); /* or a slow machine asks the disk, which has none */
   expect_one(cache, "http://a/", "new", "new");
   no_more_than(RLIM_INFINITY);
   settle(cache);
   cache_put(cache, "http://a/", "newer", NULL, "newer");
+  grow_old(cache, 0);
   expect_one(cache, "http://a/", "newer", "newer");
   settle(cache);
   cache_put(cache, "http://a/", "newest", NULL, "newest");
@@ -550,20 +566,6 @@ static void no_removal(void** state) {
 static void open_beside(cache_t* other, cache_t* cache, uint64_t max) {
   memset(other, 0, sizeof(*other));
   cache_open(other, folder_of(cache), max);
-}
-
-/* As if it had not heard of the disk for so long. */
-static void run_age(step_t* step) {
-  nt__cache_store_t* store = step->cache->store;
-
-  store->checked = nt__now(step->task.ctx) - step->size;
-  step_end(step);
-}
-
-static void grow_old(cache_t* cache, size_t ms) {
-  step_t step = { .size = ms };
-
-  cache_do(cache, &step, run_age);
 }
 
 static void run_look(step_t* step) {

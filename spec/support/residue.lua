@@ -70,13 +70,17 @@ local function ask()
 end
 
 -- A context that has just been opened has more to open: it warms TLS up, three
--- times, and libuv keeps a descriptor in reserve from then on.
+-- times in 800 ms, and libuv keeps a descriptor in reserve from then on.
+function residue.warm_up()
+  helper.run_for(1000 * helper.slow)
+end
+
 local settled = false
 
 local function settle()
   ask()
   if not settled then
-    helper.run_for(700)
+    residue.warm_up()
     settled = true
   end
 end
