@@ -45,6 +45,7 @@ typedef struct ntl_state {
   bool own_proxies;    /* the host has allowed them, whatever the seal says */
   bool updating;       /* inside the drain of update() */
   size_t live_count;   /* tasks before their last event */
+  nt_id_t newest_page; /* of live.c */
   size_t idle_count;   /* of them, those that nothing can happen to as yet */
   size_t lookup_count; /* of those, the ones of llookup.c */
   nt_policy_t policy;
@@ -52,7 +53,7 @@ typedef struct ntl_state {
 
   /* Registry references, made once. */
   int core;        /* what luaopen returned */
-  int live;        /* live[id] = record */
+  int live;        /* records of live tasks: see live.c */
   int drain, redo; /* bodies of update() that run protected */
   int report, log; /* the same for messages */
   int message_handler;
@@ -142,7 +143,7 @@ struct ntl_task {
   bool boxed; /* the result is no table, and lies in one */
 };
 
-/* A record, live[id], is a table with the task in this slot, its listeners in
+/* A record is a table with the task in this slot, its listeners in
  * those behind, and fields that the files of the kinds name. Those of every
  * kind:
  *   silent   abort{silent=true}: nothing more is called
@@ -226,14 +227,28 @@ void ntl_cookies_open(lua_State* L);
 /* Adds cacheClear to the table on top. */
 void ntl_cache_open(lua_State* L);
 
+/* ---- live.c ------------------------------------------------------------- */
+
+/* Before an id is made that will be added; may raise and run finalisers. */
+void ntl_live_prepare(lua_State* L, const ntl_state_t* s);
+/* The record at `record` is that of the id. */
+void ntl_live_add(lua_State* L, ntl_state_t* s, nt_id_t id, int record);
+/* Of one that was added. Does not raise. */
+void ntl_live_remove(lua_State* L, ntl_state_t* s, nt_id_t id);
+void ntl_live_clear(lua_State* L, ntl_state_t* s);
+/* Call `each` for every live task. */
+void ntl_live_each(lua_State* L, const ntl_state_t* s,
+                   void (*each)(const ntl_task_t* task, void* arg), void* arg);
+/* Push the record of an id, if there is one; 1 or 0. */
+int ntl_push_record(lua_State* L, const ntl_state_t* s, nt_id_t id);
+
 /* ---- update.c ----------------------------------------------------------- */
 
 /* What lies at the bottom of the stack while an event is dispatched: what every
  * one of them needs, found once a frame. */
 typedef enum ntl_frame {
   NTL_FRAME_HANDLER = 1, /* of messages */
-  NTL_FRAME_LIVE,        /* the table of records */
-  NTL_FRAME_TOP = NTL_FRAME_LIVE
+  NTL_FRAME_TOP = NTL_FRAME_HANDLER
 } ntl_frame_t;
 
 /* Call the function below `nargs` arguments, protected; all of them are
@@ -282,8 +297,6 @@ void ntl_task_begin(lua_State* L, ntl_state_t* s, int task, int record,
 int ntl_task_refuse(lua_State* L, const ntl_kind_t* kind);
 /* The id has ended: its record is garbage. Does not raise. */
 void ntl_untrack(lua_State* L, ntl_state_t* s, nt_id_t id);
-/* Push the record of an id or nil; 1 or 0. */
-int ntl_push_record(lua_State* L, ntl_state_t* s, nt_id_t id);
 /* As scripts see it: "queued". */
 const char* ntl_state_name(nt_state_t state);
 ntl_task_t* ntl_task_check(lua_State* L, int arg, const ntl_kind_t* kind);

@@ -193,17 +193,9 @@ static int module(lua_State* L) {
 /* ---- The context -------------------------------------------------------- */
 
 static void clear_live(lua_State* L, ntl_state_t* s) {
-  ntl_push_ref(L, s->live);
-  lua_pushnil(L);
-  while (lua_next(L, -2)) {
-    lua_pop(L, 1);
-    lua_pushvalue(L, -1);
-    lua_pushnil(L);
-    lua_rawset(L, -4);
-  }
-  lua_pop(L, 1);
+  ntl_live_clear(L, s);
   ntl_jobs_clear(L, s);
-  s->live_count = s->idle_count = s->lookup_count = 0;
+  s->idle_count = s->lookup_count = 0;
   s->oldest = s->newest = s->bound = NULL;
   s->scan = NULL;
 }
@@ -294,39 +286,34 @@ enum {
   STATES = NT_STATE_DONE
 };
 
-static void count_task(const ntl_state_t* s, const ntl_task_t* task,
-                       uint64_t counts[KINDS][STATES]) {
+typedef struct census {
+  const ntl_state_t* s;
+  uint64_t counts[KINDS][STATES];
+} census_t;
+
+static void count_task(const ntl_task_t* task, void* arg) {
+  census_t* census = arg;
+  nt_context_t* context = census->s->context;
   nt_state_t state = NT_STATE_DONE;
 
-  if (s->context != NULL) /* a finaliser may have closed it meanwhile */
-    state = nt_state(s->context, task->id);
+  if (context != NULL) /* a finaliser may have closed it meanwhile */
+    state = nt_state(context, task->id);
   for (int kind = 0; kind < KINDS && state != NT_STATE_DONE; kind++) {
     if (strcmp(kinds[kind], task->kind->name) == 0)
-      counts[kind][state]++;
+      census->counts[kind][state]++;
   }
-}
-
-static void count_tasks(lua_State* L, const ntl_state_t* s,
-                        uint64_t counts[KINDS][STATES]) {
-  ntl_push_ref(L, s->live);
-  lua_pushnil(L);
-  while (lua_next(L, -2)) {
-    lua_rawgeti(L, -1, NTL_SELF);
-    count_task(s, lua_touserdata(L, -1), counts);
-    lua_pop(L, 2);
-  }
-  lua_pop(L, 1);
 }
 
 /* One table for each kind of task, on the table on top. */
 static void set_by_state(lua_State* L, const ntl_state_t* s) {
-  uint64_t counts[KINDS][STATES] = { { 0 } };
+  census_t census = { s, { { 0 } } };
 
-  count_tasks(L, s, counts);
+  ntl_live_each(L, s, count_task, &census);
   for (int kind = 0; kind < KINDS; kind++) {
     lua_createtable(L, 0, STATES);
     for (int state = 0; state < STATES; state++)
-      set_number(L, ntl_state_name((nt_state_t) state), counts[kind][state]);
+      set_number(L, ntl_state_name((nt_state_t) state),
+                 census.counts[kind][state]);
     lua_setfield(L, -2, kinds[kind]);
   }
 }

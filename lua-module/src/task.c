@@ -49,12 +49,7 @@ static void track(lua_State* L, ntl_state_t* s, int task, int record) {
 
   lua_pushvalue(L, task);
   lua_rawseti(L, record, NTL_SELF);
-  ntl_push_ref(L, s->live);
-  ntl_push_id(L, self->id);
-  lua_pushvalue(L, record);
-  lua_rawset(L, -3);
-  lua_pop(L, 1);
-  s->live_count++;
+  ntl_live_add(L, s, self->id, record);
 }
 
 /* A task that Lua had no memory to keep ends now; its event finds no record. */
@@ -67,8 +62,10 @@ static void end_orphan(ntl_state_t* s) {
 int ntl_task_try(lua_State* L, ntl_state_t* s, int task, int record,
                  int (*open)(nt_context_t*, nt_id_t*)) {
   ntl_task_t* self = lua_touserdata(L, task);
-  int err = open(ntl_context(L, s), &self->id);
+  int err;
 
+  ntl_live_prepare(L, s);
+  err = open(ntl_context(L, s), &self->id);
   if (err)
     return err;
   end_orphan(s);
@@ -122,23 +119,7 @@ void ntl_untrack(lua_State* L, ntl_state_t* s, nt_id_t id) {
   if (self->kind->forget != NULL)
     self->kind->forget(s, self);
   lua_pop(L, 2);
-  ntl_push_ref(L, s->live);
-  ntl_push_id(L, id);
-  lua_pushnil(L);
-  lua_rawset(L, -3);
-  lua_pop(L, 1);
-  s->live_count--;
-}
-
-int ntl_push_record(lua_State* L, ntl_state_t* s, nt_id_t id) {
-  ntl_push_ref(L, s->live);
-  ntl_push_id(L, id);
-  lua_rawget(L, -2);
-  lua_remove(L, -2);
-  if (lua_istable(L, -1))
-    return 1;
-  lua_pop(L, 1);
-  return 0;
+  ntl_live_remove(L, s, id);
 }
 
 /* ---- Members of every task ---------------------------------------------- */

@@ -193,10 +193,10 @@ static void dispatch_refusal(lua_State* L, ntl_state_t* s,
 static const ntl_task_t* push_task(lua_State* L, const ntl_state_t* s) {
   const ntl_task_t* task;
 
-  ntl_push_id(L, s->event.id);
-  lua_rawget(L, NTL_FRAME_LIVE);
-  if (!lua_istable(L, -1))
+  if (!ntl_push_record(L, s, s->event.id)) {
+    lua_pushnil(L);
     return NULL;
+  }
   lua_rawgeti(L, -1, NTL_SELF);
   task = lua_touserdata(L, -1);
   lua_pop(L, 1);
@@ -231,7 +231,6 @@ static void prepare_frame(lua_State* L, ntl_state_t* s) {
   lua_settop(L, 0);
   luaL_checkstack(L, DRAIN_STACK, "update");
   ntl_push_ref(L, s->message_handler);
-  ntl_push_ref(L, s->live);
 }
 
 static bool may_deliver(const ntl_state_t* s) {
