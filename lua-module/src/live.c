@@ -23,7 +23,7 @@ static bool push_page(lua_State* L, const ntl_state_t* s, nt_id_t page) {
   ntl_push_ref(L, s->live);
   ntl_push_id(L, page);
   lua_rawget(L, -2);
-  lua_remove(L, -2);
+  lua_replace(L, -2);
   if (lua_istable(L, -1))
     return true;
   lua_pop(L, 1);
@@ -77,7 +77,7 @@ static void begin_page(lua_State* L, ntl_state_t* s, nt_id_t page) {
   lua_rawgeti(L, -1, SPARE);
   lua_pushboolean(L, 0); /* the key stays: to set it never needs memory */
   lua_rawseti(L, -3, SPARE);
-  lua_remove(L, -2);
+  lua_replace(L, -2);
   lua_pushvalue(L, -1);
   set_page(L, s, page);
   if (page != s->newest_page && push_page(L, s, s->newest_page)) {
@@ -117,7 +117,7 @@ int ntl_push_record(lua_State* L, const ntl_state_t* s, nt_id_t id) {
   if (!push_page(L, s, id / PAGE_IDS))
     return 0;
   lua_rawgeti(L, -1, slot_of(id));
-  lua_remove(L, -2);
+  lua_replace(L, -2);
   if (lua_istable(L, -1))
     return 1;
   lua_pop(L, 1);
