@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pattern.h"
+
 enum {
   ADDRESSES_MAX = 8,
   FAILURES_MAX = 8, /* told of one transfer; later ones are not */
@@ -76,8 +78,7 @@ typedef struct answer {
   char message[MESSAGE_SIZE];
 } answer_t;
 
-/* ---- What is told ---------------------------------------------------------
- */
+/* ---- What is told -------------------------------------------------------- */
 
 static void note(nt__ask_t* ask, int error, const char* what) {
   size_t i = ask->failure_count;
@@ -277,34 +278,16 @@ static int put_question(nt__asks_t* asks, const nt__ask_t* ask,
 
 /* ---- Asking -------------------------------------------------------------- */
 
-static char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
-}
-
-/* RFC 6761: it means this host, and nobody is asked. */
-static bool is_local(const char* host) {
-  static const char local[] = "localhost";
-  size_t size = strlen(host);
-  size_t tail = sizeof(local) - 1;
-
-  if (size < tail || strcmp(host + size - tail, local) != 0)
-    return false;
-  return size == tail || host[size - tail - 1] == '.';
-}
-
-/* In lower case, without a last dot. False when there is nothing to ask. */
+/* False when there is nothing to ask: also for localhost, which means this host
+ * (RFC 6761). */
 static bool read_host(const nt__url_t* url, char out[NT__NAME_MAX + 1]) {
-  size_t size = url->host == NULL ? 0 : strlen(url->host);
-  size_t i;
+  nt__host_t host;
 
-  if (size > 0 && url->host[size - 1] == '.')
-    size--;
-  if (size == 0 || size > NT__NAME_MAX || url->literal || url->foreign)
+  if (url->host == NULL || url->foreign || !nt__host_read(&host, url->host) ||
+      host.literal || nt__host_is_local(&host))
     return false;
-  for (i = 0; i < size; i++)
-    out[i] = lower(url->host[i]);
-  out[size] = '\0';
-  return !is_local(out);
+  memcpy(out, host.name, host.size + 1);
+  return true;
 }
 
 static nt__ask_t* make_ask(nt__transfer_t* t) {

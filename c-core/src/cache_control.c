@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "ascii.h"
 #include "header.h"
 
 /* ---- Lists --------------------------------------------------------------- */
@@ -103,18 +104,9 @@ static bool is_name(nt__slice_t text) {
 static bool is_same_name(nt__slice_t a, const char* name) {
   size_t i;
 
-  /* Of both only letters have a case: 0x20 apart. */
-  for (i = 0; i < a.size && name[i] != '\0'; i++) {
-    char x = a.at[i];
-    char y = name[i];
-
-    if (x >= 'A' && x <= 'Z')
-      x = (char) (x + 0x20);
-    if (y >= 'A' && y <= 'Z')
-      y = (char) (y + 0x20);
-    if (x != y)
+  for (i = 0; i < a.size && name[i] != '\0'; i++)
+    if (nt__lower(a.at[i]) != nt__lower(name[i]))
       return false;
-  }
   return i == a.size && name[i] == '\0';
 }
 

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "ascii.h"
 #include "buf.h"
 
 static const char* scheme_of(const nt__url_t* url) {
@@ -68,8 +69,7 @@ static void make_lower(nt__buf_t* text) {
   size_t i;
 
   for (i = 0; i < text->size; i++)
-    if (text->data[i] >= 'A' && text->data[i] <= 'Z')
-      text->data[i] = (char) (text->data[i] - 'A' + 'a');
+    text->data[i] = nt__lower(text->data[i]);
 }
 
 /* An address may have a zone, which is inside of its brackets. */

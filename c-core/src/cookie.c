@@ -11,11 +11,8 @@
 #include <libpsl.h>
 #include <string.h>
 
+#include "ascii.h"
 #include "http_date.h"
-
-static char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
-}
 
 static bool begins_with(nt__slice_t slice, const char* word) {
   nt__slice_t head = { slice.at, strlen(word) };
@@ -50,7 +47,7 @@ static bool put_host(nt__cookie_place_t* out, const char* host) {
   if (size == 0 || size >= sizeof(out->host))
     return false;
   for (i = 0; i < size; i++)
-    out->host[i] = lower(host[i]);
+    out->host[i] = nt__lower(host[i]);
   out->host[size] = '\0';
   return true;
 }
@@ -177,7 +174,7 @@ static bool read_month(nt__slice_t token, date_t* date) {
   if (token.size < 3)
     return false;
   for (i = 0; i < 12; i++) {
-    for (k = 0; k < 3 && lower(token.at[k]) == names[3 * i + k]; k++)
+    for (k = 0; k < 3 && nt__lower(token.at[k]) == names[3 * i + k]; k++)
       continue;
     if (k == 3) {
       date->month = i + 1;

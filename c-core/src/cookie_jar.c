@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "ascii.h"
 #include "nettask.h"
 
 static const char file_head[] =
@@ -233,11 +234,8 @@ static bool find_domain(const nt__cookie_place_t* place,
   }
   if (set->domain.size >= NT__COOKIE_HOST_MAX)
     return false;
-  for (i = 0; i < set->domain.size; i++) {
-    char c = set->domain.at[i];
-
-    domain[i] = c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
-  }
+  for (i = 0; i < set->domain.size; i++)
+    domain[i] = nt__lower(set->domain.at[i]);
   domain[i] = '\0';
   if (!nt__cookie_domain_matches(nt__slice(domain), place->host,
                                  place->literal))

@@ -10,6 +10,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "ascii.h"
+
 enum {
   POINTER = 0xc0,        /* both bits: the rest of the name is elsewhere */
   POINTER_MAX = 0x3fff,  /* as far as one can lead */
@@ -25,17 +27,13 @@ static bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
-static int lower(unsigned char c) {
-  return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
-}
-
 static bool equal_bytes(const void* a, const void* b, size_t size) {
   const unsigned char* x = a;
   const unsigned char* y = b;
   size_t i;
 
   for (i = 0; i < size; i++)
-    if (x[i] != y[i] && lower(x[i]) != lower(y[i]))
+    if (x[i] != y[i] && nt__lower((char) x[i]) != nt__lower((char) y[i]))
       return false;
   return true;
 }

@@ -7,21 +7,19 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "ascii.h"
+
 typedef struct date {
   int year, month, day;
   int hour, minute, second;
 } date_t;
-
-static char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
-}
 
 /* Each of these moves over what it reads, and only if it is there. */
 static bool take(const char** at, const char* text) {
   size_t i;
 
   for (i = 0; text[i] != '\0'; i++)
-    if (lower((*at)[i]) != text[i])
+    if (nt__lower((*at)[i]) != text[i])
       return false;
   *at += i;
   return true;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "ascii.h"
 #include "utf8.h"
 
 enum {
@@ -26,12 +27,8 @@ enum {
 
 /* ---- Types --------------------------------------------------------------- */
 
-static char lower(char c) {
-  return (char) (c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-}
-
 static bool same_text(const char* a, const char* b) {
-  while (*a != '\0' && lower(*a) == lower(*b)) {
+  while (*a != '\0' && nt__lower(*a) == nt__lower(*b)) {
     a++;
     b++;
   }
@@ -194,7 +191,7 @@ static uint32_t hash_of(const nt__dns_name_t* name) {
   size_t i;
 
   for (i = 0; i < name->size; i++)
-    hash = (hash ^ (unsigned char) lower((char) name->wire[i])) * 16777619u;
+    hash = (hash ^ (unsigned char) nt__lower((char) name->wire[i])) * 16777619u;
   return hash;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "ascii.h"
 #include "header.h"
 
 /* What has a mode and no origin is bound to nothing. */
@@ -47,8 +48,7 @@ static char* serialize(const char* head, const nt__url_t* origin) {
   else
     snprintf(text, size, "%s%s://%s", head, scheme, origin->authority);
   for (p = text + strlen(head); *p != '\0'; p++)
-    if (*p >= 'A' && *p <= 'Z')
-      *p = (char) (*p + ('a' - 'A'));
+    *p = nt__lower(*p);
   return text;
 }
 

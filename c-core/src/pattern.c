@@ -7,15 +7,13 @@
 
 #include <string.h>
 
+#include "ascii.h"
+
 enum {
   V4_BITS = 32,
   V6_BITS = 128,
   BLOCK_SIZE = 80 /* of a block as text */
 };
-
-static char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
-}
 
 static bool is_digit(char c) {
   return c >= '0' && c <= '9';
@@ -127,7 +125,7 @@ bool nt__ip_is_private(const nt__ip_t* ip) {
 /* ---- Hosts --------------------------------------------------------------- */
 
 static int digit_of(char c) {
-  c = lower(c);
+  c = nt__lower(c);
   if (is_digit(c))
     return c - '0';
   return c >= 'a' && c <= 'f' ? c - 'a' + 10 : 16;
@@ -139,7 +137,7 @@ static bool read_number(const char** text, uint64_t* out) {
   int base = 10;
   uint64_t value = 0;
 
-  if (at[0] == '0' && lower(at[1]) == 'x') {
+  if (at[0] == '0' && nt__lower(at[1]) == 'x') {
     base = 16;
     at += 2;
   } else if (at[0] == '0') {
@@ -211,7 +209,7 @@ static bool read_bracketed(nt__host_t* out, const char* text) {
 }
 
 static bool is_number(const char* label) {
-  bool hex = label[0] == '0' && lower(label[1]) == 'x';
+  bool hex = label[0] == '0' && nt__lower(label[1]) == 'x';
   int base = hex ? 16 : 10;
 
   for (label += hex ? 2 : 0; *label != '\0'; label++)
@@ -221,7 +219,7 @@ static bool is_number(const char* label) {
 }
 
 static bool is_name_char(char c) {
-  c = lower(c);
+  c = nt__lower(c);
   return (c >= 'a' && c <= 'z') || is_digit(c) || c == '-' || c == '_';
 }
 
@@ -236,7 +234,7 @@ static bool read_name(nt__host_t* out, const char* text) {
   if (size == 0 || size > NT__NAME_MAX)
     return false;
   for (i = 0; i < size; i++) {
-    out->name[i] = lower(text[i]);
+    out->name[i] = nt__lower(text[i]);
     if (text[i] == '.' ? i == label : !is_name_char(text[i]))
       return false;
     if (text[i] == '.')
@@ -309,7 +307,7 @@ static bool is_same(const char* a, const char* b, size_t size) {
   size_t i;
 
   for (i = 0; i < size; i++)
-    if (a[i] != lower(b[i]))
+    if (a[i] != nt__lower(b[i]))
       return false;
   return true;
 }

@@ -14,6 +14,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "ascii.h"
+
 #ifndef _WIN32
 #  include <netdb.h>
 #  include <pthread.h>
@@ -179,12 +181,8 @@ static void forget_some(nt__resolver_t* resolver) {
   }
 }
 
-static char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
-}
-
 static bool same_text(const char* a, const char* b) {
-  while (*a != '\0' && lower(*a) == lower(*b)) {
+  while (*a != '\0' && nt__lower(*a) == nt__lower(*b)) {
     a++;
     b++;
   }

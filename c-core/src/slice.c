@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "ascii.h"
+
 nt__slice_t nt__slice(const char* text) {
   nt__slice_t slice = { text, strlen(text) };
 
@@ -13,15 +15,11 @@ bool nt__slice_is(nt__slice_t a, nt__slice_t b) {
   return a.size == b.size && (a.size == 0 || memcmp(a.at, b.at, a.size) == 0);
 }
 
-static char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
-}
-
 bool nt__slice_is_word(nt__slice_t slice, const char* word) {
   size_t i;
 
   for (i = 0; i < slice.size && word[i] != '\0'; i++)
-    if (lower(slice.at[i]) != word[i])
+    if (nt__lower(slice.at[i]) != word[i])
       return false;
   return i == slice.size && word[i] == '\0';
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ascii.h"
 #include "base64.h"
 #include "sha1.h"
 
@@ -46,13 +47,9 @@ static int put(int err, nt__buf_t* out, const char* const* texts) {
 
 #define PUT(...) put(err, out, (const char* const[]){ __VA_ARGS__, NULL })
 
-static char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? (char) (c + ('a' - 'A')) : c;
-}
-
 /* Without case, like all that is compared here. */
 static bool starts_with(const char* text, const char* prefix) {
-  while (*prefix != '\0' && lower(*text) == lower(*prefix)) {
+  while (*prefix != '\0' && nt__lower(*text) == nt__lower(*prefix)) {
     text++;
     prefix++;
   }
