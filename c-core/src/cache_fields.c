@@ -6,6 +6,7 @@
  * many fields or names is stored in the first place. */
 #include <string.h>
 
+#include "ascii.h"
 #include "cache_control.h"
 #include "cache_rules.h"
 #include "header.h"
@@ -25,12 +26,6 @@ static bool is_one_of(const char* name, const char* const* list, size_t count) {
 
 static int append_text(nt__buf_t* out, const char* text) {
   return nt__buf_append(out, text, strlen(text) + 1);
-}
-
-static int append_field(nt__buf_t* out, const char* name, const char* value) {
-  int err = append_text(out, name);
-
-  return err ? err : append_text(out, value);
 }
 
 static void names_init(nt__names_t* names) {
@@ -102,22 +97,18 @@ int nt__cache_keep_headers(const nt_headers_t* headers, nt__buf_t* out) {
   find_left_out(&left_out, headers, headers);
   while (err == 0 && nt_headers_next(headers, &cursor, &name, &value))
     if (is_kept(&left_out, name))
-      err = append_field(out, name, value);
+      err = nt__header_append(out, name, value, strlen(value));
   return err;
 }
 
 /* ---- Vary ---------------------------------------------------------------- */
 
-static char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
-}
-
 static int compare_names(nt__slice_t a, nt__slice_t b) {
   size_t i;
 
   for (i = 0; i < a.size && i < b.size; i++)
-    if (lower(a.at[i]) != lower(b.at[i]))
-      return lower(a.at[i]) < lower(b.at[i]) ? -1 : 1;
+    if (nt__lower(a.at[i]) != nt__lower(b.at[i]))
+      return nt__lower(a.at[i]) < nt__lower(b.at[i]) ? -1 : 1;
   return a.size == b.size ? 0 : a.size < b.size ? -1 : 1;
 }
 
@@ -183,7 +174,7 @@ static void hash_tag(nt__sha256_t* hash, nt__slice_t tag) {
   size_t i;
 
   for (i = 0; i < tag.size; i++) {
-    char c = lower(tag.at[i]);
+    char c = nt__lower(tag.at[i]);
 
     if (c != ' ' && c != '\t')
       nt__sha256_update(hash, &c, 1);
@@ -249,7 +240,7 @@ static int append_name(nt__buf_t* out, nt__slice_t name) {
   if (err == 0)
     err = nt__buf_append(out, "", 1);
   for (; err == 0 && start < out->size; start++)
-    out->data[start] = lower(out->data[start]);
+    out->data[start] = nt__lower(out->data[start]);
   return err;
 }
 
@@ -490,7 +481,7 @@ static int merge_old(const nt__stored_t* stored, const nt_headers_t* fresh,
                     nt__fields_find(fresh, name) != NULL;
 
     if (!replaced && !is_outdated(name) && is_kept(&left_out, name))
-      err = append_field(out, name, value);
+      err = nt__header_append(out, name, value, strlen(value));
   }
   return err;
 }
@@ -514,6 +505,6 @@ int nt__cache_merge(const nt__stored_t* stored, const nt_headers_t* fresh,
   while (err == 0 && nt_headers_next(fresh, &cursor, &name, &value))
     if (is_kept(&left_out, name) && is_updated(stored, name) &&
         (!foreign || is_outdated(name)))
-      err = append_field(out, name, value);
+      err = nt__header_append(out, name, value, strlen(value));
   return err;
 }

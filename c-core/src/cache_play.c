@@ -14,16 +14,6 @@
 
 /* ---- Headers ------------------------------------------------------------- */
 
-static int append_field(nt__headers_t* out, const char* name,
-                        const char* value) {
-  int err = nt__buf_append(&out->bytes, name, strlen(name) + 1);
-
-  if (err == 0)
-    err = nt__buf_append(&out->bytes, value, strlen(value) + 1);
-  out->count++;
-  return err;
-}
-
 /* RFC 9110 6.6.1: what came without a Date has that of its coming. */
 static int put_date(const nt__stored_t* stored, nt__headers_t* out) {
   char date[NT__HTTP_DATE_SIZE];
@@ -31,7 +21,7 @@ static int put_date(const nt__stored_t* stored, nt__headers_t* out) {
   if (nt__headers_find(out, "date") != NULL)
     return 0;
   nt__http_date_write(stored->answered / 1000, date);
-  return append_field(out, "Date", date);
+  return nt__headers_add(out, "Date", date, strlen(date));
 }
 
 /* Those that are stored, with the Age that they have now. */
@@ -45,12 +35,12 @@ static int put_headers(const nt__visit_t* visit, nt__headers_t* out) {
 
   while (err == 0 && nt_headers_next(&stored->headers, &cursor, &name, &value))
     if (!nt__header_is(name, "age"))
-      err = append_field(out, name, value);
+      err = nt__headers_add(out, name, value, strlen(value));
   if (err == 0)
     err = put_date(stored, out);
   snprintf(age, sizeof(age), "%lld",
            (long long) nt__cache_age(stored, nt__unix_ms()));
-  return err ? err : append_field(out, "Age", age);
+  return err ? err : nt__headers_add(out, "Age", age, strlen(age));
 }
 
 /* What was revalidated keeps the times of the network. */

@@ -270,26 +270,6 @@ int nt__fields_give(nt__transfer_t* t, CURL* curl) {
 
 /* ---- For the cache ------------------------------------------------------- */
 
-static int add_text(nt__buf_t* out, const char* text, size_t size) {
-  int err = nt__buf_append(out, text, size);
-
-  return err ? err : nt__buf_append(out, "", 1);
-}
-
-static int add(nt__headers_t* out, const char* name, const char* value,
-               size_t size) {
-  size_t start = out->bytes.size;
-  int err = add_text(&out->bytes, name, strlen(name));
-
-  if (err == 0)
-    err = add_text(&out->bytes, value, size);
-  if (err)
-    out->bytes.size = start;
-  else
-    out->count++;
-  return err;
-}
-
 /* The value itself, or a hash of what is sent in its place: what is stored for
  * one secret is not for the next one, whose placeholder is the same. NULL
  * without memory. */
@@ -339,8 +319,9 @@ static int add_own(nt__transfer_t* t, nt__headers_t* out) {
     if (!is_sent(t, field) || field == cookies)
       continue;
     value = show(t, value + strspn(value, " \t"), hash);
-    err = value == NULL ? NT_E_NOMEM
-                        : add(out, field->name, value, strlen(value));
+    err = value == NULL
+              ? NT_E_NOMEM
+              : nt__headers_add(out, field->name, value, strlen(value));
   }
   return err;
 }
@@ -365,7 +346,7 @@ static int add_cookies(nt__transfer_t* t, nt__headers_t* out) {
   if (err == 0)
     err = nt__buf_append(&text, jar.data, jar.size);
   if (err == 0 && text.size > 0)
-    err = add(out, "Cookie", text.data, text.size);
+    err = nt__headers_add(out, "Cookie", text.data, text.size);
   if (jar.data != NULL)
     nt__wipe(jar.data, jar.size);
   if (text.data != NULL)
@@ -394,11 +375,14 @@ static int add_user(nt__transfer_t* t, nt__headers_t* out) {
   both = nt__malloc(size + 1);
   if (both != NULL) {
     snprintf(both, size + 1, "%s:%s", user, password == NULL ? "" : password);
-    err = add(out, "Authorization", both, size);
+    err = nt__headers_add(out, "Authorization", both, size);
     nt__wipe(both, size);
     nt__free(both);
   }
+  nt__wipe(user, strlen(user));
   curl_free(user);
+  if (password != NULL)
+    nt__wipe(password, strlen(password));
   curl_free(password);
   return err;
 }
@@ -407,7 +391,7 @@ static int add_default(nt__headers_t* out, const char* name,
                        const char* value) {
   if (value == NULL || nt__headers_find(out, name) != NULL)
     return 0;
-  return add(out, name, value, strlen(value));
+  return nt__headers_add(out, name, value, strlen(value));
 }
 
 static int add_origin(nt__transfer_t* t, nt__headers_t* out) {

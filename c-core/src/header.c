@@ -3,12 +3,11 @@
 
 #include <string.h>
 
-static char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? (char) (c + ('a' - 'A')) : c;
-}
+#include "ascii.h"
 
 static bool is_token_char(char c) {
-  return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') ||
+  return (c >= '0' && c <= '9') ||
+         (nt__lower(c) >= 'a' && nt__lower(c) <= 'z') ||
          (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
 }
 
@@ -33,7 +32,7 @@ int nt_header_check(const char* name, const char* value) {
 }
 
 bool nt__header_is(const char* name, const char* other) {
-  while (*name != '\0' && lower(*name) == lower(*other)) {
+  while (*name != '\0' && nt__lower(*name) == nt__lower(*other)) {
     name++;
     other++;
   }
@@ -44,7 +43,7 @@ static bool contains(const char* text, const char* part) {
   size_t i;
 
   for (; *text != '\0'; text++) {
-    for (i = 0; part[i] != '\0' && lower(text[i]) == part[i]; i++)
+    for (i = 0; part[i] != '\0' && nt__lower(text[i]) == part[i]; i++)
       ;
     if (part[i] == '\0')
       return true;
@@ -166,6 +165,26 @@ int nt__headers_add_line(nt__headers_t* headers, const char* line,
   end_bytes(headers, put_text(to, value, value_size));
   headers->count++;
   return 0;
+}
+
+int nt__header_append(nt__buf_t* out, const char* name, const char* value,
+                      size_t size) {
+  size_t name_size = strlen(name) + 1;
+  int err = nt__buf_room(out, name_size + size + 1);
+
+  if (err)
+    return err;
+  nt__buf_append(out, name, name_size);
+  nt__buf_append(out, value, size);
+  return nt__buf_append(out, "", 1);
+}
+
+int nt__headers_add(nt__headers_t* headers, const char* name, const char* value,
+                    size_t size) {
+  int err = nt__header_append(&headers->bytes, name, value, size);
+
+  headers->count += err == 0;
+  return err;
 }
 
 nt_headers_t nt__headers_view(const nt__headers_t* headers) {

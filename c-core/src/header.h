@@ -31,6 +31,14 @@ void nt__headers_reset(nt__headers_t* headers);
  * NT_E_NOMEM, NT_E_FULL above the maximum. */
 int nt__headers_add_line(nt__headers_t* headers, const char* line, size_t size);
 
+/* Appends name NUL value NUL, of the value so many bytes; neither has a NUL. On
+ * an error, NT_E_NOMEM or NT_E_FULL, nothing was appended. */
+int nt__header_append(nt__buf_t* out, const char* name, const char* value,
+                      size_t size);
+/* The same, and counts it. */
+int nt__headers_add(nt__headers_t* headers, const char* name, const char* value,
+                    size_t size);
+
 nt_headers_t nt__headers_view(const nt__headers_t* headers);
 /* The first value of that name, or NULL. */
 const char* nt__headers_find(const nt__headers_t* headers, const char* name);
