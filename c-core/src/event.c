@@ -67,10 +67,12 @@ nt__chunk_t* nt__chunk_new(nt__task_t* task, int type, size_t size) {
 }
 
 void nt__event_post_state(nt_context_t* ctx, nt_id_t id, nt_state_t state) {
-  nt__event_t* event = id == 0 ? NULL : nt__calloc(sizeof(*event));
+  nt__event_t* event;
 
-  if (event ==
-      NULL) /* a renewal's; or for information alone: it may be missed */
+  if (id == 0) /* a renewal's, of which nobody hears */
+    return;
+  event = nt__calloc(sizeof(*event));
+  if (event == NULL) /* for information alone: it may be missed */
     return;
   event->type = NT__EV_STATE;
   event->id = id;
