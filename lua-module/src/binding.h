@@ -45,7 +45,8 @@ typedef struct ntl_state {
   bool own_proxies;    /* the host has allowed them, whatever the seal says */
   bool updating;       /* inside the drain of update() */
   size_t live_count;   /* tasks before their last event */
-  nt_id_t newest_page; /* of live.c */
+  nt_id_t newest_page; /* of live.c, */
+  nt_id_t frame_page;  /* and the one at NTL_FRAME_PAGE */
   size_t idle_count;   /* of them, those that nothing can happen to as yet */
   size_t lookup_count; /* of those, the ones of llookup.c */
   nt_policy_t policy;
@@ -236,6 +237,10 @@ void ntl_live_add(lua_State* L, ntl_state_t* s, nt_id_t id, int record);
 /* Of one that was added. Does not raise. */
 void ntl_live_remove(lua_State* L, ntl_state_t* s, nt_id_t id);
 void ntl_live_clear(lua_State* L, ntl_state_t* s);
+/* A frame begins: push what lies at NTL_FRAME_PAGE. */
+void ntl_live_frame(lua_State* L, ntl_state_t* s);
+/* In a frame: push the record of an id, or nil. */
+void ntl_live_push(lua_State* L, ntl_state_t* s, nt_id_t id);
 /* Call `each` for every live task. */
 void ntl_live_each(lua_State* L, const ntl_state_t* s,
                    void (*each)(const ntl_task_t* task, void* arg), void* arg);
@@ -248,7 +253,8 @@ int ntl_push_record(lua_State* L, const ntl_state_t* s, nt_id_t id);
  * one of them needs, found once a frame. */
 typedef enum ntl_frame {
   NTL_FRAME_HANDLER = 1, /* of messages */
-  NTL_FRAME_TOP = NTL_FRAME_HANDLER
+  NTL_FRAME_PAGE,        /* of records, that ntl_live_push() looked into last */
+  NTL_FRAME_TOP = NTL_FRAME_PAGE
 } ntl_frame_t;
 
 /* Call the function below `nargs` arguments, protected; all of them are

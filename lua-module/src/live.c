@@ -5,7 +5,10 @@
  * pages. The newest one stays when it is empty, for those that come next.
  *
  * The next page is made before an id is: what is made may run finalisers, which
- * may close the context or start tasks. So the table always has a spare one. */
+ * may close the context or start tasks. So the table always has a spare one.
+ *
+ * Events that follow one another are mostly of one page, so a frame keeps it.
+ */
 #include "binding.h"
 
 enum {
@@ -13,6 +16,9 @@ enum {
   PAGE_COUNT, /* the slot behind them */
   SPARE = -1  /* in place of a page's number */
 };
+
+/* No page: ids are below 2^53. */
+static const nt_id_t NOWHERE = UINT64_MAX;
 
 static int slot_of(nt_id_t id) {
   return (int) (id % PAGE_IDS) + 1;
@@ -52,7 +58,9 @@ static lua_Integer count(lua_State* L, int change) {
 }
 
 /* The page on top has no records: it is the spare one now. Pops it. */
-static void spare_page(lua_State* L, const ntl_state_t* s, nt_id_t page) {
+static void spare_page(lua_State* L, ntl_state_t* s, nt_id_t page) {
+  if (s->frame_page == page)
+    s->frame_page = NOWHERE;
   ntl_push_ref(L, s->live);
   lua_insert(L, -2);
   lua_rawseti(L, -2, SPARE);
@@ -154,4 +162,24 @@ void ntl_live_clear(lua_State* L, ntl_state_t* s) {
   }
   lua_pop(L, 1);
   s->live_count = 0;
+  s->frame_page = NOWHERE;
+}
+
+void ntl_live_frame(lua_State* L, ntl_state_t* s) {
+  s->frame_page = NOWHERE;
+  lua_pushnil(L);
+}
+
+void ntl_live_push(lua_State* L, ntl_state_t* s, nt_id_t id) {
+  nt_id_t page = id / PAGE_IDS;
+
+  if (page != s->frame_page) {
+    if (!push_page(L, s, page)) {
+      lua_pushnil(L);
+      return;
+    }
+    lua_replace(L, NTL_FRAME_PAGE);
+    s->frame_page = page;
+  }
+  lua_rawgeti(L, NTL_FRAME_PAGE, slot_of(id));
 }

@@ -190,13 +190,12 @@ static void dispatch_refusal(lua_State* L, ntl_state_t* s,
 /* ---- The drain ---------------------------------------------------------- */
 
 /* Of the event's id; NULL when there is none. Pushes its record, or nil. */
-static const ntl_task_t* push_task(lua_State* L, const ntl_state_t* s) {
+static const ntl_task_t* push_task(lua_State* L, ntl_state_t* s) {
   const ntl_task_t* task;
 
-  if (!ntl_push_record(L, s, s->event.id)) {
-    lua_pushnil(L);
+  ntl_live_push(L, s, s->event.id);
+  if (!lua_istable(L, -1))
     return NULL;
-  }
   lua_rawgeti(L, -1, NTL_SELF);
   task = lua_touserdata(L, -1);
   lua_pop(L, 1);
@@ -231,6 +230,7 @@ static void prepare_frame(lua_State* L, ntl_state_t* s) {
   lua_settop(L, 0);
   luaL_checkstack(L, DRAIN_STACK, "update");
   ntl_push_ref(L, s->message_handler);
+  ntl_live_frame(L, s);
 }
 
 static bool may_deliver(const ntl_state_t* s) {
