@@ -370,9 +370,14 @@ describe("registerHttpDNS", function()
       { { "f", 1 },
         "#2 to 'registerHttpDNS' (url or function expected, got number)" },
       { { "f", "ftp://x/" },
-        "#2 to 'registerHttpDNS' (an http or https url expected)" },
+        "#2 to 'registerHttpDNS' (an http or https url expected, got"
+          .. ' "ftp://x/")' },
       { { "f", "http://x/ y" },
-        "#2 to 'registerHttpDNS' (an http or https url expected)" },
+        "#2 to 'registerHttpDNS' (an http or https url expected, got"
+          .. ' "http://x/ y")' },
+      { { "f", "http://{host}/" },
+        "#2 to 'registerHttpDNS' ({host} belongs into the path or the query of"
+          .. ' "http://{host}/")' },
     } do
       local ok, message = pcall(net.registerHttpDNS, case[1][1], case[1][2])
       assert.is_false(ok)

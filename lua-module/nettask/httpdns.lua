@@ -214,11 +214,11 @@ local function check_provider(provider)
     bad_argument(2, "url or function", provider, 4)
   elseif not find(lower(provider), "^https?://[^/?#]")
     or find(provider, "[%c%s]") then
-    error("bad argument #2 to 'registerHttpDNS' (an http or https url"
-      .. " expected)", 4)
+    error(format("bad argument #2 to 'registerHttpDNS' (an http or https url"
+      .. " expected, got %q)", provider), 4)
   elseif find(match(provider, "^%a+://([^/?#]*)"), "{host}", 1, true) then
-    error("bad argument #2 to 'registerHttpDNS' ({host} belongs into the path"
-      .. " or the query)", 4)
+    error(format("bad argument #2 to 'registerHttpDNS' ({host} belongs into the"
+      .. " path or the query of %q)", provider), 4)
   end
 end
 

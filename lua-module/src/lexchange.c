@@ -64,9 +64,9 @@ int ntl_exchange_read(lua_State* L, nt_request_options_t* options) {
   ntl_get_timeouts(L, 2, &options->timeouts);
   get_flags(L, options);
   options->mode = get_mode(L);
-  ntl_get_ms(L, 2, "referer", &options->referer);
-  ntl_get_ms(L, 2, "resolver", &options->resolver);
-  ntl_get_ms(L, 2, "resolverTimeout", &options->resolver_timeout);
+  ntl_get_uint32(L, 2, "referer", &options->referer);
+  ntl_get_uint32(L, 2, "resolver", &options->resolver);
+  ntl_get_uint32(L, 2, "resolverTimeout", &options->resolver_timeout);
   return ntl_get_headers(L, 2, &options->headers, &options->header_count);
 }
 

@@ -9,12 +9,12 @@
 #include <string.h>
 
 #include "binding.h"
+#include "ltext.h"
 
 enum {
   /* At once. They take no places of requests, and go on when the script that
    * has caused them has lost its interest. */
-  LOOKUPS_MAX = 256,
-  BASE64_MAX = (NT_DNS_QUERY_MAX + 2) / 3 * 4
+  LOOKUPS_MAX = 256
 };
 
 typedef struct ntl_lookup {
@@ -196,39 +196,20 @@ static void push_from_template(lua_State* L, const char* url,
   luaL_pushresult(&out);
 }
 
-/* RFC 4648 5, without padding. */
-static void write_base64(char out[BASE64_MAX + 1], const unsigned char* bytes,
-                         size_t size) {
-  static const char digits[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-  size_t bits = size * 8;
-  char* end = out;
-
-  for (size_t at = 0; at < bits; at += 6) {
-    unsigned pair = (unsigned) bytes[at / 8] << 8;
-
-    if (at / 8 + 1 < size)
-      pair |= bytes[at / 8 + 1];
-    *end++ = digits[pair >> (10 - at % 8) & 63];
-  }
-  *end = '\0';
-}
-
 /* RFC 8484 4.1. False when that is no name. */
 static bool push_doh(lua_State* L, const char* url, const char* host,
                      nt_family_t family) {
   static const char place[] = "{?dns}";
   unsigned char query[NT_DNS_QUERY_MAX];
-  char text[BASE64_MAX + 1];
   int size = nt_dns_query(host, family, query);
   const char* end = strstr(url, place);
 
   if (size < 0)
     return false;
-  write_base64(text, query, (size_t) size);
   lua_pushlstring(L, url, end == NULL ? strlen(url) : (size_t) (end - url));
-  lua_pushstring(L, strchr(url, '?') != NULL && end == NULL ? "&" : "?");
-  lua_pushfstring(L, "dns=%s", text);
+  lua_pushstring(L,
+                 strchr(url, '?') != NULL && end == NULL ? "&dns=" : "?dns=");
+  ntl_base64url_push(L, (const char*) query, (size_t) size);
   lua_concat(L, 3);
   return true;
 }

@@ -45,9 +45,9 @@ static void read_reconnect(lua_State* L, nt_reconnect_t* reconnect) {
   lua_getfield(L, 2, "reconnect");
   table = lua_gettop(L);
   if (lua_istable(L, table)) {
-    ntl_get_ms(L, table, "base", &reconnect->base_ms);
-    ntl_get_ms(L, table, "max", &reconnect->max_ms);
-    ntl_get_ms(L, table, "tries", &reconnect->tries);
+    ntl_get_uint32(L, table, "base", &reconnect->base_ms);
+    ntl_get_uint32(L, table, "max", &reconnect->max_ms);
+    ntl_get_uint32(L, table, "tries", &reconnect->tries);
     lua_getfield(L, table, "jitter");
     reconnect->jitter = lua_tonumber(L, -1);
   }
@@ -86,9 +86,9 @@ static int read_options(lua_State* L, const ntl_state_t* s,
     return 1;
   }
   ntl_get_timeouts(L, 2, &options->timeouts);
-  ntl_get_ms(L, 2, "pingInterval", &options->ping_interval_ms);
-  ntl_get_ms(L, 2, "pongTimeout", &options->pong_timeout_ms);
-  ntl_get_ms(L, 2, "referer", &options->referer);
+  ntl_get_uint32(L, 2, "pingInterval", &options->ping_interval_ms);
+  ntl_get_uint32(L, 2, "pongTimeout", &options->pong_timeout_ms);
+  ntl_get_uint32(L, 2, "referer", &options->referer);
   read_flags(L, options);
   read_reconnect(L, &options->reconnect);
   read_cap(L, s, &options->message_max_bytes);

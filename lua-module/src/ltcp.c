@@ -195,9 +195,9 @@ static int read_options(lua_State* L, ntl_tcp_t* self,
     return NT_E_ADDRESS;
   if (ntl_get_text(L, 3, "interface", &options->interface_name))
     return NT_E_INVALID;
-  ntl_get_ms(L, 2, "timeout", &options->timeout_ms);
-  ntl_get_ms(L, 2, "resolver", &options->resolver);
-  ntl_get_ms(L, 2, "resolverTimeout", &options->resolver_timeout);
+  ntl_get_uint32(L, 2, "timeout", &options->timeout_ms);
+  ntl_get_uint32(L, 2, "resolver", &options->resolver);
+  ntl_get_uint32(L, 2, "resolverTimeout", &options->resolver_timeout);
   self->resolves = ntl_get_flag(L, 2, "resolves");
   lua_getfield(L, 2, "unknown");
   lua_setfield(L, 3, "unknown");

@@ -90,24 +90,28 @@ int ntl_is_utf8(lua_State* L) {
   return 1;
 }
 
-static const char base64_alphabet[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+#define BASE64_COMMON                                                          \
+  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+static const char base64_alphabet[] = BASE64_COMMON "+/";
+static const char base64url_alphabet[] = BASE64_COMMON "-_";
 
 /* Four characters for up to three bytes, padded. */
-static void encode_group(const unsigned char* in, size_t count, char* out) {
+static void encode_group(const char* alphabet, const unsigned char* in,
+                         size_t count, char* out) {
   unsigned bits = (unsigned) in[0] << 16;
 
   if (count > 1)
     bits |= (unsigned) in[1] << 8;
   if (count > 2)
     bits |= in[2];
-  out[0] = base64_alphabet[bits >> 18];
-  out[1] = base64_alphabet[bits >> 12 & 63];
-  out[2] = count > 1 ? base64_alphabet[bits >> 6 & 63] : '=';
-  out[3] = count > 2 ? base64_alphabet[bits & 63] : '=';
+  out[0] = alphabet[bits >> 18];
+  out[1] = alphabet[bits >> 12 & 63];
+  out[2] = count > 1 ? alphabet[bits >> 6 & 63] : '=';
+  out[3] = count > 2 ? alphabet[bits & 63] : '=';
 }
 
-void ntl_base64_push(lua_State* L, const char* bytes, size_t size) {
+static void push_base64(lua_State* L, const char* alphabet, const char* bytes,
+                        size_t size, bool padded) {
   const unsigned char* in = (const unsigned char*) bytes;
   char* text;
   char* out;
@@ -116,13 +120,21 @@ void ntl_base64_push(lua_State* L, const char* bytes, size_t size) {
     luaL_error(L, "not enough memory");
   text = out = ntl_newuserdata(L, (size + 2) / 3 * 4, 0);
   for (; size >= 3; size -= 3, in += 3, out += 4)
-    encode_group(in, 3, out);
+    encode_group(alphabet, in, 3, out);
   if (size > 0) {
-    encode_group(in, size, out);
-    out += 4;
+    encode_group(alphabet, in, size, out);
+    out += padded ? 4 : size + 1;
   }
   lua_pushlstring(L, text, (size_t) (out - text));
   lua_remove(L, -2);
+}
+
+void ntl_base64_push(lua_State* L, const char* bytes, size_t size) {
+  push_base64(L, base64_alphabet, bytes, size, true);
+}
+
+void ntl_base64url_push(lua_State* L, const char* bytes, size_t size) {
+  push_base64(L, base64url_alphabet, bytes, size, false);
 }
 
 /* core.base64Encode(string | Buffer) -> string */

@@ -13,6 +13,8 @@ bool ntl_utf8_valid(const char* bytes, size_t size, size_t* bad_at);
 
 /* Push the standard, padded base64 text of the bytes. */
 void ntl_base64_push(lua_State* L, const char* bytes, size_t size);
+/* The same for a URL: RFC 4648 5, without padding. */
+void ntl_base64url_push(lua_State* L, const char* bytes, size_t size);
 
 /* Script functions; text_open() documents them. */
 int ntl_base64_encode(lua_State* L);

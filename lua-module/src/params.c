@@ -64,17 +64,17 @@ int ntl_get_texts(lua_State* L, int table, const char* name,
 
 /* ---- Times --------------------------------------------------------------- */
 
-void ntl_get_ms(lua_State* L, int table, const char* name, uint32_t* out) {
-  lua_Number ms;
+void ntl_get_uint32(lua_State* L, int table, const char* name, uint32_t* out) {
+  lua_Number number;
 
   lua_getfield(L, table, name);
   if (lua_type(L, -1) == LUA_TNUMBER) {
-    ms = lua_tonumber(L, -1);
-    if (!(ms > 0))
+    number = lua_tonumber(L, -1);
+    if (!(number > 0))
       *out = 0;
     else
-      *out = ms >= UINT32_MAX ? UINT32_MAX : (uint32_t) ms;
-    if (ms > 0 && *out < ms && *out < UINT32_MAX)
+      *out = number >= UINT32_MAX ? UINT32_MAX : (uint32_t) number;
+    if (number > 0 && *out < number && *out < UINT32_MAX)
       ++*out;
   }
   lua_pop(L, 1);
@@ -85,14 +85,14 @@ void ntl_get_timeouts(lua_State* L, int table, nt_timeouts_t* timeouts) {
   if (lua_istable(L, -1)) {
     int stages = lua_gettop(L);
 
-    ntl_get_ms(L, stages, "dns", &timeouts->dns);
-    ntl_get_ms(L, stages, "connect", &timeouts->connect);
-    ntl_get_ms(L, stages, "tls", &timeouts->tls);
-    ntl_get_ms(L, stages, "firstByte", &timeouts->first_byte);
-    ntl_get_ms(L, stages, "stall", &timeouts->stall);
+    ntl_get_uint32(L, stages, "dns", &timeouts->dns);
+    ntl_get_uint32(L, stages, "connect", &timeouts->connect);
+    ntl_get_uint32(L, stages, "tls", &timeouts->tls);
+    ntl_get_uint32(L, stages, "firstByte", &timeouts->first_byte);
+    ntl_get_uint32(L, stages, "stall", &timeouts->stall);
   }
   lua_pop(L, 1);
-  ntl_get_ms(L, table, "total", &timeouts->total);
+  ntl_get_uint32(L, table, "total", &timeouts->total);
 }
 
 /* ---- Headers ------------------------------------------------------------- */

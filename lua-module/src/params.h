@@ -9,9 +9,9 @@ bool ntl_get_flag(lua_State* L, int table, const char* name);
  * alone when there is none. Returns 0, or NT_E_INVALID when it has a NUL:
  * nobody may see less of it than was checked. */
 int ntl_get_text(lua_State* L, int table, const char* name, const char** text);
-/* Milliseconds, rounded up: a short time is not none. Left alone when there is
- * none in the table. */
-void ntl_get_ms(lua_State* L, int table, const char* name, uint32_t* out);
+/* A number, rounded up: a short time is not none. Left alone when there is none
+ * in the table. */
+void ntl_get_uint32(lua_State* L, int table, const char* name, uint32_t* out);
 /* The stages in the field `timeouts`, and `total`. */
 void ntl_get_timeouts(lua_State* L, int table, nt_timeouts_t* timeouts);
 /* The field `headers`, a list { name, value, name, value, ... }, without what
