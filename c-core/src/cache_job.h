@@ -14,11 +14,13 @@ struct nt__cache_store {
   uint64_t max;           /* of the policy; 0: no limit */
   nt__node_t jobs;        /* nt__cache_job_t that are under way */
   nt__node_t recorders;
-  uint64_t writing; /* bytes of bodies in the jobs */
-  uint64_t checked; /* nt__now() when the disk was last heard of */
-  int64_t clock;    /* of the file, about */
-  nt__node_t bars;  /* URLs whose removal the disk has not taken: it is not
-                     * asked for them, */
+  uint64_t writing;  /* bytes of bodies in the jobs */
+  uint64_t checked;  /* nt__now() when the disk was last heard of */
+  uint64_t known_ms; /* since then: what is in memory is believed; in the second
+                      * half of it the disk is asked meanwhile */
+  int64_t clock;     /* of the file, about */
+  nt__node_t bars;   /* URLs whose removal the disk has not taken: it is not
+                      * asked for them, */
   unsigned bar_count;
   bool unsure; /* or for any */
   bool checking;

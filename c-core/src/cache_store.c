@@ -20,8 +20,7 @@
 enum {
   MEMORY_MAX = 16 << 20,  /* of what the disk has as well */
   WRITING_MAX = 32 << 20, /* of bodies that wait to be written */
-  FRESH_MS = 1000,        /* since the disk was heard of: ask it meanwhile */
-  KNOWN_MS = 2000,        /* ask it first */
+  KNOWN_MS = 2000,
   REMOVE_TRIES = 3
 };
 
@@ -83,6 +82,7 @@ int nt__cache_store_open(nt_context_t* ctx, nt__cache_store_t** out) {
   if (store == NULL)
     return NT_E_NOMEM;
   store->ctx = ctx;
+  store->known_ms = KNOWN_MS;
   nt__list_init(&store->jobs);
   nt__list_init(&store->recorders);
   nt__list_init(&store->bars);
@@ -266,9 +266,11 @@ static bool is_known(nt__cache_store_t* store, const char* key) {
 
   if (!nt__cache_has_disk(store, key))
     return true;
-  if (age >= FRESH_MS && age < KNOWN_MS)
+  if (age >= store->known_ms)
+    return false;
+  if (age >= store->known_ms / 2)
     check_disk(store);
-  return age < KNOWN_MS;
+  return true;
 }
 
 bool nt__cache_find(nt__cache_store_t* store, const char* key,
