@@ -501,12 +501,12 @@ static void flood_of_strangers(void** state) {
   for (i = 0; i < 510; i++)
     responder_announce(&stranger, "Stranger", 1, "127.0.0.1", TTL);
   do {
+    assert_true(uv_hrtime() - start < (uint64_t) PATIENCE_MS * 1000000);
     responder_announce(&r, "Room", 1, "127.0.0.1", TTL);
     nt_wait(host->net, 20);
   } while (nt_poll(host->net, &ev) == 0);
   assert_int_equal(ev.type, NT_EV_FOUND);
   assert_string_equal(ev.service->name, "Room");
-  assert_true(uv_hrtime() - start < 600u * 1000000);
   scan_stop(host, id);
   responder_close(&stranger);
   responder_close(&r);

@@ -320,11 +320,11 @@ static void held_stream_does_not_time_out(void** state) {
   host_policy(host, small_mark);
   nt_request_options_init(&options);
   options.flags = NT_REQUEST_STREAM;
-  options.timeouts.stall = 400;
+  options.timeouts.stall = 1500;
   options.timeouts.total = PATIENCE_MS;
   id = host_start(host, "/stream/33554432", &options);
   assert_true(
-      server_wait(host->server, &host->server->blocked, 4, PATIENCE_MS));
+      server_wait(host->server, &host->server->blocked, 7, PATIENCE_MS));
   receive_stream(host, id, STREAM_BYTES);
 }
 

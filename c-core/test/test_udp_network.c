@@ -12,7 +12,7 @@
 
 enum {
   STUCK = 6,       /* more lookups than there are at once */
-  CLOSE_SOON = 500 /* of a context in which they hang */
+  CLOSE_SOON = 3000 /* of a context in which they hang */
 };
 
 static void run(const char* command) {

@@ -497,7 +497,7 @@ typedef enum stage {
 
 static void play_stage(peer_t* peer) {
   int stage = atoi(peer->path + 1);
-  char data[1000] = "";
+  static const char data[10000];
 
   if (stage == STAGE_HANDSHAKE || (stage == STAGE_RETRYING && peer->number > 1))
     peer_drain(peer); /* no answer */
@@ -505,7 +505,7 @@ static void play_stage(peer_t* peer) {
     return;
   if (stage == STAGE_LEAVING)
     peer_close(peer, 1000, "");
-  while (stage == STAGE_HELD && peer_frame(peer, PEER_BINARY, data, 1000))
+  while (stage == STAGE_HELD && peer_frame(peer, PEER_BINARY, data, sizeof(data)))
     ;
   if (stage == STAGE_SENDING)
     connection_hold(peer->connection);

@@ -153,7 +153,7 @@ static nt_id_t start_held(fixture_t* f) {
 
   nt_websocket_options_init(&options);
   options.ping_interval_ms = 200;
-  options.pong_timeout_ms = 1000;
+  options.pong_timeout_ms = 4000;
   id = start_path(f, "/flood", &options);
   expect_open(f, id, 0);
   peers_wait(f, &f->host->server->blocked, 1);

@@ -41,7 +41,9 @@ static inline peer_t peer_open(int family) {
 
   peer.fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   assert_true(peer.fd >= 0);
-  setsockopt(peer.fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer));
+  if (setsockopt(peer.fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer,
+                 sizeof(buffer)) != 0)
+    setsockopt(peer.fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer));
   assert_int_equal(bind(peer.fd, v6 ? (void*) &address : (void*) &in, size), 0);
   assert_int_equal(
       getsockname(peer.fd, v6 ? (void*) &address : (void*) &in, &size), 0);
