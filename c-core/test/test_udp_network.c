@@ -295,7 +295,7 @@ static int set_up_network(void** state) {
   (void) state;
   run("ip link set lo up");
   replace_file("/etc/resolv.conf",
-               "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n");
+               "nameserver 127.0.0.1\noptions timeout:8 attempts:1\n");
   replace_file("/etc/nsswitch.conf", "hosts: files dns\n");
   return 0;
 }
