@@ -400,7 +400,7 @@ static inline void expect_body(cache_t* cache, nt__answer_t* answer,
 static inline void expect_one(cache_t* cache, const char* key, const char* note,
                               const char* text) {
   if (cache_find(cache, key) != 1)
-    fail_msg("%s: %zu answers", key, cache->count);
+    fail_msg("%s: %zu answers, not \"%s\"", key, cache->count, note);
   assert_string_equal(cache->answers[0]->key, key);
   assert_string_equal(note_of(cache->answers[0]), note);
   expect_body(cache, cache->answers[0], text, strlen(text));

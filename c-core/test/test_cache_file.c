@@ -441,6 +441,10 @@ static void a_lock_is_waited_for_once(void** state) {
   assert_in_range((uv_hrtime() - start) / 1000000, 0, PATIENCE_MS);
   assert_int_equal(sqlite3_exec(db, "ROLLBACK", 0, 0, 0), SQLITE_OK);
   sqlite3_close(db);
+  /* What could not be removed meanwhile is not put on disk before it is. */
+  cache_remove(cache, NULL);
+  settle(cache);
+  settle(cache);
   still_works(cache);
   cache_close(cache);
   check_folder(folder_of(cache), CAP);
@@ -547,8 +551,7 @@ static void no_removal(void** state) {
   no_more_than(RLIM_INFINITY);
   settle(cache);
   cache_put(cache, "http://a/", "newer", NULL, "newer");
-  expect_one(cache, "http://a/", "newer", "newer");
-  settle(cache);
+  settle(cache); /* it makes the removal be tried again, and may go with it */
   cache_put(cache, "http://a/", "newest", NULL, "newest");
   reopen(cache);
   expect_one(cache, "http://a/", "newest", "newest");
