@@ -270,22 +270,23 @@ describe("#47 enableChunked", function()
     it("that comes late gets first what came before, in one piece", function()
       local record
       local late, before = {}, nil
-      local options = stream(40, 1000, {
-        url = stream_url(40, 1000) .. "&every=3",
-      })
-      record = helper.start(options)
+      local key = states.key("late")
+      record = helper.start(stream(40, 1000, {
+        url = stream_url(40, 1000, key) .. "&every=3&hold=5",
+      }))
       record.task:offChunkReceived()
-      helper.run_until(function()
-        return record.task.state == "open" and net.stats().bytesIn >= 0
-          and #record.headers > 0
-      end)
       -- Some of the body passes while nobody listens.
-      helper.run_for(30)
+      helper.run_until(function()
+        return helper.ask(fault.http .. "/stream-progress?key=" .. key)
+          == "5000"
+      end)
+      helper.run_for(30 * helper.slow)
       assert.is_false(record.done)
       record.task:onChunkReceived(function(res)
         before = before or #res.data
         late[#late + 1] = tostring(res.data)
       end)
+      helper.ask(fault.http .. "/release?key=" .. key)
       done(record)
       assert.is_true(before >= 2000, before)
       assert.is_true(#late >= 3)

@@ -7,7 +7,7 @@ local wire = require "support.wire"
 local net, servers = helper.net, helper.servers
 local fault = servers.fault
 
-local PATIENT = 500 * helper.slow -- for an attempt that is to succeed
+local PATIENT = 1000 * helper.slow -- for an attempt that is to succeed
 local demo_url = servers.demo .. "/json"
 local HASTY = 100 + 50 * helper.slow -- for one that will not
 

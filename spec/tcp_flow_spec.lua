@@ -20,7 +20,7 @@ local function settled_bytes()
   helper.run_until(function()
     local bytes = net.stats().queuedBytes
     if bytes ~= last then last, since = bytes, helper.now() end
-    return bytes > 0 and helper.now() - since > 100
+    return bytes > 0 and helper.now() - since > 100 * helper.slow
   end, 8000, "the source to be held")
   return last
 end
@@ -274,13 +274,12 @@ describe("a host that lags", function()
     net.configure { limits = { highWaterBytes = 64 * KIB } }
     net.pause()
     local busy = push()
-    settled_bytes()
+    local settled = settled_bytes()
     local quiet = tcp.start { port = ECHO }
     quiet.task:write("x")
     helper.run_until(function()
-      return quiet.task.state == "open"
+      return net.stats().queuedBytes > settled
     end)
-    helper.run_for(50)
     net.resume()
     net.update(nil, 6)
     assert.equal("x", tcp.text(quiet))

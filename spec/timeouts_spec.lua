@@ -164,13 +164,13 @@ describe("time-outs", function()
     local record = helper.start {
       -- Slowly enough that the clocks run again when the host goes on.
       url = fault.http .. "/stream?chunks=128&size=16384&every=2&key=" .. key,
-      enableChunked = true, timeouts = { stall = S, total = 3 * LONG },
+      enableChunked = true, timeouts = { stall = LONG, total = 6 * LONG },
     }
     net.pause()
     helper.run_until(function()
       return net.stats().queuedBytes >= 1024 * 1024
     end, 5000, "the mark")
-    helper.run_for(4 * LONG)
+    helper.run_for(7 * LONG)
     net.resume()
     helper.run_until(function() return record.done end)
     assert.equal("request:ok", record.complete.errMsg)

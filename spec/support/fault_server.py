@@ -634,7 +634,8 @@ async def last_time(c, r):
 
 
 async def stream(c, r):
-    """Chunks as fast as they are taken; /stream-progress tells how far."""
+    """Chunks as fast as they are taken, with hold=N up to the Nth until
+    /release; /stream-progress tells how far."""
     key, size = r.key(), r.number("size", 16384)
     every = r.number("every", 0) / 1000
     STATE.progress[key] = 0
@@ -644,6 +645,8 @@ async def stream(c, r):
     for i in range(r.number("chunks", 100)):
         await c.chunk(bytes([97 + i % 26]) * size)
         STATE.progress[key] += size
+        if i + 1 == r.number("hold", 0):
+            await STATE.gates.setdefault(key, asyncio.Event()).wait()
         if every:
             await asyncio.sleep(every)
     if r.get("stay"):
@@ -803,7 +806,7 @@ ROUTES = {
     "/not-modified": not_modified,
     "/closes": closes,                        # says Connection: close
     "/last-time": last_time,                  # closes without saying so
-    # ?chunks=N&size=S&key=K&every=MS; with stay=1 silence instead of an end
+    # ?chunks=N&size=S&key=K&every=MS&hold=N; stay=1: silence, not an end
     "/stream": stream,
     "/stream-progress": stream_progress,      # ?key=K
     "/broken-file": broken_file,   # ?key&bytes&cut&etag&then=rest|all|416|
