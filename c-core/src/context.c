@@ -20,7 +20,8 @@
 #endif
 
 enum {
-  EXIT_DEADLINE_MS = 500
+  EXIT_IO_MS = 10000,
+  EXIT_STORAGE_MS = 500
 };
 
 static uv_once_t once = UV_ONCE_INIT;
@@ -56,13 +57,12 @@ static bool wait_stopped(nt_context_t* ctx, uint64_t deadline) {
 
 /* Done is not gone: OpenSSL's destructors run while a thread ends, and may not
  * meet OpenSSL's own exit handler. */
-static bool join_stopped(nt_context_t* ctx, uint64_t deadline) {
+static void join_stopped(nt_context_t* ctx, uint64_t deadline) {
   if (!wait_stopped(ctx, deadline))
-    return false;
+    return;
   if (!ctx->joined && !ctx->abandoned)
     uv_thread_join(&ctx->thread);
   ctx->joined = true;
-  return true;
 }
 
 static uint64_t deadline_in(uint32_t ms) {
@@ -71,17 +71,34 @@ static uint64_t deadline_in(uint32_t ms) {
 
 /* ---- The process --------------------------------------------------------- */
 
+/* If it still runs it is joined like any other. */
+static void take_back(nt_context_t* ctx) {
+  uv_mutex_lock(&ctx->mutex);
+  ctx->abandoned = ctx->abandoned && ctx->io_done;
+  uv_mutex_unlock(&ctx->mutex);
+}
+
+/* The I/O threads wait for nobody: whoever takes longer than a moment is at
+ * work inside OpenSSL, on a machine that has little time for it. A disk may
+ * hang. */
 static void on_exit_process(void) {
-  uint64_t deadline = deadline_in(EXIT_DEADLINE_MS);
+  uint64_t deadline = deadline_in(EXIT_IO_MS);
   nt__node_t* node;
 
   uv_mutex_lock(&contexts_mutex);
-  for (node = contexts.next; node != &contexts; node = node->next)
-    post_stop(nt__container_of(node, nt_context_t, registered));
   for (node = contexts.next; node != &contexts; node = node->next) {
     nt_context_t* ctx = nt__container_of(node, nt_context_t, registered);
 
-    if (join_stopped(ctx, deadline)) /* it may remove temporary files */
+    take_back(ctx);
+    post_stop(ctx);
+  }
+  for (node = contexts.next; node != &contexts; node = node->next)
+    join_stopped(nt__container_of(node, nt_context_t, registered), deadline);
+  deadline = deadline_in(EXIT_STORAGE_MS);
+  for (node = contexts.next; node != &contexts; node = node->next) {
+    nt_context_t* ctx = nt__container_of(node, nt_context_t, registered);
+
+    if (ctx->joined) /* it may remove temporary files */
       nt__storage_wait(ctx->io.storage, deadline);
   }
   uv_mutex_unlock(&contexts_mutex);
@@ -186,19 +203,18 @@ static void io_main(void* arg) {
   uv_mutex_unlock(&ctx->mutex);
   if (!abandoned)
     return;
+  detach_thread(ctx);
   delist(ctx);
   free_context(ctx, 0);
 }
 
-/* The thread is late: it frees the context when it gets there, and exit() waits
- * for it until then. False when it has ended after all. */
+/* The thread is late: it frees the context when it gets there, unless exit()
+ * comes first. False when it has ended after all. */
 static bool abandon(nt_context_t* ctx) {
   bool late;
 
   uv_mutex_lock(&ctx->mutex);
   late = ctx->abandoned = !ctx->io_done;
-  if (late)
-    detach_thread(ctx);
   uv_mutex_unlock(&ctx->mutex); /* from here on the context may be gone */
   return late;
 }
