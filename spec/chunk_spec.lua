@@ -371,17 +371,17 @@ import sys, time, urllib.request
 last, still = -1, 0
 for _ in range(400):
     now = int(urllib.request.urlopen(sys.argv[1]).read())
-    still = still + 1 if now == last else 0
+    still = still + 1 if now == last and now > 0 else 0
     last = now
     if still == 8:
         break
-    time.sleep(0.02)
+    time.sleep(0.02 * float(sys.argv[2]))
 print(last)
 ]]
 
   local function stalled_at(key)
     local result = helper.python(POLL,
-      fault.http .. "/stream-progress?key=" .. key)
+      fault.http .. "/stream-progress?key=" .. key, helper.slow)
     assert.equal(0, result.status, result.err)
     return tonumber(result.out)
   end
