@@ -12,11 +12,11 @@ local residue = require "support.residue"
 local net, servers = helper.net, helper.servers
 local fault = servers.fault
 
-local SHORT = 120 * helper.slow
-local LONG = 300 * helper.slow
+local SHORT = 160 * helper.slow
+local LONG = 320 * helper.slow
 
--- Takes LONG, and is never silent for SHORT.
-local slow_drip = ("%s/drip?every=%d&bytes=10"):format(fault.http, LONG / 10)
+-- Takes LONG, and is never silent for SHORT: not even on a busy machine.
+local slow_drip = ("%s/drip?every=%d&bytes=40"):format(fault.http, LONG / 40)
 
 local count = 0
 
