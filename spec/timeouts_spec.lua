@@ -12,7 +12,7 @@ local residue = require "support.residue"
 local net, servers = helper.net, helper.servers
 local fault = servers.fault
 
-local SHORT = 160 * helper.slow
+local SHORT = 150 * helper.slow
 local LONG = 320 * helper.slow
 
 -- Takes LONG, and is never silent for SHORT: not even on a busy machine.
