@@ -274,9 +274,11 @@ describe("a host that lags", function()
     net.configure { limits = { highWaterBytes = 64 * KIB } }
     net.pause()
     local busy = push()
+    settled_bytes()
+    local quiet = tcp.start { port = ECHO }
+    helper.run_until(function() return quiet.task.state == "open" end)
     local settled
     repeat settled = settled_bytes() until settled == settled_bytes()
-    local quiet = tcp.start { port = ECHO }
     quiet.task:write("x")
     helper.run_until(function()
       return net.stats().queuedBytes > settled
