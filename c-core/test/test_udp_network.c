@@ -11,7 +11,7 @@
 #define INSIDE "NETTASK_TEST_UDP_INSIDE"
 
 enum {
-  STUCK = 6,       /* more lookups than there are at once */
+  STUCK = 6,        /* more lookups than there are at once */
   CLOSE_SOON = 3000 /* of a context in which they hang */
 };
 

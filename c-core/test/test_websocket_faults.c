@@ -505,7 +505,8 @@ static void play_stage(peer_t* peer) {
     return;
   if (stage == STAGE_LEAVING)
     peer_close(peer, 1000, "");
-  while (stage == STAGE_HELD && peer_frame(peer, PEER_BINARY, data, sizeof(data)))
+  while (stage == STAGE_HELD &&
+         peer_frame(peer, PEER_BINARY, data, sizeof(data)))
     ;
   if (stage == STAGE_SENDING)
     connection_hold(peer->connection);
