@@ -40,6 +40,14 @@ function residue.descriptors(most)
   return number
 end
 
+-- The descriptors with what they lead to.
+local function list()
+  local shell = assert(io.popen("ls -l /proc/$PPID/fd"))
+  local text = shell:read("*a")
+  shell:close()
+  return text
+end
+
 -- Of a process without a context. ThreadSanitizer has one from the first of
 -- ours on.
 residue.OWN_THREADS = (os.getenv("NETTASK_TEST_PRELOAD") or ""):find("tsan", 1,
@@ -147,12 +155,13 @@ function residue.check(mark)
     helper.verify()
     residue.defaults()
     residue.check_stats()
-    ask()
     helper.run_until(function()
+      ask() -- libcurl closes connections that have died when it looks for one
       return residue.descriptors() <= mark
     end, 5000, "descriptors to be closed")
   end)
   if not ok then
+    err = ("%s; open are:\n%s"):format(err, list())
     residue.close()
     error(err, 0)
   end
