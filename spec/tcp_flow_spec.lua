@@ -278,7 +278,11 @@ describe("a host that lags", function()
     local quiet = tcp.start { port = ECHO }
     helper.run_until(function() return quiet.task.state == "open" end)
     local settled
-    repeat settled = settled_bytes() until settled == settled_bytes()
+    helper.run_until(function()
+      local before = settled
+      settled = settled_bytes()
+      return settled == before
+    end)
     quiet.task:write("x")
     helper.run_until(function()
       return net.stats().queuedBytes > settled

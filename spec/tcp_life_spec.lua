@@ -337,7 +337,7 @@ describe("a TCP socket", function()
       socket.task:connect { address = "127.0.0.1",
         port = helper.servers.fault.tcp }
       tcp.finish(socket)
-      assert(helper.now() - begun < 900 * helper.slow, helper.now() - begun)
+      assert(helper.now() - begun < 700 * helper.slow, helper.now() - begun)
       tcp.check_order(socket, "error", "close")
       same(-4, socket.errors[1].errCode)]])
   end)

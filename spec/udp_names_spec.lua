@@ -46,7 +46,7 @@ add("a lookup that hangs stops no other socket, and no other task", [[
   udp.ask(socket, PORT, "echo x", { address = "stop.example" })
   helper.ask(fault.http .. "/")
   tcp.close(tcp.connect { port = fault.tcp })
-  assert(helper.now() - begun < 900 * helper.slow, helper.now() - begun)
+  assert(helper.now() - begun < 700 * helper.slow, helper.now() - begun)
   begun = helper.now()
   for i = 1, 3 do
     same(0, #stuck[i].errors)

@@ -493,15 +493,15 @@ static void flood_of_strangers(void** state) {
   responder_t stranger = responder_open_at("127.0.0.1", 5354, "0.0.0.0");
   responder_t r = responder_open("127.0.0.1");
   nt_id_t id = scan_start(host);
-  uint64_t start = uv_hrtime();
   nt_event_t ev;
   int i;
 
   responder_expect(&r, NT__DNS_PTR, true);
   for (i = 0; i < 510; i++)
     responder_announce(&stranger, "Stranger", 1, "127.0.0.1", TTL);
+  i = 0;
   do {
-    assert_true(uv_hrtime() - start < (uint64_t) PATIENCE_MS * 1000000);
+    assert_true(i++ < 30); /* of 20 ms; however long this thread is stopped */
     responder_announce(&r, "Room", 1, "127.0.0.1", TTL);
     nt_wait(host->net, 20);
   } while (nt_poll(host->net, &ev) == 0);

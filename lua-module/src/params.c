@@ -62,7 +62,7 @@ int ntl_get_texts(lua_State* L, int table, const char* name,
   return 0;
 }
 
-/* ---- Times --------------------------------------------------------------- */
+/* ---- Numbers ------------------------------------------------------------- */
 
 void ntl_get_uint32(lua_State* L, int table, const char* name, uint32_t* out) {
   lua_Number number;
