@@ -120,7 +120,9 @@ TESTS := $(TEST_SRC:c-core/test/%.c=$(BUILD)/test/%)
 # Hosts in C that have the module linked in: one for specs, and the one that
 # docs/security.md prints.
 HOSTS := $(LUA_BUILD)/embed_host $(LUA_BUILD)/sealed_host
-PRELOADS := $(BUILD)/fsync_log.so $(if $(SANITIZE),$(BUILD)/unpreload.so)
+# What specs load into an interpreter.
+HELPERS := $(BUILD)/fsync_log.so $(BUILD)/allocated.so \
+  $(if $(SANITIZE),$(BUILD)/unpreload.so)
 FUZZERS := $(FUZZ_SRC:c-core/test/fuzz/%.c=build/fuzz/%)
 BENCHES := $(BENCH_SRC:bench/%.c=$(BUILD)/bench/%)
 EXAMPLES := $(EXAMPLE_SRC:examples/%.c=$(BUILD)/examples/%)
@@ -139,7 +141,7 @@ core: $(CORE)
 module: $(MODULE)
 server: $(SERVER)
 examples: $(EXAMPLES)
-ctests: $(TESTS) $(PRELOADS) $(HOSTS)
+ctests: $(TESTS) $(HELPERS) $(HOSTS)
 benches: $(BENCHES)
 
 # ---- Building ---------------------------------------------------------------
@@ -286,7 +288,7 @@ stress:
 
 cache-suite:
 	tools/deps.sh install core test suite $(LUA_NAME)
-	+$(SUBMAKE) module $(PRELOADS)
+	+$(SUBMAKE) module $(HELPERS)
 	$(PYTHON) spec/cache_suite/play.py --build $(BUILD) --lua $(LUA) \
 	  $(if $(SANITIZE),--sanitize $(SANITIZE))
 

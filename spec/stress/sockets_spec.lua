@@ -98,7 +98,7 @@ describe("a storm of TCP sockets", function()
       assert(net.run(20000 * helper.slow))
       assert.equal(wanted, ends)
     end
-    measured(math.max(50, helper.rounds(10000) / BATCH), 8 * 1024, batch)
+    measured(math.max(50, helper.rounds(10000) / BATCH), batch)
     residue.check_stats()
   end)
 
@@ -112,7 +112,7 @@ describe("a storm of TCP sockets", function()
       assert(net.run(20000 * helper.slow))
       assert.equal(wanted, ends)
     end
-    measured(math.max(50, helper.rounds(10000) / BATCH), 8 * 1024, batch)
+    measured(math.max(50, helper.rounds(10000) / BATCH), batch)
     local descriptors = residue.mark()
     batch()
     helper.run_until(function()
@@ -136,7 +136,7 @@ describe("a storm of TCP sockets", function()
       assert(net.run(20000 * helper.slow))
       assert.equal(wanted, ends)
     end
-    measured(math.max(50, helper.rounds(10000) / BATCH), 8 * 1024, batch)
+    measured(math.max(50, helper.rounds(10000) / BATCH), batch)
     residue.check_stats()
   end)
 
@@ -151,7 +151,7 @@ describe("a storm of TCP sockets", function()
       assert(net.run(20000 * helper.slow))
       assert.equal(wanted, ends)
     end
-    measured(math.max(10, helper.rounds(1000) / BATCH), 16 * 1024, batch)
+    measured(math.max(10, helper.rounds(1000) / BATCH), batch)
   end)
 
   it("closed in every callback leaves nothing", function()
@@ -171,7 +171,7 @@ describe("a storm of TCP sockets", function()
         assert.equal(wanted, ends)
       end
     end
-    measured(math.max(20, helper.rounds(2000)), 8 * 1024, batch)
+    measured(math.max(20, helper.rounds(2000)), batch)
   end)
 end)
 
@@ -248,7 +248,7 @@ describe("a storm of UDP sockets", function()
       assert(net.run(20000 * helper.slow))
       assert.equal(wanted, ends)
     end
-    measured(math.max(50, helper.rounds(20000) / BATCH), 8 * 1024, batch)
+    measured(math.max(50, helper.rounds(20000) / BATCH), batch)
     local descriptors = residue.mark()
     batch()
     helper.run_until(function()
@@ -272,7 +272,7 @@ describe("a storm of UDP sockets", function()
       assert(net.run(20000 * helper.slow))
       assert.equal(wanted, ends)
     end
-    measured(math.max(50, helper.rounds(20000) / BATCH), 8 * 1024, batch)
+    measured(math.max(50, helper.rounds(20000) / BATCH), batch)
     residue.check_stats()
   end)
 
@@ -336,26 +336,12 @@ describe("under a collector that never rests", function()
   end)
 end)
 
--- What these leave in the allocator's hands would count as growth of those that
--- came behind them.
-local LARGE = { sending = true, half = true, flushing = true, waiting = true }
-
-local function large_last(names)
-  local list = {}
-  for _, want in ipairs { false, true } do
-    for _, name in ipairs(names) do
-      if (LARGE[name] or false) == want then list[#list + 1] = name end
-    end
-  end
-  return list
-end
-
 for kind, support in pairs { tcp = tcp, udp = udp } do
   describe("net.close() and all anew", function()
     setup(defaults)
     after_each(verify)
 
-    for _, name in ipairs(large_last(states[kind .. "_names"])) do
+    for _, name in ipairs(states[kind .. "_names"]) do
       it("while a " .. kind .. " socket is " .. name, function()
         local function round()
           local record = states["enter_" .. kind](name)
@@ -366,8 +352,7 @@ for kind, support in pairs { tcp = tcp, udp = udp } do
           assert(record.task.state == "done")
           support.drop()
         end
-        local rounds = math.max(10, helper.rounds(300))
-        measured(rounds, (LARGE[name] and 40 or 8) * 1024, round)
+        measured(math.max(10, helper.rounds(300)), round)
       end)
     end
   end)

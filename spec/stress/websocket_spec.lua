@@ -96,7 +96,7 @@ describe("a storm of sockets", function()
     end
     local rounds = math.max(100, helper.rounds(20000) / BATCH)
     local descriptors = residue.mark()
-    measured(rounds, 8 * 1024, batch)
+    measured(rounds, batch)
     batch()
     helper.run_until(function()
       return residue.descriptors() <= descriptors
@@ -119,7 +119,7 @@ describe("a storm of sockets", function()
       assert(net.run(10000 * helper.slow))
       assert.equal(wanted, ends)
     end
-    measured(math.max(100, helper.rounds(20000) / BATCH), 8 * 1024, batch)
+    measured(math.max(100, helper.rounds(20000) / BATCH), batch)
     residue.check_stats()
   end)
 
@@ -190,10 +190,7 @@ describe("close and open again", function()
         assert(record.task.state == "done")
         sockets.drop()
       end
-      local rounds = math.max(20, helper.rounds(1000))
-      -- What the allocators hold in reserve: a message or two, also of the
-      -- test before.
-      measured(rounds, (name == "sending" and 40 or 24) * 1024, round)
+      measured(math.max(20, helper.rounds(1000)), round)
       local socket = sockets.open { url = ECHO }
       sockets.close(socket)
     end)

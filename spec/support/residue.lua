@@ -40,14 +40,6 @@ function residue.descriptors(most)
   return number
 end
 
--- The descriptors with what they lead to.
-local function list()
-  local shell = assert(io.popen("ls -l /proc/$PPID/fd"))
-  local text = shell:read("*a")
-  shell:close()
-  return text
-end
-
 -- Of a process without a context. ThreadSanitizer has one from the first of
 -- ours on.
 residue.OWN_THREADS = (os.getenv("NETTASK_TEST_PRELOAD") or ""):find("tsan", 1,
@@ -148,6 +140,24 @@ function residue.defaults()
   }
 end
 
+-- What the descriptors lead to.
+local function list()
+  local shell = assert(io.popen("ls -l /proc/$PPID/fd"))
+  local text = shell:read("*a")
+  shell:close()
+  return text
+end
+
+local function wait_for_descriptors(mark)
+  local ok, err = pcall(helper.run_until, function()
+    ask() -- libcurl closes connections that have died when it looks for one
+    return residue.descriptors() <= mark
+  end, 5000, "descriptors to be closed")
+  if not ok then
+    error(("%s; open are:\n%s"):format(err, list()), 0)
+  end
+end
+
 -- For after_each, with helper.verify(). A test that has left something does not
 -- spoil the next.
 function residue.check(mark)
@@ -155,13 +165,9 @@ function residue.check(mark)
     helper.verify()
     residue.defaults()
     residue.check_stats()
-    helper.run_until(function()
-      ask() -- libcurl closes connections that have died when it looks for one
-      return residue.descriptors() <= mark
-    end, 5000, "descriptors to be closed")
+    wait_for_descriptors(mark)
   end)
   if not ok then
-    err = ("%s; open are:\n%s"):format(err, list())
     residue.close()
     error(err, 0)
   end
@@ -185,8 +191,9 @@ end
 -- ---- Memory and log ---------------------------------------------------------
 
 -- In KiB, of the process and of the Lua state.
-function residue.resident()
-  return tonumber(helper.read_file("/proc/self/statm"):match("^%d+ (%d+)")) * 4
+function residue.allocated()
+  local helper_so = os.getenv("NETTASK_TEST_BUILD") .. "/allocated.so"
+  return assert(package.loadlib(helper_so, "allocated"))() / 1024
 end
 
 function residue.heap()
@@ -216,17 +223,23 @@ function residue.finish(records, defaults, close)
   if not ok then error(err, 0) end
 end
 
--- Runs `round` n times, of which the first half shows how much is right.
-function residue.measured(n, reserve_kib, round)
-  local half = math.max(1, math.floor(n / 2))
-  for _ = 1, half do round() end
-  local resident, heap = residue.resident(), residue.heap()
-  for _ = 1, half do round() end
-  local grown = residue.heap() - heap
-  assert(grown < 64, ("the Lua heap grew by %.0f KiB"):format(grown))
-  grown = residue.resident() - resident
-  assert(residue.SANITIZED or grown < reserve_kib,
-    ("resident memory grew by %.0f KiB"):format(grown))
+local MOST_GROWTH_KIB = 4096
+
+-- Runs `round` n times, of which the first half shows how much memory is right.
+-- Resident memory would not do: allocators keep what was freed, and how much
+-- that is depends on how the threads took turns.
+function residue.measured(n, round)
+  local function run_half()
+    for _ = 1, math.max(1, math.floor(n / 2)) do round() end
+    return residue.heap(), residue.allocated()
+  end
+  local heap_before, allocated_before = run_half()
+  local heap, allocated = run_half()
+  assert(heap - heap_before < 64,
+    ("the Lua heap grew by %.0f KiB"):format(heap - heap_before))
+  local grown = allocated - allocated_before
+  assert(residue.SANITIZED or grown < MOST_GROWTH_KIB,
+    ("allocated memory grew by %.0f KiB"):format(grown))
 end
 
 -- Lines of the log from now on, as "level: text"; the second result puts the
