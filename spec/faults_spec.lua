@@ -121,6 +121,16 @@ describe("bad servers", function()
     end
   end)
 
+  it("says the same when it tries again", function()
+    local url = fault.http:gsub("127%.0%.0%.1", "user:word@127.1")
+      .. "/first-raw?key=again&q=\195\188"
+    local first = helper.ask(url)
+    assert.matches("^GET /first%-raw%?key=again&q=%%c3%%bc HTTP", first)
+    assert.matches("\r\nAuthorization: Basic dXNlcjp3b3Jk\r\n", first)
+    assert.equal(first, helper.ask(url))
+    assert.is_true(tonumber(helper.ask(fault.http .. "/count?of=again")) > 2)
+  end)
+
   -- ---- Too much -----------------------------------------------------------
 
   local function limits(values)

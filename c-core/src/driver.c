@@ -452,18 +452,16 @@ void nt__driver_renew(nt__driver_t* driver, const nt__policy_t* policy) {
 
 /* ---- Easy handles -------------------------------------------------------- */
 
-/* Not from the environment, nor what is to go without one: which is where
- * libcurl looks if it has no memory for these. */
-static int forbid_env(CURL* curl) {
-  return curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK &&
-                 curl_easy_setopt(curl, CURLOPT_NOPROXY, "") == CURLE_OK
-             ? 0
-             : NT_E_NOMEM;
+/* Not even one from the environment, which is where libcurl looks if it has no
+ * memory for this. */
+static int forbid_proxies(CURL* curl) {
+  return curl_easy_setopt(curl, CURLOPT_NOPROXY, "*") == CURLE_OK ? 0
+                                                                  : NT_E_NOMEM;
 }
 
 static int set_common(nt__easy_t* easy, const nt_policy_t* policy) {
   CURL* curl = easy->curl;
-  int err = forbid_env(curl);
+  int err = forbid_proxies(curl);
 
   curl_easy_setopt(curl, CURLOPT_PRIVATE, easy);
   curl_easy_setopt(curl, CURLOPT_SHARE, easy->pool->share);

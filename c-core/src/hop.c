@@ -456,11 +456,10 @@ static int set_proxy(nt__transfer_t* t, CURL* curl) {
 
   if (proxy == NULL && !env)
     return 0;
-  /* Without it the transfer would go straight to the host. */
-  if (curl_easy_setopt(curl, CURLOPT_PROXY, proxy) != CURLE_OK)
+  /* Without these the transfer would go straight to the host. */
+  if (curl_easy_setopt(curl, CURLOPT_PROXY, proxy) != CURLE_OK ||
+      curl_easy_setopt(curl, CURLOPT_NOPROXY, env ? NULL : "") != CURLE_OK)
     return NT_E_NOMEM;
-  if (env)
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, NULL);
   /* Its answer to CONNECT is nobody's header. */
   curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   return nt__driver_trust_proxy(&t->easy, t->task->policy);
@@ -565,6 +564,9 @@ static int set_options(nt__transfer_t* t, CURL* curl) {
   int err = set_pins(t, curl);
 
   curl_easy_setopt(curl, CURLOPT_CURLU, t->url.handle);
+  /* It connects by the handle. Without a text it would also write that of the
+   * handle, which nobody reads, character by character. */
+  curl_easy_setopt(curl, CURLOPT_URL, t->url.text);
   curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->task->message);
   if (err == 0)

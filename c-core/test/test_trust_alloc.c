@@ -185,7 +185,7 @@ static void no_memory_from_then_on(void** state) {
 /* Without memory for its proxy nothing goes straight to the host, nor through
  * one that the environment has. */
 static void no_memory_for_the_proxy(void** state) {
-  static const char* const texts[] = { "http://127.0.0.1:1", "" };
+  static const char* const texts[] = { "http://127.0.0.1:1", "*" };
   host_t* host = *state;
   nt_policy_t policy;
   char proxy[64];

@@ -633,6 +633,13 @@ async def last_time(c, r):
     raise Stop
 
 
+async def first_raw(c, r):
+    """As /raw to the first request of a connection; the next dies with it."""
+    if c.served > 1:
+        raise Stop
+    await raw(c, r)
+
+
 async def stream(c, r):
     """Chunks as fast as they are taken, with hold=N up to the Nth until
     /release; /stream-progress tells how far."""
@@ -806,6 +813,7 @@ ROUTES = {
     "/not-modified": not_modified,
     "/closes": closes,                        # says Connection: close
     "/last-time": last_time,                  # closes without saying so
+    "/first-raw": first_raw,                  # closes on the second request
     # ?chunks=N&size=S&key=K&every=MS&hold=N; stay=1: silence, not an end
     "/stream": stream,
     "/stream-progress": stream_progress,      # ?key=K
