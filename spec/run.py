@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT / "spec" / "support"))
 import servers  # noqa: E402
 
 JOBS = 10
-SLOW_JOBS = 4
+SLOW_JOBS = 5
 # What takes longest is started first, or the end is spent waiting for it.
 LONG = ["test_websocket_held", "tcp_patience_spec", "test_mdns",
         "websocket_held_spec",
