@@ -12,8 +12,7 @@ enum {
   FAILING_MOST_RUNS = 3000
 };
 
-/* True when no allocation was left to fail, and nothing had to wait for memory
- * to come back: a slow machine may look like that. */
+/* True when no allocation was left to fail. */
 typedef bool (*failing_run_t)(const folder_t* folder, failing_mode_t mode,
                               long n);
 

@@ -414,7 +414,7 @@ static void sweep(failing_mode_t mode) {
   long live;
   long n;
 
-  run_session(server, mode, LONG_MAX); /* on a slow machine it looks held up */
+  run_session(server, mode, LONG_MAX); /* what is allocated once for all */
   live = atomic_load(&failing_live);
   for (n = 1; !complete; n++) {
     assert_true(n < MOST_RUNS);

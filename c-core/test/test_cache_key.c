@@ -117,7 +117,7 @@ static void needs_memory(void** state) {
     failing_start(FAILING_ALWAYS, 1);
     assert_null(nt__cache_key(&url, &own));
     assert_null(own);
-    failing_relent();
+    failing_stop();
     nt__url_free(&url);
   }
 }

@@ -139,7 +139,7 @@ static void sweep(fixture_t* f, failing_mode_t mode) {
   files_set(f, 0, FILE_BYTES);
   file_put(in_folder(&f->folder, "given"), given, sizeof(given));
   assert_int_equal(host_close(f->host->net), 0);
-  run_session(f, mode, LONG_MAX); /* on a slow machine it looks held up */
+  run_session(f, mode, LONG_MAX); /* what is allocated once for all */
   live = atomic_load(&failing_live);
   for (n = 1; !complete; n++) {
     assert_true(n < MOST_RUNS);

@@ -147,7 +147,7 @@ static void sweep(failing_mode_t mode, bool guarded) {
   long live;
   long n;
 
-  run_session(mode, LONG_MAX, guarded); /* a slow machine looks held up */
+  run_session(mode, LONG_MAX, guarded); /* what is allocated once for all */
   live = atomic_load(&failing_live);
   for (n = 1; !complete; n++) {
     assert_true(n < MOST_RUNS);
