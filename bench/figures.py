@@ -239,9 +239,8 @@ def frame(lab, rounds, _say):
 def files(lab, rounds, _say):
     lines = []
     for what, command in (
-            ("a download of 1 GB", ["down", "{folder}/out", "{http}/big", "1"]),
-            ("8 downloads of 128 MB", ["down", "{folder}/out", "{http}/part",
-                                       "8"]),
+            ("a download of 1 GB", ["down", "{disk}", "{http}/big", "1"]),
+            ("8 downloads of 128 MB", ["down", "{disk}", "{http}/part", "8"]),
             ("an upload of 512 MB", ["up", "{folder}/www/upload",
                                      "http://127.0.0.1:{net_upload}/"])):
         results = rounds_of(lambda: lab.values(

@@ -139,14 +139,18 @@ def make_bundle(folder):
 
 
 class Lab:
-    def __init__(self, folder, build, lua_name, environment):
+    """`folder` is in memory, for what a disk should not slow down; `disk` is
+    where files go that somebody wants to have."""
+
+    def __init__(self, folder, disk, build, lua_name, environment):
         self.folder = pathlib.Path(folder)
         self.server_core, self.client_core = two_cores()
         self.environment = environment
         self.names = {"build": build, "lua": lua_name,
                       "ca": self.folder / "tls" / "ca.pem",
                       "bundle": self.folder / "bundle.pem",
-                      "folder": self.folder, "python": sys.executable,
+                      "folder": self.folder, "disk": disk,
+                      "python": sys.executable,
                       # Whose packages are Debian's.
                       "system_python": "/usr/bin/python3"}
         self.nginx = None

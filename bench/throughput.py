@@ -114,26 +114,26 @@ CURL_FORMAT = ('{{"bytes":%%{{size_%s}},"seconds":%%{{time_total}}}}'
                "\\n")
 
 
-def curl_files(url, count, parse):
+def curl_files(url, count, parse, place):
     """Its files are new ones each time, as ours are."""
-    names = [f"{{folder}}/out/curl-{i}" for i in range(count)]
+    names = [f"{place}/curl-{i}" for i in range(count)]
     outputs = [word for name in names for word in ("-o", name, url)]
     words = ["curl", "-sS", "--parallel-immediate", "--parallel",
              "--parallel-max", str(count)] if count > 1 else ["curl", "-sS"]
-    return Client(["sh", "-c", 'rm -f "$0"/curl-*; exec "$@"', "{folder}/out",
-                   *words, "-w", CURL_FORMAT % "download", *outputs], parse,
+    return Client(["sh", "-c", 'rm -f "$0"/curl-*; exec "$@"', place, *words,
+                   "-w", CURL_FORMAT % "download", *outputs], parse,
                   fills_memory=True)
 
 
-def lua_files(url, count, host):
-    return Client(["{lua}", "bench/transfer.lua", host, "down", "{folder}/out",
-                   url, str(count)], fills_memory=True)
+def lua_files(url, count, host, place):
+    return Client(["{lua}", "bench/transfer.lua", host, "down", place, url,
+                   str(count)], fills_memory=True)
 
 
-def file_clients(path, count, host):
+def file_clients(path, count, host, place="{disk}"):
     url = "{http}/" + path
-    return {"lua": lua_files(url, count, host),
-            "curl": curl_files(url, count, parse_curls)}
+    return {"lua": lua_files(url, count, host, place),
+            "curl": curl_files(url, count, parse_curls, place)}
 
 
 def upload_clients():
@@ -289,6 +289,9 @@ GROUPS = [
     (file_clients("big", 1, "frames"),
      [("T8", "1 GB to a file, host at 60 fps", "lua", "curl", "curl", 1.5,
        2.2)]),
+    (file_clients("big", 1, "frames", "{folder}/out"),
+     [("T8", "the same, to a file system in memory", "lua", "curl", "curl",
+       None, None)]),
     (upload_clients(),
      [("T9", "512 MB multipart upload, Lua", "lua", "curl -F",
        "curl", 1.1, 1.5)]),
