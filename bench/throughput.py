@@ -136,14 +136,18 @@ def file_clients(path, count, host, place="{disk}"):
             "curl": curl_files(url, count, parse_curls, place)}
 
 
+UPLOADS = 8  # of half a gigabyte, for a sample of a second
+
+
 def upload_clients():
     source = "{folder}/www/upload"
     return {
         "lua": Client(["{lua}", "bench/transfer.lua", "run", "up", source,
-                       "http://127.0.0.1:{net_upload}/"]),
+                       "http://127.0.0.1:{net_upload}/"], runs=UPLOADS),
         "curl": Client(["curl", "-sS", "-o", "/dev/null", "-w",
                         CURL_FORMAT % "upload", "-F", f"file=@{source}",
-                        "http://127.0.0.1:{net_upload}/"], parse_curls),
+                        "http://127.0.0.1:{net_upload}/"], parse_curls,
+                       runs=UPLOADS),
     }
 
 

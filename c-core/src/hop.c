@@ -23,7 +23,7 @@ enum {
   /* For what goes to a file: as much as libcurl takes. Each read makes room
    * for the sender, which on one machine is work for the reader's core. */
   DOWNLOAD_BUFFER_SIZE = 256 * 1024,
-  UPLOAD_BUFFER_SIZE = 256 * 1024,
+  UPLOAD_BUFFER_SIZE = 512 * 1024,
   /* One buffer may inflate a thousandfold, all of which libcurl has to keep
    * when the stream is held back; it gives up at 64 MiB. */
   STREAM_BUFFER_SIZE = 16 * 1024,

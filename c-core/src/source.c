@@ -1,5 +1,5 @@
 /* Reading ahead. The body is a list of segments; the storage thread fills
- * blocks of 256 KB with it, up to four of them ahead, and the I/O thread copies
+ * blocks of 512 KB with it, up to four of them ahead, and the I/O thread copies
  * out of them into libcurl's buffer. A rewind (a redirect that keeps the
  * method, a connection that died before it was used) starts a new generation:
  * blocks of an old one are thrown away when they come.
@@ -18,7 +18,7 @@
 #include "transfer.h"
 
 enum {
-  BLOCK_SIZE = 256 * 1024,
+  BLOCK_SIZE = 512 * 1024,
   MAX_BLOCKS = 4
 };
 
