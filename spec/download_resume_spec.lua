@@ -363,30 +363,39 @@ describe("downloadFile with resume", function()
     end)
   end)
 
-  -- What a download has written back to the disk, in order: paths.
-  local function written_back(options)
+  -- What a download has asked of the disk, in order: the calls of that name,
+  -- as paths.
+  local function asked(call, options)
     local log = write_file(folder .. "/log", "")
-    local result = files.child({ preload = "fsync_log.so", "env",
-      "NETTASK_TEST_FSYNC_LOG=" .. log }, [[
+    local result = files.child({ preload = "disk_log.so", "env",
+      "NETTASK_TEST_DISK_LOG=" .. log }, [[
       tell(helper.begin("downloadFile", { url = servers.demo .. "/file/1000",
         filePath = (...), ]] .. options .. [[ }))
     ]], path)
     assert.equal("", result.err)
     assert.matches("^downloadFile:ok\n", result.out)
     local paths = {}
-    for line in read_file(log):gmatch("[^\n]+") do
-      paths[#paths + 1] = line
+    for name, of in read_file(log):gmatch("(%w+) ([^\n]+)") do
+      if name == call then paths[#paths + 1] = of end
     end
     os.remove(log)
     return paths
   end
 
   it("durable=true writes the file back, then its folder", function()
-    assert.same({ path .. ".part", folder }, written_back "durable = true")
+    assert.same({ path .. ".part", folder }, asked("fsync", "durable = true"))
     assert.same({ path .. ".part", folder },
-      written_back "durable = true, resume = true")
-    assert.same({}, written_back "durable = false")
-    assert.same({}, written_back "resume = true")
+      asked("fsync", "durable = true, resume = true"))
+    assert.same({}, asked("fsync", "durable = false"))
+    assert.same({}, asked("fsync", "resume = true"))
+  end)
+
+  -- ext4 would write a file back at close() that was ever cut to nothing.
+  it("cuts what another has left, and nothing that is new", function()
+    assert.same({}, asked("ftruncate", ""))
+    assert.same({}, asked("ftruncate", "resume = true"))
+    write_file(path .. ".part", "left")
+    assert.same({ path .. ".part" }, asked("ftruncate", ""))
   end)
 
   it("durable=true changes nothing of all that", function()

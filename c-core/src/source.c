@@ -41,7 +41,7 @@ typedef struct block {
   size_t size;
   size_t used; /* handed out */
   int error;
-  char data[BLOCK_SIZE];
+  char data[];
 } block_t;
 
 struct nt__source {
@@ -278,6 +278,11 @@ static void run_fill(nt__job_t* job, nt__files_t* files) {
 
 static void on_filled(nt__job_t* job);
 
+/* Of a small body no block is larger than that. */
+static size_t block_size(const nt__source_t* source) {
+  return source->size < BLOCK_SIZE ? (size_t) source->size : BLOCK_SIZE;
+}
+
 static block_t* take_block(nt__source_t* source) {
   nt__link_t* link = nt__fifo_shift(&source->spare);
   block_t* block;
@@ -286,7 +291,7 @@ static block_t* take_block(nt__source_t* source) {
     return nt__container_of(link, block_t, job.link);
   if (source->blocks == MAX_BLOCKS)
     return NULL;
-  block = nt__malloc(sizeof(*block));
+  block = nt__malloc(sizeof(*block) + block_size(source));
   if (block == NULL)
     return NULL;
   source->blocks++;
