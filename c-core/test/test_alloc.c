@@ -6,13 +6,11 @@
  * The sessions fail our own allocations alone: libcurl 7.88 divides by zero
  * when it cannot grow the set of a socket's transfers, and takes other failures
  * for a bad URL. Opening a context is swept with libcurl's included. */
-#include <curl/curl.h>
-#include <limits.h>
 #include <sys/wait.h>
 
 #include "alloc.h"
 #include "buf.h"
-#include "failing.h"
+#include "failing_sweep.h"
 #include "gate.h"
 #include "header.h"
 #include "host.h"
@@ -22,10 +20,8 @@
 #include "url.h"
 
 enum {
-  MOST_RUNS = 5000,
-  ALL_DONE = 42,     /* a child's exit status: nothing was left to fail */
-  LULL_MS = 30,      /* no event for so long: memory comes back */
-  SILENCE_MS = 10000 /* and for so long: the run hangs */
+  ALL_DONE = 42, /* a child's exit status: nothing was left to fail */
+  LULL_MS = 30   /* no event for so long: memory comes back */
 };
 
 /* ---- The functions ------------------------------------------------------ */
@@ -194,7 +190,7 @@ static void pure_logic_without_memory(void** state) {
     for (n = 1; !complete; n++) {
       int err;
 
-      assert_true(n < MOST_RUNS);
+      assert_true(n < FAILING_MOST_RUNS);
       failing_start(FAILING_ONCE, n);
       err = runs[i]();
       complete = failing_stop();
@@ -235,7 +231,7 @@ static void first_context_without_memory(void** state) {
   for (n = 1; status == 0; n++) {
     pid_t pid;
 
-    assert_true(n < MOST_RUNS);
+    assert_true(n < FAILING_MOST_RUNS);
     pid = fork();
     if (pid == 0) {
       host_is_child = true;
@@ -368,11 +364,7 @@ static void run_jobs(host_t* host, long n) {
     expected += jobs[i].id != 0;
   }
   while (ended < expected) {
-    if (!nt_wait(host->net, LULL_MS)) {
-      failing_relent();
-      if (!nt_wait(host->net, SILENCE_MS))
-        fail_msg("n = %ld: %u of %u tasks ended", n, ended, expected);
-    }
+    failing_wait(host->net, LULL_MS, n);
     while (nt_poll(host->net, &ev)) {
       take_event(jobs, &ev, n);
       ended += ev.type == NT_EV_END;
@@ -383,7 +375,7 @@ static void run_jobs(host_t* host, long n) {
 
 /* A whole life with the nth allocation failing; true when none was left to
  * fail. */
-static bool run_session(server_t* server, failing_mode_t mode, long n) {
+static bool run_session(void* server, failing_mode_t mode, long n) {
   host_t host = { NULL, server };
   nt_policy_t policy;
   bool complete;
@@ -410,20 +402,8 @@ static bool run_session(server_t* server, failing_mode_t mode, long n) {
 
 static void sweep(failing_mode_t mode) {
   server_t* server = server_start();
-  bool complete = false;
-  long live;
-  long n;
 
-  run_session(server, mode, LONG_MAX); /* what is allocated once for all */
-  live = atomic_load(&failing_live);
-  for (n = 1; !complete; n++) {
-    assert_true(n < MOST_RUNS);
-    complete = run_session(server, mode, n);
-    if (atomic_load(&failing_live) != live)
-      fail_msg("n = %ld: %ld blocks leaked", n,
-               atomic_load(&failing_live) - live);
-  }
-  assert_true(n > 50);
+  failing_sweep(run_session, server, mode, 50);
   server_stop(server);
 }
 

@@ -1,16 +1,13 @@
 /* Questions and answers without memory: each run repeats itself with the first,
  * second, third, ... of our allocations failing until none is left to fail. A
  * request ends once, whatever becomes of its question. */
-#include <curl/curl.h>
-
 #include "failing_sweep.h"
 #include "host.h"
 #include "names.h"
 
 enum {
   REQUESTS = 3,
-  LULL_MS = 30,      /* no event for so long: memory comes back */
-  SILENCE_MS = 10000 /* and for so long: the run hangs */
+  LULL_MS = 30 /* no event for so long: memory comes back */
 };
 
 typedef struct session {
@@ -20,14 +17,6 @@ typedef struct session {
 } session_t;
 
 static server_t* server;
-
-/* As test_alloc.c explains: libcurl fails in ways of its own. */
-static void keep_libcurl_out(void** state) {
-  (void) state;
-  assert_int_equal(curl_global_init_mem(CURL_GLOBAL_ALL, malloc, free, realloc,
-                                        strdup, calloc),
-                   CURLE_OK);
-}
 
 static void start(session_t* session, const char* name) {
   nt_request_options_t options;
@@ -72,22 +61,17 @@ static void wait_for_ends(session_t* session, long n) {
   nt_event_t ev;
 
   while (session->ended < session->open) {
-    if (!nt_wait(session->net, LULL_MS)) {
-      failing_relent();
-      if (!nt_wait(session->net, SILENCE_MS))
-        fail_msg("n = %ld: %u of %u requests ended", n, session->ended,
-                 session->open);
-    }
+    failing_wait(session->net, LULL_MS, n);
     while (nt_poll(session->net, &ev))
       take(session, &ev, n);
   }
 }
 
-static bool run(const folder_t* folder, failing_mode_t mode, long n) {
+static bool run(void* unused, failing_mode_t mode, long n) {
   session_t session = { NULL, 0, 0 };
   int i;
 
-  (void) folder;
+  (void) unused;
   failing_start(mode, n);
   if (nt_open(&session.net) == 0) {
     for (i = 0; i < REQUESTS; i++)
@@ -100,17 +84,17 @@ static bool run(const folder_t* folder, failing_mode_t mode, long n) {
 
 static void one_failure(void** state) {
   (void) state;
-  failing_sweep(run, FAILING_ONCE);
+  failing_sweep(run, NULL, FAILING_ONCE, 20);
 }
 
 static void no_memory_from_then_on(void** state) {
   (void) state;
-  failing_sweep(run, FAILING_ALWAYS);
+  failing_sweep(run, NULL, FAILING_ALWAYS, 20);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(keep_libcurl_out),
+    cmocka_unit_test(failing_keep_libcurl_out),
     cmocka_unit_test(one_failure),
     cmocka_unit_test(no_memory_from_then_on),
   };

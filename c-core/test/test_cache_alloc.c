@@ -2,36 +2,20 @@
  * third, ... of our allocations failing until none is left to fail. A request
  * ends once, with the body that it should have or with NT_E_NOMEM, and all that
  * was taken is given back. */
-#include <curl/curl.h>
-#include <limits.h>
-
-#include "failing.h"
-#include "folder.h"
+#include "failing_sweep.h"
 #include "site.h"
 
 enum {
-  MOST_RUNS = 3000,
   LARGE = 100000,
-  LULL_MS = 50,      /* no event for so long: memory comes back */
-  SILENCE_MS = 10000 /* and for so long: the run hangs */
+  LULL_MS = 50 /* no event for so long: memory comes back */
 };
-
-/* As test_alloc.c explains: libcurl fails in ways of its own. */
-static void keep_libcurl_out(void** state) {
-  (void) state;
-  assert_int_equal(curl_global_init(CURL_GLOBAL_ALL), CURLE_OK);
-}
 
 /* Takes events until the request has ended; how many bytes of a body came. */
 static uint64_t take_end(fixture_t* f, nt_id_t id, nt_event_t* ev, long n) {
   uint64_t streamed = 0;
 
   for (;;) {
-    if (!nt_wait(f->host->net, LULL_MS)) {
-      failing_relent();
-      if (!nt_wait(f->host->net, SILENCE_MS))
-        fail_msg("n = %ld: a request hangs", n);
-    }
+    failing_wait(f->host->net, LULL_MS, n);
     while (nt_poll(f->host->net, ev)) {
       assert_true(ev->id == id);
       if (ev->type == NT_EV_CHUNK)
@@ -92,7 +76,9 @@ static void use_folder(nt_context_t* net) {
 }
 
 /* A whole life; true when no allocation was left to fail. */
-static bool run_session(fixture_t* f, failing_mode_t mode, long n) {
+static bool run_session(void* arg, failing_mode_t mode, long n) {
+  fixture_t* f = arg;
+
   site_put(f, (page_t){ .path = "/covered",
                         .fields = "Cache-Control: max-age=0, "
                                   "stale-while-revalidate=1000\r\n",
@@ -131,22 +117,9 @@ static void put_pages(fixture_t* f) {
 }
 
 static void sweep(fixture_t* f, failing_mode_t mode) {
-  bool complete = false;
-  long live;
-  long n;
-
   put_pages(f);
   nt_close(f->host->net, CLOSE_MS);
-  run_session(f, mode, LONG_MAX); /* what is allocated once for all */
-  live = atomic_load(&failing_live);
-  for (n = 1; !complete; n++) {
-    assert_true(n < MOST_RUNS);
-    complete = run_session(f, mode, n);
-    if (atomic_load(&failing_live) != live)
-      fail_msg("n = %ld: %ld blocks leaked", n,
-               atomic_load(&failing_live) - live);
-  }
-  assert_true(n > 100);
+  failing_sweep(run_session, f, mode, 100);
 }
 
 static void any_one_allocation_may_fail(void** state) {
@@ -170,7 +143,7 @@ static void with_a_folder(void** state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(keep_libcurl_out),
+    cmocka_unit_test(failing_keep_libcurl_out),
     SITE_TEST(any_one_allocation_may_fail),
     SITE_TEST(from_any_allocation_on_all_may_fail),
     SITE_TEST(with_a_folder),

@@ -2,10 +2,7 @@
  * first, second, third, ... of our allocations failing until none is left to
  * fail. Everything ends, what is found is right, what was removed is not found,
  * and all that was taken is given back. SQLite has memory of its own. */
-#include <curl/curl.h>
-
 #include "cache_host.h"
-#include "failing.h"
 #include "failing_sweep.h"
 
 enum {
@@ -13,12 +10,6 @@ enum {
 };
 
 static char* large;
-
-/* As test_alloc.c explains: libcurl fails in ways of its own. */
-static void keep_libcurl_out(void** state) {
-  (void) state;
-  assert_int_equal(curl_global_init(CURL_GLOBAL_ALL), CURLE_OK);
-}
 
 /* All that happens on the I/O thread: each step is begun by the one before, and
  * the last one ends the task. */
@@ -227,7 +218,8 @@ static void use_cache(cache_t* cache, const char* dir) {
   assert_true(run_step(cache, &close_step, run_close_step));
 }
 
-static bool run_session(const folder_t* folder, failing_mode_t mode, long n) {
+/* In a folder, or in memory. */
+static bool run_session(void* folder, failing_mode_t mode, long n) {
   const char* dir = folder == NULL ? NULL : in_folder(folder, "cache");
   cache_t cache;
   bool complete;
@@ -243,34 +235,29 @@ static bool run_session(const folder_t* folder, failing_mode_t mode, long n) {
   return failing_stop();
 }
 
-static bool run_in_memory(const folder_t* folder, failing_mode_t mode, long n) {
-  (void) folder;
-  return run_session(NULL, mode, n);
-}
-
 static void one_failure_in_memory(void** state) {
   (void) state;
-  failing_sweep(run_in_memory, FAILING_ONCE);
+  failing_sweep(run_session, NULL, FAILING_ONCE, 20);
 }
 
 static void none_from_then_on_in_memory(void** state) {
   (void) state;
-  failing_sweep(run_in_memory, FAILING_ALWAYS);
+  failing_sweep(run_session, NULL, FAILING_ALWAYS, 20);
 }
 
 static void one_failure(void** state) {
   (void) state;
-  failing_sweep(run_session, FAILING_ONCE);
+  failing_sweep_in_folder(run_session, FAILING_ONCE, 20);
 }
 
 static void none_from_then_on(void** state) {
   (void) state;
-  failing_sweep(run_session, FAILING_ALWAYS);
+  failing_sweep_in_folder(run_session, FAILING_ALWAYS, 20);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(keep_libcurl_out),
+    cmocka_unit_test(failing_keep_libcurl_out),
     cmocka_unit_test(one_failure_in_memory),
     cmocka_unit_test(none_from_then_on_in_memory),
     cmocka_unit_test(one_failure),

@@ -181,7 +181,7 @@ static void check_file(const char* path, long n) {
   free(text);
 }
 
-static bool run_session(const folder_t* folder, failing_mode_t mode, long n) {
+static bool run_session(void* folder, failing_mode_t mode, long n) {
   const char* path = in_folder(folder, "cookies");
   nt_context_t* net;
 
@@ -197,12 +197,12 @@ static bool run_session(const folder_t* folder, failing_mode_t mode, long n) {
 
 static void one_failure(void** state) {
   (void) state;
-  failing_sweep(run_session, FAILING_ONCE);
+  failing_sweep_in_folder(run_session, FAILING_ONCE, 20);
 }
 
 static void no_memory_from_then_on(void** state) {
   (void) state;
-  failing_sweep(run_session, FAILING_ALWAYS);
+  failing_sweep_in_folder(run_session, FAILING_ALWAYS, 20);
 }
 
 int main(void) {

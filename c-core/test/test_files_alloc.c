@@ -2,24 +2,13 @@
  * second, third, ... of our allocations failing until none is left to fail. A
  * task ends once, well or with NT_E_NOMEM; a file is whole or not there; and
  * all that was taken is given back. */
-#include <curl/curl.h>
-#include <limits.h>
-
-#include "failing.h"
+#include "failing_sweep.h"
 #include "files.h"
 
 enum {
-  MOST_RUNS = 3000,
   FILE_BYTES = 600000,
-  LULL_MS = 30,      /* no event for so long: memory comes back */
-  SILENCE_MS = 10000 /* and for so long: the run hangs */
+  LULL_MS = 30 /* no event for so long: memory comes back */
 };
-
-/* As test_alloc.c explains: libcurl fails in ways of its own. */
-static void keep_libcurl_out(void** state) {
-  (void) state;
-  assert_int_equal(curl_global_init(CURL_GLOBAL_ALL), CURLE_OK);
-}
 
 typedef struct ids {
   nt_id_t id[3];
@@ -84,11 +73,7 @@ static void wait_for_ends(fixture_t* f, ids_t* ids, long n) {
   nt_event_t ev;
 
   while (ids->ended < ids->open) {
-    if (!nt_wait(net, LULL_MS)) {
-      failing_relent();
-      if (!nt_wait(net, SILENCE_MS))
-        fail_msg("n = %ld: %u of %u tasks ended", n, ids->ended, ids->open);
-    }
+    failing_wait(net, LULL_MS, n);
     while (nt_poll(net, &ev)) {
       if (ev.type != NT_EV_END)
         continue;
@@ -99,7 +84,8 @@ static void wait_for_ends(fixture_t* f, ids_t* ids, long n) {
 }
 
 /* A whole life; true when no allocation was left to fail. */
-static bool run_session(fixture_t* f, failing_mode_t mode, long n) {
+static bool run_session(void* arg, failing_mode_t mode, long n) {
+  fixture_t* f = arg;
   const char* kept = in_folder(&f->folder, "kept");
   char path[PATH_MAX];
   ids_t ids = { { 0 }, 0, 0 };
@@ -131,24 +117,12 @@ static bool run_session(fixture_t* f, failing_mode_t mode, long n) {
 }
 
 static void sweep(fixture_t* f, failing_mode_t mode) {
-  bool complete = false;
   char given[1000] = "";
-  long live;
-  long n;
 
   files_set(f, 0, FILE_BYTES);
   file_put(in_folder(&f->folder, "given"), given, sizeof(given));
   assert_int_equal(host_close(f->host->net), 0);
-  run_session(f, mode, LONG_MAX); /* what is allocated once for all */
-  live = atomic_load(&failing_live);
-  for (n = 1; !complete; n++) {
-    assert_true(n < MOST_RUNS);
-    complete = run_session(f, mode, n);
-    if (atomic_load(&failing_live) != live)
-      fail_msg("n = %ld: %ld blocks leaked", n,
-               atomic_load(&failing_live) - live);
-  }
-  assert_true(n > 50);
+  failing_sweep(run_session, f, mode, 50);
   assert_int_equal(nt_open(&f->host->net), 0); /* for the end of the test */
 }
 
@@ -162,7 +136,7 @@ static void no_memory_from_then_on(void** state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(keep_libcurl_out),
+    cmocka_unit_test(failing_keep_libcurl_out),
     FILES_TEST(one_failure),
     FILES_TEST(no_memory_from_then_on),
   };

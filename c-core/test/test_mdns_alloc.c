@@ -2,24 +2,13 @@
  * third, ... allocation failing, and then a whole scan in the same way. Less
  * may be found then, but each scan ends once, and all that was taken is given
  * back. */
-#include <curl/curl.h>
-#include <limits.h>
-
-#include "failing.h"
+#include "failing_sweep.h"
 #include "mdns_peer.h"
 #include "mdns_service.h"
 
 enum {
-  MOST_RUNS = 3000,
-  LULL_MS = 20,      /* no event for so long: memory comes back */
-  SILENCE_MS = 10000 /* and for so long: the run hangs */
+  LULL_MS = 20 /* no event for so long: memory comes back */
 };
-
-/* As test_alloc.c explains: libcurl fails in ways of its own. */
-static void keep_libcurl_out(void** state) {
-  (void) state;
-  assert_int_equal(curl_global_init(CURL_GLOBAL_ALL), CURLE_OK);
-}
 
 /* ---- What is known ------------------------------------------------------- */
 
@@ -116,7 +105,7 @@ static void end_session(session_t* s, long n) {
   if (poll_until_end(s, LULL_MS))
     return;
   failing_relent();
-  if (!poll_until_end(s, SILENCE_MS))
+  if (!poll_until_end(s, FAILING_PATIENCE_MS))
     fail_msg("n = %ld: the scan does not end", n);
 }
 
@@ -140,10 +129,11 @@ static void run_scan(session_t* s, long n) {
 }
 
 /* A whole life; true when nothing was left to fail. */
-static bool run_session(failing_mode_t mode, long n) {
+static bool run_session(void* unused, failing_mode_t mode, long n) {
   session_t s = { NULL, responder_open("127.0.0.1"), 0, 0 };
   bool complete;
 
+  (void) unused;
   failing_start(mode, n);
   if (nt_open(&s.net) == 0) {
     if (nt_mdns_open(s.net, &s.id) == 0)
@@ -155,31 +145,14 @@ static bool run_session(failing_mode_t mode, long n) {
   return complete;
 }
 
-static void sweep(failing_mode_t mode) {
-  bool complete = false;
-  long live;
-  long n;
-
-  run_session(mode, LONG_MAX); /* what is allocated once for all */
-  live = atomic_load(&failing_live);
-  for (n = 1; !complete; n++) {
-    assert_true(n < MOST_RUNS);
-    complete = run_session(mode, n);
-    if (atomic_load(&failing_live) != live)
-      fail_msg("n = %ld: %ld blocks leaked", n,
-               atomic_load(&failing_live) - live);
-  }
-  assert_true(n > 20);
-}
-
 static void one_failure(void** state) {
   (void) state;
-  sweep(FAILING_ONCE);
+  failing_sweep(run_session, NULL, FAILING_ONCE, 20);
 }
 
 static void no_memory_from_then_on(void** state) {
   (void) state;
-  sweep(FAILING_ALWAYS);
+  failing_sweep(run_session, NULL, FAILING_ALWAYS, 20);
 }
 
 static int set_up_network(void** state) {
@@ -191,7 +164,7 @@ static int set_up_network(void** state) {
 int main(int argc, char** argv) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(less_is_known),
-    cmocka_unit_test(keep_libcurl_out),
+    cmocka_unit_test(failing_keep_libcurl_out),
     cmocka_unit_test(one_failure),
     cmocka_unit_test(no_memory_from_then_on),
   };

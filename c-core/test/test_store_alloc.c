@@ -2,23 +2,12 @@
  * third, ... of our allocations failing until none is left to fail. An action
  * ends once, well or with NT_E_NOMEM, and all that was taken is given back.
  * SQLite has memory of its own. */
-#include <curl/curl.h>
-
-#include "failing.h"
 #include "failing_sweep.h"
-#include "folder.h"
 #include "host.h"
 
 enum {
-  LULL_MS = 30,
-  SILENCE_MS = 10000
+  LULL_MS = 30 /* no event for so long: memory comes back */
 };
-
-/* As test_alloc.c explains: libcurl fails in ways of its own. */
-static void keep_libcurl_out(void** state) {
-  (void) state;
-  assert_int_equal(curl_global_init(CURL_GLOBAL_ALL), CURLE_OK);
-}
 
 /* The action goes on, or is failed by its host. */
 static unsigned start(nt_context_t* net, nt_store_action_t action) {
@@ -47,11 +36,7 @@ static void wait_for_ends(nt_context_t* net, unsigned left, long n) {
   nt_event_t ev;
 
   while (left > 0) {
-    if (!nt_wait(net, LULL_MS)) {
-      failing_relent();
-      if (!nt_wait(net, SILENCE_MS))
-        fail_msg("n = %ld: %u actions did not end", n, left);
-    }
+    failing_wait(net, LULL_MS, n);
     while (nt_poll(net, &ev)) {
       take_end(&ev, n);
       left--;
@@ -75,7 +60,7 @@ static void use_store(nt_context_t* net, const char* path, long n) {
 
 /* A whole life, with a file that is damaged; true when no allocation was left
  * to fail. */
-static bool run_session(const folder_t* folder, failing_mode_t mode, long n) {
+static bool run_session(void* folder, failing_mode_t mode, long n) {
   const char* path = in_folder(folder, "store");
   nt_context_t* net;
 
@@ -90,17 +75,17 @@ static bool run_session(const folder_t* folder, failing_mode_t mode, long n) {
 
 static void one_failure(void** state) {
   (void) state;
-  failing_sweep(run_session, FAILING_ONCE);
+  failing_sweep_in_folder(run_session, FAILING_ONCE, 20);
 }
 
 static void no_memory_from_then_on(void** state) {
   (void) state;
-  failing_sweep(run_session, FAILING_ALWAYS);
+  failing_sweep_in_folder(run_session, FAILING_ALWAYS, 20);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(keep_libcurl_out),
+    cmocka_unit_test(failing_keep_libcurl_out),
     cmocka_unit_test(one_failure),
     cmocka_unit_test(no_memory_from_then_on),
   };

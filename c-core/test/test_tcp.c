@@ -1,28 +1,18 @@
 /* TCP sockets against the test server, which here speaks no HTTP; and without
  * memory: then each socket ends once all the same, and all that was taken is
  * given back. */
-#include <curl/curl.h>
-#include <limits.h>
 #include <sys/wait.h>
 
-#include "failing.h"
+#include "failing_sweep.h"
 #include "host.h"
 
 enum {
-  MOST_RUNS = 3000,
-  LULL_MS = 50,       /* no event for so long: memory comes back */
-  SILENCE_MS = 10000, /* and for so long: the run hangs */
+  LULL_MS = 50, /* no event for so long: memory comes back */
   MOST_FDS = 256,
   MOST_SIZE = 40000,
   ALL_SIZE = 1 + 5000 + MOST_SIZE,
   KEEP_ALIVE_MAX_S = 32767
 };
-
-/* As test_alloc.c explains: libcurl fails in ways of its own. */
-static void keep_libcurl_out(void** state) {
-  (void) state;
-  assert_int_equal(curl_global_init(CURL_GLOBAL_ALL), CURLE_OK);
-}
 
 /* ---- The server ---------------------------------------------------------- */
 
@@ -263,17 +253,18 @@ static bool poll_until_end(session_t* s, int ms) {
 }
 
 static void end_session(session_t* s, long n) {
-  if (poll_until_end(s, n == LONG_MAX ? SILENCE_MS : LULL_MS))
+  if (poll_until_end(s, n == LONG_MAX ? FAILING_PATIENCE_MS : LULL_MS))
     return;
   if (nt_tcp_close(s->net, s->id) == 0 && poll_until_end(s, LULL_MS))
     return;
   failing_relent();
-  if (!poll_until_end(s, SILENCE_MS))
+  if (!poll_until_end(s, FAILING_PATIENCE_MS))
     fail_msg("n = %ld: the socket does not end", n);
 }
 
 /* A whole life; true when nothing was left to fail. */
-static bool run_session(host_t* host, failing_mode_t mode, long n) {
+static bool run_session(void* arg, failing_mode_t mode, long n) {
+  const host_t* host = arg;
   session_t s = { NULL, 0, 0, 0, false };
   nt_policy_t policy;
   bool complete;
@@ -296,23 +287,10 @@ static bool run_session(host_t* host, failing_mode_t mode, long n) {
 }
 
 static void sweep(host_t* host, failing_mode_t mode) {
-  bool complete = false;
-  long live;
-  long n;
-
   serve(host, serve_echo);
   assert_int_equal(host_close(host->net), 0);
   host->net = NULL;
-  assert_true(run_session(host, mode, LONG_MAX));
-  live = atomic_load(&failing_live);
-  for (n = 1; !complete; n++) {
-    assert_true(n < MOST_RUNS);
-    complete = run_session(host, mode, n);
-    if (atomic_load(&failing_live) != live)
-      fail_msg("n = %ld: %ld blocks leaked", n,
-               atomic_load(&failing_live) - live);
-  }
-  assert_true(n > 20);
+  failing_sweep(run_session, host, mode, 20);
   assert_int_equal(nt_open(&host->net), 0); /* for the end of the test */
 }
 
@@ -364,7 +342,7 @@ static void after_fork(void** state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(keep_libcurl_out),
+    cmocka_unit_test(failing_keep_libcurl_out),
     HOST_TEST(keep_alive_is_set),
     HOST_TEST(no_delay_is_set),
     HOST_TEST(no_delay_is_set_while_it_connects),

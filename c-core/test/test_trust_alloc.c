@@ -2,17 +2,13 @@
  * itself with the first, second, third, ... of our allocations failing until
  * none is left to fail. A request ends once, and what is sent has the value of
  * its secret or nothing has been sent. */
-#include <curl/curl.h>
-#include <limits.h>
 #include <pthread.h>
 
-#include "failing.h"
+#include "failing_sweep.h"
 #include "host.h"
 
 enum {
-  MOST_RUNS = 3000,
-  LULL_MS = 30,      /* no event for so long: memory comes back */
-  SILENCE_MS = 10000 /* and for so long: the run hangs */
+  LULL_MS = 30 /* no event for so long: memory comes back */
 };
 
 /* The text that libcurl has no memory for, NULL: none. */
@@ -104,12 +100,7 @@ static void wait_for_ends(session_t* session, long n) {
   nt_event_t ev;
 
   while (session->ended < session->open) {
-    if (!nt_wait(session->net, LULL_MS)) {
-      failing_relent();
-      if (!nt_wait(session->net, SILENCE_MS))
-        fail_msg("n = %ld: %u of %u requests ended", n, session->ended,
-                 session->open);
-    }
+    failing_wait(session->net, LULL_MS, n);
     while (nt_poll(session->net, &ev))
       take(session, &ev, n);
   }
@@ -131,7 +122,8 @@ static void play(session_t* session) {
 }
 
 /* A whole life; true when no allocation was left to fail. */
-static bool run(server_t* server, failing_mode_t mode, long n) {
+static bool run(void* arg, failing_mode_t mode, long n) {
+  const server_t* server = arg;
   session_t session = { NULL, server->port, 0, 0 };
 
   failing_start(mode, n);
@@ -144,21 +136,8 @@ static bool run(server_t* server, failing_mode_t mode, long n) {
 }
 
 static void sweep(server_t* server, failing_mode_t mode) {
-  bool complete = false;
-  long live;
-  long n;
-
   snprintf(own_host, sizeof(own_host), "http://127.0.0.1:%d", server->port);
-  run(server, mode, LONG_MAX);
-  live = atomic_load(&failing_live);
-  for (n = 1; !complete; n++) {
-    assert_true(n < MOST_RUNS);
-    complete = run(server, mode, n);
-    if (atomic_load(&failing_live) != live)
-      fail_msg("n = %ld: %ld blocks leaked", n,
-               atomic_load(&failing_live) - live);
-  }
-  assert_true(n > 20);
+  failing_sweep(run, server, mode, 20);
 }
 
 static void one_failure(void** state) {

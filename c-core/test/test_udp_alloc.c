@@ -2,26 +2,16 @@
  * ... of our allocations failing until none is left to fail. Datagrams may be
  * lost then, as always, but each socket ends once, and all that was taken is
  * given back. */
-#include <curl/curl.h>
-#include <limits.h>
 #include <netdb.h>
 
-#include "failing.h"
+#include "failing_sweep.h"
 #include "resolve.h"
 #include "udp_peer.h"
 
 enum {
-  MOST_RUNS = 3000,
-  LULL_MS = 20,       /* no event for so long: memory comes back */
-  SILENCE_MS = 10000, /* and for so long: the run hangs */
+  LULL_MS = 20, /* no event for so long: memory comes back */
   SENDS = 20
 };
-
-/* As test_alloc.c explains: libcurl fails in ways of its own. */
-static void keep_libcurl_out(void** state) {
-  (void) state;
-  assert_int_equal(curl_global_init(CURL_GLOBAL_ALL), CURLE_OK);
-}
 
 static int ask(const char* name, int family, nt__sockaddr_t* out) {
   if (strncmp(name, "none", 4) == 0)
@@ -86,7 +76,7 @@ static void end_session(session_t* s, long n) {
   if (poll_until_end(s, LULL_MS))
     return;
   failing_relent();
-  if (!poll_until_end(s, SILENCE_MS))
+  if (!poll_until_end(s, FAILING_PATIENCE_MS))
     fail_msg("n = %ld: the socket does not end", n);
 }
 
@@ -106,7 +96,7 @@ static void guard(nt_context_t* net) {
 }
 
 /* A whole life, talking to itself; true when nothing was left to fail. */
-static bool run_session(failing_mode_t mode, long n, bool guarded) {
+static bool run_session(void* guarded, failing_mode_t mode, long n) {
   session_t s = { NULL, 0, 0 };
   peer_t peer = peer_open(AF_INET);
   bool complete;
@@ -114,7 +104,7 @@ static bool run_session(failing_mode_t mode, long n, bool guarded) {
 
   failing_start(mode, n);
   if (nt_open(&s.net) == 0) {
-    if (guarded)
+    if (*(bool*) guarded)
       guard(s.net);
     if (nt_udp_open(s.net, NT_FAMILY_IPV4, &s.id) == 0) {
       use(s.net, s.id, peer.port);
@@ -128,33 +118,8 @@ static bool run_session(failing_mode_t mode, long n, bool guarded) {
   return complete;
 }
 
-/* The blocks that live, no more than `most`: a lookup that nobody waits for any
- * more may still be on its way out, also when `most` was counted. */
-static long expect_live(long most, long n) {
-  uint64_t end = uv_hrtime() + (uint64_t) PATIENCE_MS * 1000000;
-  long live;
-
-  while ((live = atomic_load(&failing_live)) > most) {
-    if (uv_hrtime() > end)
-      fail_msg("n = %ld: %ld blocks leaked", n, live - most);
-    sched_yield();
-  }
-  return live;
-}
-
 static void sweep(failing_mode_t mode, bool guarded) {
-  bool complete = false;
-  long live;
-  long n;
-
-  run_session(mode, LONG_MAX, guarded); /* what is allocated once for all */
-  live = atomic_load(&failing_live);
-  for (n = 1; !complete; n++) {
-    assert_true(n < MOST_RUNS);
-    complete = run_session(mode, n, guarded);
-    live = expect_live(live, n);
-  }
-  assert_true(n > 50);
+  failing_sweep(run_session, &guarded, mode, 50);
 }
 
 static void one_failure(void** state) {
@@ -179,7 +144,7 @@ static void no_memory_under_a_policy(void** state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(keep_libcurl_out),
+    cmocka_unit_test(failing_keep_libcurl_out),
     cmocka_unit_test(one_failure),
     cmocka_unit_test(no_memory_from_then_on),
     cmocka_unit_test(one_failure_under_a_policy),

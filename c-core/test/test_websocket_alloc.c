@@ -2,25 +2,14 @@
  * third, ... of our allocations failing until none is left to fail. A socket
  * ends once, well or with NT_E_NOMEM or by a loss, and all that was taken is
  * given back. */
-#include <curl/curl.h>
-#include <limits.h>
-
-#include "failing.h"
+#include "failing_sweep.h"
 #include "peer.h"
 #include "ws_deflate.h"
 
 enum {
-  MOST_RUNS = 3000,
   SOCKETS = 2,
-  LULL_MS = 100,     /* no event for so long: memory comes back */
-  SILENCE_MS = 10000 /* and for so long: the run hangs */
+  LULL_MS = 100 /* no event for so long: memory comes back */
 };
-
-/* As test_alloc.c explains: libcurl fails in ways of its own. */
-static void keep_libcurl_out(void** state) {
-  (void) state;
-  assert_int_equal(curl_global_init(CURL_GLOBAL_ALL), CURLE_OK);
-}
 
 /* A long text, compressed; made before anything fails. */
 static nt__buf_t packed;
@@ -142,11 +131,7 @@ static void wait_for_ends(fixture_t* f, ids_t* ids, long n) {
   nt_event_t ev;
 
   while (ids->ended < ids->open) {
-    if (!nt_wait(f->net, LULL_MS)) {
-      failing_relent();
-      if (!nt_wait(f->net, SILENCE_MS))
-        fail_msg("n = %ld: %u of %u sockets ended", n, ids->ended, ids->open);
-    }
+    failing_wait(f->net, LULL_MS, n);
     while (nt_poll(f->net, &ev)) {
       take(f, &ev, n);
       ids->ended += ev.type == NT_EV_END;
@@ -155,7 +140,8 @@ static void wait_for_ends(fixture_t* f, ids_t* ids, long n) {
 }
 
 /* A whole life; true when no allocation was left to fail. */
-static bool run_session(fixture_t* f, failing_mode_t mode, long n) {
+static bool run_session(void* arg, failing_mode_t mode, long n) {
+  fixture_t* f = arg;
   ids_t ids = { { 0 }, 0, 0 };
   bool complete;
 
@@ -172,23 +158,10 @@ static bool run_session(fixture_t* f, failing_mode_t mode, long n) {
 }
 
 static void sweep(fixture_t* f, failing_mode_t mode) {
-  bool complete = false;
-  long live;
-  long n;
-
   peers_play(f, play_all);
   assert_int_equal(host_close(f->net), 0);
   f->host->net = NULL;
-  run_session(f, mode, LONG_MAX);
-  live = atomic_load(&failing_live);
-  for (n = 1; !complete; n++) {
-    assert_true(n < MOST_RUNS);
-    complete = run_session(f, mode, n);
-    if (atomic_load(&failing_live) != live)
-      fail_msg("n = %ld: %ld blocks leaked", n,
-               atomic_load(&failing_live) - live);
-  }
-  assert_true(n > 50);
+  failing_sweep(run_session, f, mode, 50);
   assert_int_equal(nt_open(&f->host->net), 0); /* for the end of the test */
 }
 
@@ -214,7 +187,7 @@ static int tear_down_all(void** state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(keep_libcurl_out),
+    cmocka_unit_test(failing_keep_libcurl_out),
     PEER_TEST(one_failure),
     PEER_TEST(no_memory_from_then_on),
   };
