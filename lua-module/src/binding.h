@@ -306,6 +306,8 @@ void ntl_untrack(lua_State* L, ntl_state_t* s, nt_id_t id);
 /* As scripts see it: "queued". */
 const char* ntl_state_name(nt_state_t state);
 ntl_task_t* ntl_task_check(lua_State* L, int arg, const ntl_kind_t* kind);
+/* Argument 1 of a method: a task of the class that the method is of. */
+ntl_task_t* ntl_task_self(lua_State* L);
 /* Make the metatable of the kind, with the members that all tasks have (state,
  * id, abort, tostring) and `methods`. */
 void ntl_task_class(lua_State* L, const ntl_kind_t* kind,
@@ -332,11 +334,9 @@ void ntl_promise_open(lua_State* L, ntl_state_t* s);
 
 /* ---- listener.c --------------------------------------------------------- */
 
-/* Body of onX(f) and offX([f]): argument 1 is a task of that kind. */
-int ntl_listener_on(lua_State* L, const ntl_kind_t* kind,
-                    const ntl_list_t* list);
-int ntl_listener_off(lua_State* L, const ntl_kind_t* kind,
-                     const ntl_list_t* list);
+/* Body of the methods onX(f) and offX([f]). */
+int ntl_listener_on(lua_State* L, const ntl_list_t* list);
+int ntl_listener_off(lua_State* L, const ntl_list_t* list);
 /* The same for the lists in the table at `lists`, with f in argument `arg`. */
 void ntl_listener_add(lua_State* L, int lists, int arg, const ntl_list_t* list);
 void ntl_listener_remove(lua_State* L, int lists, int arg,

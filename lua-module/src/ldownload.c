@@ -83,42 +83,7 @@ static int download_start(lua_State* L) {
   return ntl_exchange_code(L, err);
 }
 
-/* ---- Methods ------------------------------------------------------------ */
-
-static int on_headers_received(lua_State* L) {
-  return ntl_listener_on(L, &download_kind, &ntl_on_headers);
-}
-
-static int off_headers_received(lua_State* L) {
-  return ntl_listener_off(L, &download_kind, &ntl_on_headers);
-}
-
-static int on_progress_update(lua_State* L) {
-  return ntl_listener_on(L, &download_kind, &ntl_on_progress);
-}
-
-static int off_progress_update(lua_State* L) {
-  return ntl_listener_off(L, &download_kind, &ntl_on_progress);
-}
-
-static int headers_receive(lua_State* L) {
-  return ntl_exchange_alias(L, on_headers_received);
-}
-
-static int progress(lua_State* L) {
-  return ntl_exchange_alias(L, on_progress_update);
-}
-
 void ntl_download_open(lua_State* L) {
-  static const luaL_Reg methods[] = {
-    { "onHeadersReceived", on_headers_received },
-    { "offHeadersReceived", off_headers_received },
-    { "onProgressUpdate", on_progress_update },
-    { "offProgressUpdate", off_progress_update },
-    { "headersReceive", headers_receive },
-    { "progress", progress },
-    { NULL, NULL },
-  };
   static const luaL_Reg funcs[] = {
     { "downloadOpen", download_open },
     { "downloadStart", download_start },
@@ -126,6 +91,6 @@ void ntl_download_open(lua_State* L) {
     { NULL, NULL },
   };
 
-  ntl_task_class(L, &download_kind, methods);
+  ntl_task_class(L, &download_kind, ntl_file_methods);
   ntl_register(L, funcs);
 }

@@ -122,12 +122,6 @@ void ntl_exchange_progress(lua_State* L, ntl_state_t* s, int record,
   ntl_fire(L, s, record, kind, &ntl_on_progress);
 }
 
-int ntl_exchange_alias(lua_State* L, lua_CFunction on) {
-  on(L);
-  lua_settop(L, 1);
-  return 1;
-}
-
 /* The profile, if one was wanted. */
 static void push_profile(lua_State* L, ntl_state_t* s, int record,
                          const nt_event_t* event) {
@@ -182,3 +176,45 @@ void ntl_exchange_end(lua_State* L, ntl_state_t* s, int record,
   if (ntl_call_results(L, s, base, kind) && promised)
     ntl_promise_settle(L, s, record, base, kind);
 }
+
+/* ---- Methods ------------------------------------------------------------- */
+
+int ntl_on_headers_received(lua_State* L) {
+  return ntl_listener_on(L, &ntl_on_headers);
+}
+
+int ntl_off_headers_received(lua_State* L) {
+  return ntl_listener_off(L, &ntl_on_headers);
+}
+
+static int on_progress_update(lua_State* L) {
+  return ntl_listener_on(L, &ntl_on_progress);
+}
+
+static int off_progress_update(lua_State* L) {
+  return ntl_listener_off(L, &ntl_on_progress);
+}
+
+/* As Taro's promises of files have them: they return the task, so that one call
+ * may follow another. */
+static int headers_receive(lua_State* L) {
+  ntl_on_headers_received(L);
+  lua_settop(L, 1);
+  return 1;
+}
+
+static int progress(lua_State* L) {
+  on_progress_update(L);
+  lua_settop(L, 1);
+  return 1;
+}
+
+const luaL_Reg ntl_file_methods[] = {
+  { "onHeadersReceived", ntl_on_headers_received },
+  { "offHeadersReceived", ntl_off_headers_received },
+  { "onProgressUpdate", on_progress_update },
+  { "offProgressUpdate", off_progress_update },
+  { "headersReceive", headers_receive },
+  { "progress", progress },
+  { NULL, NULL },
+};

@@ -58,8 +58,9 @@ enum {
   NTL_EXCHANGE_LISTS = NTL_LISTS + 2 /* the first slot for other lists */
 };
 
-/* Body of what is `on`, a method onX(f), but returns the task, so that one call
- * may follow another: Taro's promises of files have such methods. */
-int ntl_exchange_alias(lua_State* L, lua_CFunction on);
+/* Methods of all of them, and all those of DownloadTask and UploadTask. */
+int ntl_on_headers_received(lua_State* L);
+int ntl_off_headers_received(lua_State* L);
+extern const luaL_Reg ntl_file_methods[];
 
 #endif

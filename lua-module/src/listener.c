@@ -75,10 +75,9 @@ void ntl_listener_remove(lua_State* L, int lists, int arg,
   lua_settop(L, old - 1);
 }
 
-int ntl_listener_on(lua_State* L, const ntl_kind_t* kind,
-                    const ntl_list_t* list) {
+int ntl_listener_on(lua_State* L, const ntl_list_t* list) {
   ntl_state_t* s = ntl_self(L);
-  const ntl_task_t* task = ntl_task_check(L, 1, kind);
+  const ntl_task_t* task = ntl_task_self(L);
 
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 2);
@@ -87,10 +86,9 @@ int ntl_listener_on(lua_State* L, const ntl_kind_t* kind,
   return 0;
 }
 
-int ntl_listener_off(lua_State* L, const ntl_kind_t* kind,
-                     const ntl_list_t* list) {
+int ntl_listener_off(lua_State* L, const ntl_list_t* list) {
   ntl_state_t* s = ntl_self(L);
-  const ntl_task_t* task = ntl_task_check(L, 1, kind);
+  const ntl_task_t* task = ntl_task_self(L);
 
   lua_settop(L, 2);
   if (!lua_isnil(L, 2))

@@ -215,17 +215,9 @@ static int request_start(lua_State* L) {
 
 /* ---- Methods ------------------------------------------------------------ */
 
-static int on_headers_received(lua_State* L) {
-  return ntl_listener_on(L, &request_kind, &ntl_on_headers);
-}
-
-static int off_headers_received(lua_State* L) {
-  return ntl_listener_off(L, &request_kind, &ntl_on_headers);
-}
-
 static int on_chunk_received(lua_State* L) {
   ntl_state_t* s = ntl_self(L);
-  const ntl_task_t* task = ntl_task_check(L, 1, &request_kind);
+  const ntl_task_t* task = ntl_task_self(L);
 
   if (ntl_push_record(L, s, task->id)) {
     bool chunked =
@@ -238,17 +230,17 @@ static int on_chunk_received(lua_State* L) {
               " enableChunked=true",
               1);
   }
-  return ntl_listener_on(L, &request_kind, &on_chunk_list);
+  return ntl_listener_on(L, &on_chunk_list);
 }
 
 static int off_chunk_received(lua_State* L) {
-  return ntl_listener_off(L, &request_kind, &on_chunk_list);
+  return ntl_listener_off(L, &on_chunk_list);
 }
 
 void ntl_request_open(lua_State* L) {
   static const luaL_Reg methods[] = {
-    { "onHeadersReceived", on_headers_received },
-    { "offHeadersReceived", off_headers_received },
+    { "onHeadersReceived", ntl_on_headers_received },
+    { "offHeadersReceived", ntl_off_headers_received },
     { "onChunkReceived", on_chunk_received },
     { "offChunkReceived", off_chunk_received },
     { NULL, NULL },

@@ -148,10 +148,10 @@ static int field(lua_State* L, const ntl_state_t* s, const ntl_task_t* task,
 
 #define LISTENERS(name, list)                                                  \
   static int on_##name##_listener(lua_State* L) {                              \
-    return ntl_listener_on(L, &ntl_socket_kind, list);                         \
+    return ntl_listener_on(L, list);                                           \
   }                                                                            \
   static int off_##name##_listener(lua_State* L) {                             \
-    return ntl_listener_off(L, &ntl_socket_kind, list);                        \
+    return ntl_listener_off(L, list);                                          \
   }
 
 #define GLOBAL_LISTENERS(name, list)                                           \
@@ -170,12 +170,12 @@ LISTENERS(reconnect, &ntl_on_reconnect)
 
 /* Without them nobody asks the core for reports. What was sent before is asked
  * about now, even if it has left already: the script cannot know that yet. */
-static int note_drain(lua_State* L, int (*change)(lua_State*, const ntl_kind_t*,
-                                                  const ntl_list_t*)) {
+static int note_drain(lua_State* L,
+                      int (*change)(lua_State*, const ntl_list_t*)) {
   ntl_state_t* s = ntl_self(L);
   ntl_socket_t* self = ntl_socket_check(L);
 
-  change(L, &ntl_socket_kind, &ntl_on_drain);
+  change(L, &ntl_on_drain);
   if (!ntl_push_record(L, s, self->task.id))
     return 0;
   self->drains = ntl_has_listeners(L, lua_gettop(L), &ntl_on_drain);

@@ -41,6 +41,16 @@ ntl_task_t* ntl_task_check(lua_State* L, int arg, const ntl_kind_t* kind) {
   return ntl_checkudata(L, arg, kind->type_name);
 }
 
+ntl_task_t* ntl_task_self(lua_State* L) {
+  ntl_task_t* task = test_own(L, 1);
+
+  if (task == NULL) {
+    lua_getfield(L, lua_upvalueindex(2), "__name");
+    ntl_typeerror(L, 1, lua_tostring(L, -1));
+  }
+  return task;
+}
+
 /* ---- From the first to the last ----------------------------------------- */
 
 /* The record at `record` is live from now on, and holds the task at `task`. */
@@ -124,11 +134,6 @@ void ntl_untrack(lua_State* L, ntl_state_t* s, nt_id_t id) {
 
 /* ---- Members of every task ---------------------------------------------- */
 
-/* Upvalues of these functions: the state, and the name of the metatable. */
-static ntl_task_t* check_self(lua_State* L) {
-  return ntl_checkudata(L, 1, lua_tostring(L, lua_upvalueindex(2)));
-}
-
 const char* ntl_state_name(nt_state_t state) {
   static const char* const names[] = { "idle", "queued",  "connecting",
                                        "open", "closing", "done" };
@@ -176,7 +181,7 @@ static int task_index(lua_State* L) {
   if (!lua_isnil(L, -1) || lua_type(L, 2) != LUA_TSTRING)
     return 1;
   s = lua_touserdata(L, lua_upvalueindex(1));
-  task = check_self(L);
+  task = ntl_task_self(L);
   key = lua_tostring(L, 2);
   if (strcmp(key, "state") == 0)
     lua_pushstring(L, state_name(L, s, task->id));
@@ -190,7 +195,7 @@ static int task_index(lua_State* L) {
 /* "nettask.RequestTask #12 (done)" */
 static int task_tostring(lua_State* L) {
   ntl_state_t* s = lua_touserdata(L, lua_upvalueindex(1));
-  const ntl_task_t* task = check_self(L);
+  const ntl_task_t* task = ntl_task_self(L);
   const char* state = state_name(L, s, task->id);
 
   ntl_push_id(L, task->id);
@@ -215,7 +220,7 @@ static int wants_silence(lua_State* L, int arg) {
  * flag stops the listeners of the one that is being delivered. */
 static int task_abort(lua_State* L) {
   ntl_state_t* s = ntl_self(L);
-  ntl_task_t* task = check_self(L);
+  ntl_task_t* task = ntl_task_self(L);
   int silent = wants_silence(L, 2);
 
   if (s->context == NULL || !ntl_push_record(L, s, task->id))
@@ -234,21 +239,13 @@ static int task_abort(lua_State* L) {
 
 /* ---- Classes ------------------------------------------------------------ */
 
-static void push_member(lua_State* L, const ntl_kind_t* kind,
-                        lua_CFunction function) {
+/* Add it to the table on top. Its upvalues are the state and the metatable. */
+static void add_method(lua_State* L, int metatable, const char* name,
+                       lua_CFunction function) {
   ntl_push_state(L);
-  lua_pushstring(L, kind->type_name);
+  lua_pushvalue(L, metatable);
   lua_pushcclosure(L, function, 2);
-}
-
-/* Add them to the table on top. */
-static void add_methods(lua_State* L, int metatable, const luaL_Reg* methods) {
-  for (; methods->name != NULL; methods++) {
-    ntl_push_state(L);
-    lua_pushvalue(L, metatable);
-    lua_pushcclosure(L, methods->func, 2);
-    lua_setfield(L, -2, methods->name);
-  }
+  lua_setfield(L, -2, name);
 }
 
 void ntl_task_class(lua_State* L, const ntl_kind_t* kind,
@@ -258,14 +255,13 @@ void ntl_task_class(lua_State* L, const ntl_kind_t* kind,
   ntl_newmetatable(L, kind->type_name);
   metatable = lua_gettop(L);
   ntl_push_state(L);
-  lua_pushstring(L, kind->type_name);
+  lua_pushvalue(L, metatable);
   lua_newtable(L);
-  add_methods(L, metatable, methods);
-  push_member(L, kind, task_abort);
-  lua_setfield(L, -2, "abort");
+  for (; methods->name != NULL; methods++)
+    add_method(L, metatable, methods->name, methods->func);
+  add_method(L, metatable, "abort", task_abort);
   lua_pushcclosure(L, task_index, 3);
   lua_setfield(L, -2, "__index");
-  push_member(L, kind, task_tostring);
-  lua_setfield(L, -2, "__tostring");
+  add_method(L, metatable, "__tostring", task_tostring);
   lua_pop(L, 1);
 }
