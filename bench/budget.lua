@@ -120,7 +120,9 @@ measure.print {
   cpu_p999_ms = measure.quantile(collecting.cpu, 0.999),
   rest_p999_ms = measure.quantile(resting.clock, 0.999),
   rest_cpu_p999_ms = measure.quantile(resting.cpu, 0.999),
-  step_p999_ms = #stepping.clock > 0
-    and measure.quantile(stepping.clock, 0.999) or nil,
+  step_p999_ms = stepping.clock[1]
+    and measure.quantile(stepping.clock, 0.999),
+  step_cpu_p999_ms = stepping.cpu[1]
+    and measure.quantile(stepping.cpu, 0.999),
   frames = #collecting.clock,
 }

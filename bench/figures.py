@@ -201,7 +201,8 @@ def budget(lab, rounds, _say):
                 f"CPU {middle(results, 'rest_cpu_p999_ms')} ms")
         if "step_p999_ms" in results[0]:
             note += (f"; with small steps of the collector "
-                     f"{middle(results, 'step_p999_ms')} ms")
+                     f"{middle(results, 'step_p999_ms')} ms, CPU "
+                     f"{middle(results, 'step_cpu_p999_ms')} ms")
         lines.append(Line("T23", f"update(budget), p99.9 overrun, {what}", "",
                           0.3, 0.1, False, "ms", column(results, "p999_ms"),
                           note))

@@ -100,10 +100,10 @@ def parse_curls(text, cpu):
 class Client:
     """A command whose {names} are filled in from the lab. `datagrams` is "out"
     or "in" when what the server counts of them tells how many were lost. Of
-    one that makes files in memory the best of three runs counts: where the host
-    of a virtual machine has taken free memory back, the first to use it pays
-    for that, which is several times what writing costs. `runs` of one that is
-    over too soon make a sample."""
+    one that fills memory, which is also the page cache of a file on a disk, the
+    best of three runs counts: where the host of a virtual machine has taken
+    free memory back, the first to use it pays for that, which is several times
+    what writing costs. `runs` of one that is over too soon make a sample."""
 
     def __init__(self, command, parse=parse_json, pinned=True, datagrams=None,
                  fills_memory=False, runs=1):
@@ -111,6 +111,7 @@ class Client:
         self.parse = parse
         self.pinned = pinned
         self.datagrams = datagrams
+        assert not (datagrams or fills_memory) or runs == 1
         self.fills_memory = fills_memory
         self.runs = runs
 

@@ -242,6 +242,28 @@ describe("requests over HTTP/2", function()
     assert.equal(number, (connection()))
   end)
 
+  -- libcurl keeps the upload buffer of one that ends before the others of its
+  -- connection do, and the next request may have the same handle.
+  it("send little and much after one another", function()
+    local key = wire.key()
+    local waits = helper.start(over_http2("/fault/wait?key=" .. key))
+    run_until_waiting(key, 1)
+    for _ = 1, 2 do
+      local upload = helper.finish(helper.begin("uploadFile", {
+        url = nginx.https .. "/fault/raw", files = { { name = "little",
+          data = "x" } }, enableHttp2 = true }))
+      assert.equal("h2", upload.success.profile.protocol)
+      assert.is_true(upload.success.profile.socketReused)
+      local res = wire.get { url = nginx.https .. "/fault/raw",
+        dataType = "text", method = "POST", data = ("x"):rep(40000) }
+      assert.equal(40000, #wire.parse(res.data).body)
+    end
+    assert.is_false(waits.done)
+    wire.get(fault.http .. "/release?key=" .. key)
+    finish_all { waits }
+    assert.equal("released", waits.success.data)
+  end)
+
   it("end by themselves when another runs out of time", function()
     local key = wire.key()
     local number = connection()

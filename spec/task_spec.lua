@@ -88,17 +88,22 @@ describe("RequestTask", function()
 
     it("has methods that want a task", function()
       local task = states.enter("refused").task
+      local other = helper.begin("downloadFile", { url = "x" })
       for _, name in ipairs { "abort", "onHeadersReceived",
         "offHeadersReceived", "onChunkReceived", "offChunkReceived" } do
         local method = task[name]
         assert.equal("function", type(method), name)
-        for _, wrong in ipairs { {}, "task", 1, io.stdout, print } do
+        for _, wrong in ipairs { {}, "task", 1, io.stdout, print,
+          other.task } do
           local ok, err = pcall(method, wrong, print)
           assert.is_false(ok, name)
           assert.matches("nettask%.RequestTask expected", err)
         end
-        assert.is_false(pcall(method), name)
+        local ok, err = pcall(method)
+        assert.is_false(ok, name)
+        assert.matches("nettask%.RequestTask expected, got no value", err)
       end
+      helper.finish(other)
     end)
   end)
 

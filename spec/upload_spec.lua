@@ -89,8 +89,8 @@ describe("uploadFile", function()
 
   it("#112 sends any bytes and any size, as they are", function()
     local path = folder .. "/bytes"
-    for _, size in ipairs { 0, 1, 16383, 65536, 262144, 262145, 1048576,
-      2000000 } do
+    for _, size in ipairs { 0, 1, 16383, 65536, 523288, 524288, 524289, 1048576,
+      4500000 } do
       write_file(path, files.noise(size))
       local parts = by_demo { filePath = path }.parts
       assert.equal(1, #parts)
@@ -501,7 +501,7 @@ describe("uploadFile", function()
   -- ---- Servers --------------------------------------------------------------
 
   it("307 and 308 send the body again, from its start", function()
-    local path = write_file(folder .. "/again", files.noise(1500000))
+    local path = write_file(folder .. "/again", files.noise(2500000))
     for _, status in ipairs { 307, 308 } do
       local res = good { url = wire.url("/redirect",
         { to = demo .. "/upload", status = status }), filePath = path,

@@ -577,6 +577,10 @@ void nt__driver_release(nt__easy_t* easy) {
     return;
   }
   curl_easy_reset(curl); /* all but the share */
+  /* And but for a buffer that a stream of HTTP/2 has left: it would be used
+   * again, whatever its size. This frees it. */
+  curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE,
+                   (long) NT__UPLOAD_BUFFER_MIN);
   if (is_retired(driver, easy->pool))
     curl_easy_setopt(curl, CURLOPT_SHARE, NULL);
   driver->idle[driver->idle_count++] = curl;

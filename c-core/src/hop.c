@@ -23,7 +23,6 @@ enum {
   /* For what goes to a file: as much as libcurl takes. Each read makes room
    * for the sender, which on one machine is work for the reader's core. */
   DOWNLOAD_BUFFER_SIZE = 256 * 1024,
-  UPLOAD_BUFFER_MIN = 16 * 1024, /* libcurl takes no less */
   UPLOAD_BUFFER_MAX = 512 * 1024,
   /* One buffer may inflate a thousandfold, all of which libcurl has to keep
    * when the stream is held back; it gives up at 64 MiB. */
@@ -362,12 +361,12 @@ static bool expects_body(const nt__transfer_t* t) {
          nt__transfer_is_method(t, "PUT") || nt__transfer_is_method(t, "PATCH");
 }
 
-/* libcurl allocates it for each request anew. */
+/* libcurl allocates it for nearly every request anew. */
 static long upload_buffer(const nt__transfer_t* t) {
   if (t->body_size >= UPLOAD_BUFFER_MAX)
     return UPLOAD_BUFFER_MAX;
-  return t->body_size > UPLOAD_BUFFER_MIN ? (long) t->body_size
-                                          : UPLOAD_BUFFER_MIN;
+  return t->body_size > NT__UPLOAD_BUFFER_MIN ? (long) t->body_size
+                                              : NT__UPLOAD_BUFFER_MIN;
 }
 
 static void set_body(nt__transfer_t* t, CURL* curl) {

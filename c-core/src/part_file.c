@@ -244,9 +244,9 @@ static int hash_start(nt__part_file_t* part) {
   return fail(part, err, NT_E_FILE, "cannot read");
 }
 
-/* Cuts what is there to `size` bytes. A file that is empty already is left
- * alone: ext4 starts to write back what was ever cut to nothing as soon as it
- * is closed, and close() takes a third of a second a gigabyte then. */
+/* Cuts what is there to `size` bytes. What has that size is left alone, above
+ * all a new file: ext4 starts to write back what was ever cut to nothing as
+ * soon as it is closed, and close() takes a third of a second a gigabyte. */
 static int cut(nt__part_file_t* part, uint64_t size) {
   nt__file_info_t info;
   int err = nt__file_info(part->file, &info);

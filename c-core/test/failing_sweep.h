@@ -5,15 +5,13 @@
 
 #include <curl/curl.h>
 #include <limits.h>
-#include <sched.h>
-#include <uv.h>
 
 #include "failing.h"
 #include "folder.h"
 
 enum {
   FAILING_MOST_RUNS = 5000,
-  FAILING_PATIENCE_MS = 10000 /* longer: the run hangs, or leaks */
+  FAILING_PATIENCE_MS = 10000 /* longer: the run hangs */
 };
 
 /* libcurl fails in ways of its own, see test_alloc.c. It keeps the functions of
@@ -33,26 +31,25 @@ static inline void failing_wait(nt_context_t* net, int lull_ms, long n) {
     fail_msg("n = %ld: it waits for ever", n);
 }
 
-/* The blocks that live, no more than `most`: a lookup that nobody waits for any
- * more may still be on its way out, also when `most` was counted. */
-static inline long failing_expect_live(long most, long n) {
-  uint64_t end = uv_hrtime() + (uint64_t) FAILING_PATIENCE_MS * 1000000;
-  long live;
+/* As many blocks live as before, at once: after nt_close() nothing is ours. */
+static inline long failing_expect_live(long before, long n) {
+  long live = atomic_load(&failing_live);
 
-  while ((live = atomic_load(&failing_live)) > most) {
-    if (uv_hrtime() > end)
-      fail_msg("n = %ld: %ld blocks leaked", n, live - most);
-    sched_yield();
-  }
+  if (live != before)
+    fail_msg("n = %ld: %ld blocks leaked", n, live - before);
   return live;
 }
 
 /* True when no allocation was left to fail. With LONG_MAX none does. */
 typedef bool (*failing_run_t)(void* arg, failing_mode_t mode, long n);
 
-/* `least`: with fewer runs it cannot have done what it should. */
-static inline void failing_sweep(failing_run_t run, void* arg,
-                                 failing_mode_t mode, long least) {
+/* Fails unless the blocks that live after the nth run are what they should be,
+ * `before` being what there were before it; returns how many there are. */
+typedef long (*failing_expect_t)(long before, long n);
+
+static inline void failing_sweep_expecting(failing_run_t run, void* arg,
+                                           failing_mode_t mode, long least,
+                                           failing_expect_t expect) {
   bool complete = false;
   long live;
   long n;
@@ -62,9 +59,15 @@ static inline void failing_sweep(failing_run_t run, void* arg,
   for (n = 1; !complete; n++) {
     assert_true(n < FAILING_MOST_RUNS);
     complete = run(arg, mode, n);
-    live = failing_expect_live(live, n);
+    live = expect(live, n);
   }
   assert_true(n > least);
+}
+
+/* `least`: with fewer runs it cannot have done what it should. */
+static inline void failing_sweep(failing_run_t run, void* arg,
+                                 failing_mode_t mode, long least) {
+  failing_sweep_expecting(run, arg, mode, least, failing_expect_live);
 }
 
 /* The same with a folder_t* that is made for it. */

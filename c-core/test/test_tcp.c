@@ -290,6 +290,7 @@ static void sweep(host_t* host, failing_mode_t mode) {
   serve(host, serve_echo);
   assert_int_equal(host_close(host->net), 0);
   host->net = NULL;
+  assert_true(run_session(host, mode, LONG_MAX));
   failing_sweep(run_session, host, mode, 20);
   assert_int_equal(nt_open(&host->net), 0); /* for the end of the test */
 }

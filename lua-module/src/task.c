@@ -43,12 +43,15 @@ ntl_task_t* ntl_task_check(lua_State* L, int arg, const ntl_kind_t* kind) {
 
 ntl_task_t* ntl_task_self(lua_State* L) {
   ntl_task_t* task = test_own(L, 1);
+  const char* name;
 
-  if (task == NULL) {
-    lua_getfield(L, lua_upvalueindex(2), "__name");
-    ntl_typeerror(L, 1, lua_tostring(L, -1));
-  }
-  return task;
+  if (task != NULL)
+    return task;
+  lua_getfield(L, lua_upvalueindex(2), "__name");
+  name = lua_tostring(L, -1); /* which the metatable keeps */
+  lua_pop(L, 1);
+  ntl_typeerror(L, 1, name);
+  return NULL;
 }
 
 /* ---- From the first to the last ----------------------------------------- */
