@@ -2,6 +2,7 @@
 -- fallbacks of enableHttp2, enableQuic and useHighPerformanceMode. nginx
 -- speaks it and hands /fault/ on to the fault server, which can wait.
 
+local files = require "support.files"
 local helper = require "helper"
 local wire = require "support.wire"
 
@@ -262,6 +263,75 @@ describe("requests over HTTP/2", function()
     wire.get(fault.http .. "/release?key=" .. key)
     finish_all { waits }
     assert.equal("released", waits.success.data)
+  end)
+
+  it("read little and much after one another", function()
+    local key = wire.key()
+    local waits = helper.start(over_http2("/fault/wait?key=" .. key))
+    run_until_waiting(key, 1)
+    for _ = 1, 2 do
+      assert.equal("HTTP/2.0", wire.get(over_http2 "/protocol").data)
+      local record = helper.finish(helper.begin("downloadFile", {
+        url = demo .. "/file/3000000" }))
+      assert.equal(3000000, record.success.dataLength)
+    end
+    assert.is_false(waits.done)
+    wire.get(fault.http .. "/release?key=" .. key)
+    finish_all { waits }
+  end)
+
+  -- libcurl keeps what has come while a stream was paused, too, and would give
+  -- it to the next one that is.
+  it("that wait for the disk leave nothing to others", function()
+    local folder = files.folder()
+    local result = files.child({ preload = "slow_disk.so", "env",
+      "NETTASK_TEST_DISK_MS=100" }, [[
+      local wire = require "support.wire"
+      local folder = ...
+      local fault, nginx = servers.fault, servers.nginx
+      net.configure { caFile = servers.ca, policy = "miniprogram" }
+
+      local function noise(seed)
+        return "/noise?bytes=20000000&seed=" .. seed
+      end
+
+      -- All blocks are full and libcurl has been told to wait: then nothing
+      -- comes for a while.
+      local function run_until_held(record)
+        local count, quiet = 0, 0
+        helper.run_until(function()
+          local now = #record.progress
+          quiet = now == count and quiet + 1 or 0
+          count = now
+          return count > 0 and quiet == 20
+        end)
+        local last = record.progress[count]
+        assert(last.totalBytesWritten < last.totalBytesExpectedToWrite)
+      end
+
+      local key = wire.key()
+      local waits = helper.start { url = nginx.https .. "/fault/wait?key="
+        .. key, enableHttp2 = true, dataType = "text" }
+      helper.run_until(function()
+        return helper.ask(fault.http .. "/waiting?key=" .. key) == "1"
+      end)
+      local first = helper.begin("downloadFile", { filePath = folder .. "/1",
+        url = nginx.https .. "/fault" .. noise(1), enableHttp2 = true })
+      run_until_held(first)
+      first.task:abort()
+      helper.finish(first)
+      local second = helper.begin("downloadFile", { filePath = folder .. "/2",
+        url = fault.http .. noise(2) })
+      run_until_held(second)
+      tell(second)
+      wire.get(fault.http .. "/release?key=" .. key)
+      assert(helper.finish(waits).success)
+    ]], folder)
+    assert.equal("", result.err)
+    assert.matches("^downloadFile:ok\n", result.out)
+    helper.write_file(folder .. "/right",
+      helper.ask(fault.http .. "/noise?bytes=20000000&seed=2"))
+    assert.equal(files.sha256(folder .. "/right"), files.sha256(folder .. "/2"))
   end)
 
   it("end by themselves when another runs out of time", function()

@@ -563,12 +563,30 @@ static void take_out(nt__easy_t* easy) {
     nt__list_remove(&easy->broken);
 }
 
+static size_t drop(char* data, size_t one, size_t size, void* arg) {
+  (void) data;
+  (void) one;
+  (void) arg;
+  return size;
+}
+
+/* What has come since it was paused libcurl 7.88 keeps while other streams use
+ * the connection, and gives it to the next transfer of the handle that is
+ * paused: it is taken now, by nobody. */
+static void drop_paused(nt__easy_t* easy) {
+  if (!easy->added || easy->connects)
+    return;
+  curl_easy_setopt(easy->curl, CURLOPT_WRITEFUNCTION, drop);
+  curl_easy_pause(easy->curl, CURLPAUSE_CONT);
+}
+
 void nt__driver_release(nt__easy_t* easy) {
   nt__driver_t* driver = easy->driver;
   CURL* curl = easy->curl;
 
   if (curl == NULL)
     return;
+  drop_paused(easy);
   take_out(easy);
   easy->curl = NULL;
   leave_pool(easy);
