@@ -2,10 +2,11 @@
  * ceiling of what a library on libcurl can do, and what it costs before our own
  * work begins.
  *
- *   peer_curl URL IN_FLIGHT SECONDS [h2] [CA_FILE]
+ *   peer_curl URL IN_FLIGHT SECONDS [h2|least] [CA_FILE]
  *
- * With the options that no request of ours can do without. Prints what
- * core_get prints. */
+ * With the options that no request of ours can do without. "least": without
+ * them, with a URL and somewhere to put the body; and each handle does the same
+ * for ever, so that nothing is set twice. Prints what core_get prints. */
 #include <curl/curl.h>
 #include <string.h>
 #include <uv.h>
@@ -30,6 +31,7 @@ static int is_due;
 static watch_t watches[MAX_SOCKETS];
 static const char* url;
 static const char* ca_file;
+static int is_least;
 static long http_version = CURL_HTTP_VERSION_1_1;
 static struct curl_slist* header;
 static uint64_t done;
@@ -106,15 +108,16 @@ static size_t on_header(char* data, size_t size, size_t count, void* context) {
 }
 
 static void set_up(CURL* easy, size_t* received) {
-  *received = 0;
   curl_easy_setopt(easy, CURLOPT_URL, url);
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, http_version);
-  curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_data);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, received);
-  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
   curl_easy_setopt(easy, CURLOPT_PRIVATE, received);
+  if (is_least)
+    return;
+  curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, header);
   curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
   curl_easy_setopt(easy, CURLOPT_USERAGENT, "bench");
@@ -136,8 +139,11 @@ static void start_again(const CURLMsg* message) {
   if (status != 200 || *received != BODY_SIZE)
     die("request", "unexpected answer");
   curl_multi_remove_handle(multi, easy);
-  curl_easy_reset(easy);
-  set_up(easy, received);
+  *received = 0;
+  if (!is_least) {
+    curl_easy_reset(easy);
+    set_up(easy, received);
+  }
   curl_multi_add_handle(multi, easy);
   done++;
 }
@@ -200,12 +206,13 @@ int main(int argc, char** argv) {
   int in_flight, i;
 
   if (argc < 4)
-    die("usage", "peer_curl URL IN_FLIGHT SECONDS [h2] [CA_FILE]");
+    die("usage", "peer_curl URL IN_FLIGHT SECONDS [h2|least] [CA_FILE]");
   url = argv[1];
   in_flight = atoi(argv[2]);
   seconds = atof(argv[3]);
   if (argc > 4 && strcmp(argv[4], "h2") == 0)
     http_version = CURL_HTTP_VERSION_2TLS;
+  is_least = argc > 4 && strcmp(argv[4], "least") == 0;
   ca_file = argc > 5 ? argv[5] : NULL;
   open_loop();
   open_multi();

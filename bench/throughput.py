@@ -22,9 +22,9 @@ def core(in_flight):
                    SECONDS])
 
 
-def bare_curl(in_flight):
+def bare_curl(in_flight, *more):
     return Client(["{build}/bench/peer_curl", "{http}/small", str(in_flight),
-                   SECONDS])
+                   SECONDS, *more])
 
 
 def lua(in_flight):
@@ -77,6 +77,7 @@ def get_clients(in_flight):
         "luv": lua_peer("luv", in_flight),
         "copas": lua_peer("copas", in_flight),
         "curl": bare_curl(in_flight),
+        "least": bare_curl(in_flight, "least"),
     }
 
 
@@ -208,6 +209,8 @@ def get_rows(n):
          "libuv: a ceiling", "curl", None, None),
         ("T1", f"GET 1 KB, {n} in flight, bare libcurl on libuv", "curl", "wrk",
          "wrk", None, None),
+        ("T1", f"GET 1 KB, {n} in flight, the same with nothing but a URL",
+         "least", "wrk", "wrk", None, None),
         ("T2", f"GET 1 KB, {n} in flight, Lua", "lua", "wrk", "wrk", .55, .7),
         ("T3", f"GET 1 KB, {n} in flight, Lua", "lua", "lua-http", "lua_http",
          1.15, 1.5),
