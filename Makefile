@@ -121,7 +121,7 @@ TESTS := $(TEST_SRC:c-core/test/%.c=$(BUILD)/test/%)
 # docs/security.md prints.
 HOSTS := $(LUA_BUILD)/embed_host $(LUA_BUILD)/sealed_host
 # What specs load into an interpreter.
-HELPERS := $(BUILD)/disk_log.so $(BUILD)/slow_disk.so $(BUILD)/allocated.so \
+HELPERS := $(BUILD)/disk_log.so $(BUILD)/held_disk.so $(BUILD)/allocated.so \
   $(if $(SANITIZE),$(BUILD)/unpreload.so)
 FUZZERS := $(FUZZ_SRC:c-core/test/fuzz/%.c=build/fuzz/%)
 BENCHES := $(BENCH_SRC:bench/%.c=$(BUILD)/bench/%)

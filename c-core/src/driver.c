@@ -26,7 +26,8 @@
 
 enum {
   MAX_IDLE_EASIES = 64,
-  MAX_IDLE_CONNECTIONS = 256
+  MAX_IDLE_CONNECTIONS = 256,
+  UPLOAD_BUFFER_DEFAULT = 64 * 1024 /* of libcurl */
 };
 
 typedef struct nt__multi {
@@ -598,7 +599,7 @@ void nt__driver_release(nt__easy_t* easy) {
   /* And but for a buffer that a stream of HTTP/2 has left: it would be used
    * again, whatever its size. This frees it. */
   curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE,
-                   (long) NT__UPLOAD_BUFFER_MIN);
+                   (long) UPLOAD_BUFFER_DEFAULT);
   if (is_retired(driver, easy->pool))
     curl_easy_setopt(curl, CURLOPT_SHARE, NULL);
   driver->idle[driver->idle_count++] = curl;

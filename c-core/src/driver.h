@@ -23,10 +23,6 @@ typedef enum nt__multi_kind {
  * the answers of name lookups, the certificates of authorities. */
 typedef struct nt__pool nt__pool_t;
 
-enum {
-  NT__UPLOAD_BUFFER_MIN = 64 * 1024 /* what libcurl takes by default */
-};
-
 /* One easy handle at work. */
 typedef struct nt__easy {
   nt__driver_t* driver;

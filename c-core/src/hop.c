@@ -361,12 +361,11 @@ static bool expects_body(const nt__transfer_t* t) {
          nt__transfer_is_method(t, "PUT") || nt__transfer_is_method(t, "PATCH");
 }
 
-/* libcurl allocates it for nearly every request anew. */
+/* libcurl allocates it for nearly every request anew, and never less than
+ * 16 KB. */
 static long upload_buffer(const nt__transfer_t* t) {
-  if (t->body_size >= UPLOAD_BUFFER_MAX)
-    return UPLOAD_BUFFER_MAX;
-  return t->body_size > NT__UPLOAD_BUFFER_MIN ? (long) t->body_size
-                                              : NT__UPLOAD_BUFFER_MIN;
+  return t->body_size < UPLOAD_BUFFER_MAX ? (long) t->body_size
+                                          : UPLOAD_BUFFER_MAX;
 }
 
 static void set_body(nt__transfer_t* t, CURL* curl) {

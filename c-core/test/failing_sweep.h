@@ -10,7 +10,7 @@
 #include "folder.h"
 
 enum {
-  FAILING_MOST_RUNS = 5000,
+  FAILING_MOST_RUNS = 3000,
   FAILING_PATIENCE_MS = 10000 /* longer: the run hangs */
 };
 
